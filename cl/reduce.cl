@@ -1,0 +1,84 @@
+/* reduce.cl - y = factor * sum(x), or max(x), over segments of one dimension.
+ *
+ * REDUCE_SUM or REDUCE_MAX   what is computed; NaN wins a maximum
+ *
+ * reduce_rows: x [outer, length] -> y [outer, segments]; a unit is one segment.
+ * reduce_cols: x [outer, length, inner] -> y [outer, segments, inner]; a unit is one segment of a strip of columns. */
+#if defined(REDUCE_SUM)
+#define JOIN(a, b) ((a) + (b))
+#define START      0.0f
+#elif defined(REDUCE_MAX)
+#define JOIN(a, b) ((((a) > (b)) | ((a) != (a))) ? (a) : (b))
+#define START      (-INFINITY)
+#else
+#error "reduce.cl needs REDUCE_SUM or REDUCE_MAX"
+#endif
+
+static inline float join_lanes(vec v)
+{
+#if VEC == 1
+    return v;
+#else
+    float s[VEC];
+    VSTORE(v, s);
+    for (uint i = 1; i < VEC; i++) s[0] = JOIN(s[0], s[i]);
+    return s[0];
+#endif
+}
+WG_REDUCE(wg_join, JOIN)
+
+KERNEL reduce_rows(TENSOR(x), TENSOR(y), const uint outer, const uint length, const uint segment, const float factor)
+{
+    local float tmp[WG];
+    const uint segments = max(1u, (length + segment - 1) / segment);
+    x += x_at, y += y_at;
+    EACH_UNIT(u, outer * segments) {
+        const uint row = u / segments, from = u % segments * segment, n = min(segment, length - from);
+        global const float *in = x + (ulong)row * length + from;
+        vec v0 = START, v1 = START; /* two, so that additions overlap */
+        uint i = get_local_id(0) * VEC;
+        for (; i + (WG + 1) * VEC <= n; i += 2 * WG * VEC) {
+            const vec a = VLOAD(in + i), b = VLOAD(in + i + WG * VEC);
+            v0 = JOIN(a, v0), v1 = JOIN(b, v1);
+        }
+        for (; i + VEC <= n; i += WG * VEC) {
+            const vec a = VLOAD(in + i);
+            v0 = JOIN(a, v0);
+        }
+        v0 = JOIN(v0, v1);
+        float s = join_lanes(v0);
+        EACH_TAIL(t, n) s = JOIN(in[t], s);
+        s = wg_join(s, tmp);
+        if (get_local_id(0) == 0) y[u] = factor * s;
+    }
+}
+
+KERNEL reduce_cols(TENSOR(x), TENSOR(y), const uint outer, const uint length, const uint inner, const uint segment,
+                   const float factor)
+{
+    const uint width = WG * VEC * 4, strips = (inner + width - 1) / width;
+    const uint segments = max(1u, (length + segment - 1) / segment);
+    x += x_at, y += y_at;
+    EACH_UNIT(u, outer * segments * strips) {
+        const uint strip = u % strips * width, n = min(width, inner - strip), at = u / strips;
+        const uint from = at % segments * segment, to = min(from + segment, length);
+        global const float *in = x + (ulong)(at / segments) * length * inner + strip;
+        global float *out = y + (ulong)at * inner + strip;
+        EACH_VEC(i, n) {
+            vec s = START;
+            for (uint k = from; k < to; k++) {
+                const vec a = VLOAD(in + (ulong)k * inner + i);
+                s = JOIN(a, s);
+            }
+            VSTORE(s * factor, out + i);
+        }
+        EACH_TAIL(i, n) {
+            float s = START;
+            for (uint k = from; k < to; k++) {
+                const float a = in[(ulong)k * inner + i];
+                s = JOIN(a, s);
+            }
+            out[i] = s * factor;
+        }
+    }
+}

@@ -1,0 +1,16 @@
+/* clgrad.h - everything: train neural networks on any OpenCL device. */
+#ifndef CLGRAD_H
+#define CLGRAD_H
+
+#include <clgrad/base.h>
+#include <clgrad/data.h>
+#include <clgrad/device.h>
+#include <clgrad/io.h>
+#include <clgrad/nn.h>
+#include <clgrad/ops.h>
+#include <clgrad/optim.h>
+#include <clgrad/plan.h>
+#include <clgrad/profile.h>
+#include <clgrad/tensor.h>
+
+#endif

@@ -1,0 +1,79 @@
+/* nn.h - models: named parameters that several graphs share, and the layers that create them.
+ *
+ * A layer called with a name that the model already has uses those parameters (and their shapes must fit); otherwise it
+ * adds them. All parameters of a model lie in one contiguous device buffer, allocated when the first plan that uses the
+ * model is created; from then on no parameter can be added. */
+#ifndef CLGRAD_NN_H
+#define CLGRAD_NN_H
+
+#include <clgrad/ops.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct clg_model clg_model;
+
+typedef struct clg_model_desc {
+    uint64_t seed; /* of the initial values: the same on every device */
+} clg_model_desc;
+
+CLG_API clg_model *clg_model_create(clg_context *ctx, const clg_model_desc *desc);
+CLG_API void       clg_model_destroy(clg_model **model); /* destroy the graphs that use it first */
+
+CLG_API clg_context *clg_model_context(const clg_model *model);
+
+/* ---- parameters ------------------------------------------------------------------------------------------------ */
+
+/* Fills value[count]; deterministic in its arguments. */
+typedef void clg_fill_fn(float *value, size_t count, uint64_t seed, double scale);
+
+/* The parameter `name` of shape `shape` as a tensor of graph g; created when new, with fill(value, count, seed, scale)
+ * for its first value (NULL: zeros), where seed derives from the model's seed and the name. */
+CLG_API clg_tensor *clg_model_parameter(clg_model *model, clg_graph *g, const char *name, clg_shape shape,
+                                        clg_fill_fn *fill, double scale);
+
+CLG_API size_t      clg_model_count(const clg_model *model); /* parameters (tensors) */
+CLG_API const char *clg_model_name(const clg_model *model, size_t i);
+CLG_API clg_shape   clg_model_shape(const clg_model *model, size_t i);
+CLG_API clg_status  clg_model_read(clg_model *model, size_t i, float *value, size_t count);
+CLG_API clg_status  clg_model_write(clg_model *model, size_t i, const float *value, size_t count);
+
+/* The whole parameter buffer as one tensor [n] of graph g, for optimisers; nothing can be added to the model any more.
+ * Padding between parameters is zero and has a zero gradient. */
+CLG_API clg_tensor *clg_model_arena(clg_model *model, clg_graph *g);
+
+/* d loss / d (every parameter), laid out as the arena. */
+CLG_API clg_tensor *clg_model_gradients(clg_model *model, clg_tensor *loss);
+
+/* ---- initialisers (values: 0 is each layer's default) ----------------------------------------------------------- */
+
+typedef enum clg_init {
+    CLG_INIT_DEFAULT,        /* Glorot uniform */
+    CLG_INIT_GLOROT_UNIFORM, /* U(-a, a), a = sqrt(6 / (fan_in + fan_out)); Glorot & Bengio 2010 */
+    CLG_INIT_GLOROT_NORMAL,  /* N(0, 2 / (fan_in + fan_out)) */
+    CLG_INIT_HE_UNIFORM,     /* U(-a, a), a = sqrt(6 / fan_in); He et al. 2015 */
+    CLG_INIT_HE_NORMAL,      /* N(0, 2 / fan_in) */
+    CLG_INIT_ZEROS,
+    CLG_INIT_COUNT
+} clg_init;
+
+/* ---- layers ---------------------------------------------------------------------------------------------------- */
+
+typedef struct clg_linear_desc {
+    int  features; /* of the output */
+    bool no_bias;
+    int  init;     /* a clg_init, of the weight; the bias starts at zero */
+} clg_linear_desc;
+
+/* x [..., in] -> x W + b [..., features]; parameters name.weight [in, features], name.bias [features]. */
+CLG_API clg_tensor *clg_nn_linear(clg_model *model, const char *name, clg_tensor *x, const clg_linear_desc *desc);
+
+/* x [N, C, H, W] -> conv2d(x) [N, channels, OH, OW]; parameters name.weight [channels, C / groups, KH, KW] and
+ * name.bias [channels]. */
+CLG_API clg_tensor *clg_nn_conv2d(clg_model *model, const char *name, clg_tensor *x, const clg_conv2d_desc *desc);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

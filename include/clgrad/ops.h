@@ -1,0 +1,122 @@
+/* ops.h - the operators. Each returns NULL, with an error in the context that names the operator and the shapes, when its
+ * inputs do not fit; each passes a NULL input on as NULL.
+ *
+ * Shapes are written [N, C, H, W]. Two inputs "broadcast" as in NumPy: aligned at the last dimension, an extent of 1 or a
+ * missing dimension repeats. Unless said otherwise tensors are float32, and every operator can be differentiated, any
+ * number of times. NaN and infinity propagate as in IEEE arithmetic. */
+#ifndef CLGRAD_OPS_H
+#define CLGRAD_OPS_H
+
+#include <clgrad/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- pointwise, with broadcasting ------------------------------------------------------------------------------ */
+
+CLG_API clg_tensor *clg_add(clg_tensor *a, clg_tensor *b);
+CLG_API clg_tensor *clg_sub(clg_tensor *a, clg_tensor *b);
+CLG_API clg_tensor *clg_mul(clg_tensor *a, clg_tensor *b);
+CLG_API clg_tensor *clg_div(clg_tensor *a, clg_tensor *b);
+CLG_API clg_tensor *clg_neg(clg_tensor *x);
+CLG_API clg_tensor *clg_exp(clg_tensor *x);
+CLG_API clg_tensor *clg_log(clg_tensor *x);
+CLG_API clg_tensor *clg_sqrt(clg_tensor *x);
+CLG_API clg_tensor *clg_relu(clg_tensor *x);    /* max(x, 0); the derivative at 0 is 0 */
+CLG_API clg_tensor *clg_sigmoid(clg_tensor *x); /* 1 / (1 + exp(-x)) */
+CLG_API clg_tensor *clg_tanh(clg_tensor *x);
+CLG_API clg_tensor *clg_scale(clg_tensor *x, double factor);
+CLG_API clg_tensor *clg_equal(clg_tensor *a, clg_tensor *b); /* 1 where equal, else 0; its gradient is zero */
+
+/* ---- reductions ------------------------------------------------------------------------------------------------ */
+
+typedef struct clg_reduce_desc {
+    int  axes[CLG_MAX_RANK]; /* which, when count > 0; negative counts from the end */
+    int  count;              /* 0: all of them */
+    bool keepdims;           /* reduced axes stay, with extent 1 */
+} clg_reduce_desc;
+
+/* desc may be NULL. The mean and the maximum of no elements are errors, their sum is 0. Equal maxima share the gradient. */
+CLG_API clg_tensor *clg_sum(clg_tensor *x, const clg_reduce_desc *desc);
+CLG_API clg_tensor *clg_mean(clg_tensor *x, const clg_reduce_desc *desc);
+CLG_API clg_tensor *clg_max(clg_tensor *x, const clg_reduce_desc *desc);
+
+/* exp(x - max) / sum(exp(x - max)) along the last axis, and its logarithm. */
+CLG_API clg_tensor *clg_softmax(clg_tensor *x);
+CLG_API clg_tensor *clg_log_softmax(clg_tensor *x);
+
+/* ---- shape ----------------------------------------------------------------------------------------------------- */
+
+CLG_API clg_tensor *clg_reshape(clg_tensor *x, clg_shape shape);    /* one extent may be -1: what remains */
+CLG_API clg_tensor *clg_flatten(clg_tensor *x, int from);           /* joins the dimensions from `from` on */
+CLG_API clg_tensor *clg_transpose(clg_tensor *x, int a, int b);     /* swaps two dimensions; negative from the end */
+CLG_API clg_tensor *clg_expand(clg_tensor *x, clg_shape shape);     /* broadcasts x to `shape` */
+
+/* ---- linear algebra -------------------------------------------------------------------------------------------- */
+
+typedef struct clg_matmul_desc {
+    bool        trans_a, trans_b; /* transpose the last two dimensions first */
+    clg_tensor *bias;             /* [N], added to every row; may be NULL */
+} clg_matmul_desc;
+
+/* op(a) [..., M, K] times op(b) [..., K, N] = [..., M, N]; the leading dimensions broadcast. desc may be NULL. */
+CLG_API clg_tensor *clg_matmul(clg_tensor *a, clg_tensor *b, const clg_matmul_desc *desc);
+
+/* ---- images ---------------------------------------------------------------------------------------------------- */
+
+/* The fields that a call does not need it ignores: `channels` and `init` are for clg_nn_conv2d; clg_conv2d takes the
+ * kernel's extents from the weight. The _hw fields {height, width} override their square sibling where not {0, 0}. */
+typedef struct clg_conv2d_desc {
+    int  channels;                /* of the output */
+    int  kernel, kernel_hw[2];
+    int  stride, stride_hw[2];    /* 0 means 1 */
+    int  pad, pad_hw[2];          /* zeros on either side */
+    int  dilation, dilation_hw[2]; /* 0 means 1 */
+    int  groups;                  /* 0 means 1 */
+    bool no_bias;
+    int  init;                    /* a clg_init of nn.h */
+} clg_conv2d_desc;
+
+/* x [N, C, H, W], weight [channels, C / groups, KH, KW], bias [channels] or NULL -> [N, channels, OH, OW] with
+ * OH = floor((H + 2 pad - dilation (KH - 1) - 1) / stride) + 1: cross-correlation, as every framework has it. */
+CLG_API clg_tensor *clg_conv2d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, const clg_conv2d_desc *desc);
+
+typedef struct clg_pool2d_desc {
+    int  kernel, kernel_hw[2];
+    int  stride, stride_hw[2]; /* 0 means the kernel's extent */
+    int  pad, pad_hw[2];       /* at most half the kernel; never wins a maximum */
+    bool exclude_pad;          /* averages divide by the number of real elements */
+} clg_pool2d_desc;
+
+/* x [N, C, H, W] -> [N, C, OH, OW] with OH = floor((H + 2 pad - kernel) / stride) + 1. The first maximum of a window, in
+ * row-major order, takes its gradient; NaN wins. */
+CLG_API clg_tensor *clg_max_pool2d(clg_tensor *x, const clg_pool2d_desc *desc);
+CLG_API clg_tensor *clg_avg_pool2d(clg_tensor *x, const clg_pool2d_desc *desc);
+
+/* ---- losses and metrics, all scalars --------------------------------------------------------------------------- */
+
+/* mean over the rows of -log_softmax(logits)[label]; logits [N, classes] f32, labels [N] i32. A row with a negative label
+ * is left out of sum and count (the loss of no rows is 0); a label >= classes makes the loss NaN. */
+CLG_API clg_tensor *clg_cross_entropy(clg_tensor *logits, clg_tensor *labels);
+
+/* mean((a - b)^2) */
+CLG_API clg_tensor *clg_mse(clg_tensor *a, clg_tensor *b);
+
+/* mean(max(x, 0) - x y + log(1 + exp(-|x|))) for targets y in [0, 1]. */
+CLG_API clg_tensor *clg_bce_with_logits(clg_tensor *logits, clg_tensor *targets);
+
+/* The number of rows whose first largest logit is the label; arguments as clg_cross_entropy. Not differentiable. */
+CLG_API clg_tensor *clg_count_correct(clg_tensor *logits, clg_tensor *labels);
+
+/* ---- data ------------------------------------------------------------------------------------------------------ */
+
+/* table [R, ...] u8, f32 or i32, index [N] i32 -> [N, ...]: rows of the table; a u8 table comes out as f32 with
+ * y = (x * scale) + shift, an f32 table likewise, an i32 table unchanged. An index out of range gives zeros (f32) or -1
+ * (i32). scale 0 means 1. Not differentiable. */
+CLG_API clg_tensor *clg_take_rows(clg_tensor *table, clg_tensor *index, double scale, double shift);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

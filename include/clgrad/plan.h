@@ -1,0 +1,46 @@
+/* plan.h - from a graph to what the device does.
+ *
+ * Creating a plan prunes the graph to what its outputs need, fuses, assigns memory, builds the kernels and sets their
+ * arguments; running it enqueues them and returns. After creation a plan neither allocates on the device nor builds. */
+#ifndef CLGRAD_PLAN_H
+#define CLGRAD_PLAN_H
+
+#include <clgrad/tensor.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct clg_plan clg_plan;
+
+/* A plan that computes `out`, or several outputs (assignments among them). Outputs can be read after a run. */
+CLG_API clg_plan *clg_plan_create(clg_tensor *out);
+CLG_API clg_plan *clg_plan_create_all(clg_tensor *const *outs, size_t count);
+CLG_API void      clg_plan_destroy(clg_plan **plan);
+
+/* Enqueues one run and returns without waiting. Nothing happens on a NULL plan or in a failed context. */
+CLG_API void clg_plan_run(clg_plan *plan);
+
+/* `hook` is called before each run, with the number of runs before it: the place to write inputs that change each step,
+ * such as a learning rate. One hook a plan. */
+typedef void clg_plan_hook(void *user, uint64_t run);
+CLG_API void clg_plan_on_run(clg_plan *plan, clg_plan_hook *hook, void *user);
+
+typedef struct clg_plan_stats {
+    size_t nodes;          /* of the graph, after pruning */
+    size_t launches;       /* kernels of a run */
+    size_t planned_bytes;  /* peak device memory for intermediate values */
+    size_t unplanned_bytes; /* what they would take if none shared memory */
+    size_t persistent_bytes; /* inputs, states, parameters and outputs */
+} clg_plan_stats;
+
+CLG_API clg_plan_stats clg_plan_statistics(const clg_plan *plan);
+
+/* One line per launch: what it computes, its shapes, kernel, and where its result lies. */
+CLG_API void clg_plan_dump(const clg_plan *plan, FILE *to);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,76 @@
+/* tensor.h - graphs and the tensors in them.
+ *
+ * Calling an operator computes nothing: it adds a node to a graph and returns the tensor that the node will produce. A
+ * plan (plan.h) made from some of those tensors computes them, as often as it is run. Tensors belong to their graph. */
+#ifndef CLGRAD_TENSOR_H
+#define CLGRAD_TENSOR_H
+
+#include <clgrad/device.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct clg_graph  clg_graph;
+typedef struct clg_tensor clg_tensor;
+
+typedef struct clg_graph_desc {
+    bool training; /* layers that differ between training and inference ask for this */
+} clg_graph_desc;
+
+CLG_API clg_graph *clg_graph_create(clg_context *ctx, const clg_graph_desc *desc);
+CLG_API void       clg_graph_destroy(clg_graph **graph); /* destroy the plans made from it first */
+CLG_API bool       clg_graph_training(const clg_graph *graph);
+
+CLG_API clg_context *clg_graph_context(const clg_graph *graph);
+CLG_API clg_context *clg_tensor_context(const clg_tensor *t);
+CLG_API clg_graph   *clg_tensor_graph(const clg_tensor *t);
+CLG_API clg_shape    clg_tensor_shape(const clg_tensor *t); /* of NULL: the scalar shape */
+CLG_API clg_dtype    clg_tensor_dtype(const clg_tensor *t);
+CLG_API int64_t      clg_tensor_count(const clg_tensor *t); /* elements */
+
+/* A label for messages and plan dumps, copied; returns t. */
+CLG_API clg_tensor *clg_tensor_named(clg_tensor *t, const char *name);
+CLG_API const char *clg_tensor_name(const clg_tensor *t); /* "" when it has none */
+
+/* ---- leaves --------------------------------------------------------------------------------------------------- */
+
+/* Persistent tensors keep their value between runs and may be written: inputs, states and parameters. They start as
+ * zeros. An input is what the program feeds in; a state is what assignments carry from run to run. */
+CLG_API clg_tensor *clg_input(clg_graph *g, clg_dtype dtype, clg_shape shape);
+CLG_API clg_tensor *clg_state(clg_graph *g, clg_dtype dtype, clg_shape shape);
+
+/* The same persistent tensor, seen from another graph of the same context. */
+CLG_API clg_tensor *clg_share(clg_graph *g, clg_tensor *persistent);
+
+/* A float32 tensor whose every element is `value`. */
+CLG_API clg_tensor *clg_full(clg_graph *g, clg_shape shape, double value);
+CLG_API clg_tensor *clg_scalar(clg_graph *g, double value);
+
+/* A node that, when a plan computes it, stores `value` in `dst`: persistent, of the same shape and type. Nodes created
+ * earlier read the old value, nodes created later the new. */
+CLG_API clg_tensor *clg_assign(clg_tensor *dst, clg_tensor *value);
+
+/* ---- differentiation ------------------------------------------------------------------------------------------ */
+
+/* d loss / d wrt[i] into out[i], as ordinary nodes of the graph (so they can be differentiated again), by reverse-mode
+ * accumulation. `loss` has one element. Where the loss does not depend on wrt[i], out[i] is a tensor of zeros. */
+CLG_API clg_status clg_gradients(clg_tensor *loss, clg_tensor *const *wrt, size_t count, clg_tensor **out);
+
+/* ---- values --------------------------------------------------------------------------------------------------- */
+
+/* Copies `bytes` (the whole tensor) between the host and a persistent tensor, or from the output of a plan. Reading
+ * waits for the device; writing copies the data before it returns and waits for nothing. */
+CLG_API clg_status clg_tensor_write(clg_tensor *t, const void *data, size_t bytes);
+CLG_API clg_status clg_tensor_read(clg_tensor *t, void *data, size_t bytes);
+
+/* Reads a float32 tensor of one element; NaN (and an error in the context) when that fails. */
+CLG_API double clg_tensor_scalar(clg_tensor *t);
+
+/* A number that no other persistent tensor of the process ever has; 0 for others. Shared tensors have it in common. */
+CLG_API uint64_t clg_tensor_storage_id(const clg_tensor *t);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

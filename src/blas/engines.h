@@ -1,0 +1,32 @@
+/* engines.h - what gemm.h's call is made of: a kernel of cl/gemm.cl (builtin.c), or a CLBlast product (clblast.c) and,
+ * where there is a bias or an epilogue, a kernel that applies them. */
+#ifndef CLG_BLAS_ENGINES_H
+#define CLG_BLAS_ENGINES_H
+
+#include "blas/gemm.h"
+#include "device/cl_types.h"
+
+typedef struct clg__clblast clg__clblast;
+
+struct clg__gemm_call {
+    clg__clblast *clblast; /* NULL: the built-in engine */
+    clg__kernel  *kernel;  /* the product, or what is left to do after CLBlast's; NULL: nothing */
+    char          text[64];
+};
+
+typedef struct clg__operands {
+    clg__span a, b, c, bias, workspace;
+} clg__operands;
+
+/* builtin.c */
+clg__kernel *clg__builtin_gemm(clg_context *ctx, const clg__gemm *gemm, const clg__operands *at, char *text, size_t size);
+clg__kernel *clg__builtin_finish(clg_context *ctx, const clg__gemm *gemm, const clg__operands *at);
+
+/* clblast.c */
+size_t        clg__clblast_workspace(clg_context *ctx, const clg__gemm *gemm);
+clg__clblast *clg__clblast_create(clg_context *ctx, const clg__gemm *gemm, const clg__operands *at);
+void          clg__clblast_destroy(clg__clblast *product); /* NULL is fine */
+clg_status    clg__clblast_enqueue(clg_context *ctx, const clg__clblast *product);
+size_t        clg__clblast_launches(const clg__clblast *product);
+
+#endif

@@ -1,0 +1,85 @@
+/* cl_types.h - the OpenCL side of contexts, buffers, programs and kernels, for src/device and src/blas alone.
+ *
+ * A context owns one in-order queue. `queue` is NULL exactly when it failed to open; such a context stays failed, so
+ * clg__usable is all that a call has to ask before it touches OpenCL. */
+#ifndef CLG_CL_TYPES_H
+#define CLG_CL_TYPES_H
+
+#include "device/device.h"
+#include <CL/cl.h>
+
+enum {
+    CLG__SLOTS      = 16,
+    CLG__SLOT_BYTES = 1 << 20, /* larger writes block instead of being staged */
+};
+
+typedef struct clg__slot { /* host memory that a write in flight reads from */
+    void    *data;
+    size_t   capacity;
+    cl_event event; /* of the last write from it, or NULL */
+} clg__slot;
+
+struct clg_context {
+    clg__root        root;
+    clg_device_list *list;
+    clg_device_info *info; /* in list; its profile is the one in use */
+    cl_device_id     device;
+    cl_context       cl;
+    cl_command_queue queue;
+    clg_counters     counters;
+    clg__program    *programs; /* newest first */
+    char            *cache_dir; /* NULL: nothing is cached on disk */
+    double           opened;    /* clg__seconds */
+    clg__slot        slots[CLG__SLOTS];
+    unsigned         next_slot;
+};
+
+struct clg__buffer { /* not an object of the context: whoever made it destroys it */
+    clg_context *ctx;
+    cl_mem       mem;
+    size_t       size;
+};
+
+struct clg__program {
+    clg__object   object;
+    clg__program *next;
+    cl_program    cl;
+    char         *source, *title; /* title: "cl/softmax.cl", for messages */
+    uint64_t      key;
+    bool          unsaved; /* built from source, to be stored on disk when the context ends */
+};
+
+static inline bool clg__usable(const clg_context *ctx) { return ctx && ctx->queue && ctx->root.status == CLG_OK; }
+
+/* "CL_INVALID_VALUE"; never NULL. */
+const char *clg__cl_name(cl_int code);
+
+/* Fails the context with the text, the OpenCL error's name and number; the status is OUT_OF_MEMORY where the code says
+ * so, else OPENCL. */
+clg_status clg__cl_fail(clg_context *ctx, cl_int code, const char *format, ...) CLG_PRINTF(3, 4);
+
+/* list.c */
+cl_device_id     clg__list_device_id(const clg_device_list *list, const clg_device_info *info);
+cl_platform_id   clg__list_platform_id(const clg_device_list *list, const clg_device_info *info);
+clg_device_info *clg__list_info(clg_device_list *list, const clg_device_info *info); /* the same, to be changed */
+const char      *clg__list_engine(const clg_profile *profile);
+
+/* profile.c */
+void clg__profile_of(clg_profile *profile, const char *base, const clg_device_info *info);
+void clg__profile_fit(clg_profile *profile, const clg_device_info *info);
+
+/* buffer.c */
+void clg__slots_free(clg_context *ctx);
+
+/* cache.c: built programs on disk. The key material is everything that the binary depends on. */
+char      *clg__cache_dir(void); /* created if need be; NULL when there is none; to be freed */
+cl_program clg__cache_load(clg_context *ctx, const char *source, const char *options);
+void       clg__cache_store(clg_context *ctx, const char *source, const char *options, cl_program program);
+
+/* program.c */
+void clg__programs_save(clg_context *ctx); /* on disk, as far as that is quick */
+
+/* context.c: a clock that only runs forward */
+double clg__seconds(void);
+
+#endif

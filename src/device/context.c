@@ -1,0 +1,147 @@
+/* context.c - one open device: its OpenCL context, its in-order queue, and the error record of all that uses it. */
+#include "device/cl_types.h"
+#include <clgrad/cl.h>
+#include <stdlib.h>
+#include <time.h>
+
+double clg__seconds(void)
+{
+    struct timespec t = {0};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static const char *or_environment(const char *value, const char *variable)
+{
+    if (!value) value = getenv(variable);
+    return value && *value ? value : NULL;
+}
+
+static clg_status choose_profile(clg_context *ctx, const char *text)
+{
+    char        error[512];
+    clg_profile profile = ctx->info->profile;
+    clg_status  status = clg_profile_parse(&profile, text, error, sizeof error);
+    if (status == CLG_OK) { /* again, over what suits this device under the base that the text names */
+        clg__profile_of(&profile, profile.base, ctx->info);
+        status = clg_profile_parse(&profile, text, error, sizeof error);
+    }
+    if (status != CLG_OK) return clg__fail(&ctx->root, status, "%s", error);
+    clg__profile_fit(&profile, ctx->info);
+    ctx->info->profile = profile;
+    ctx->info->gemm_engine = clg__list_engine(&profile);
+    return CLG_OK;
+}
+
+static clg_status open_device(clg_context *ctx, const clg_context_desc *desc)
+{
+    ctx->list = clg_device_list_create();
+    if (!ctx->list) return clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while listing OpenCL devices");
+    char error[CLG__ERROR_TEXT];
+    const clg_device_info *info =
+        clg_device_list_select(ctx->list, or_environment(desc->device, "CLGRAD_DEVICE"), error, sizeof error);
+    if (!info) return clg__fail(&ctx->root, CLG_NO_DEVICE, "%s", error);
+    ctx->info = clg__list_info(ctx->list, info);
+    ctx->device = clg__list_device_id(ctx->list, info);
+    const clg_status status = choose_profile(ctx, or_environment(desc->profile, "CLGRAD_PROFILE"));
+    if (status != CLG_OK) return status;
+
+    cl_int code = CL_SUCCESS;
+    const cl_context_properties properties[] = {
+        CL_CONTEXT_PLATFORM, (cl_context_properties)clg__list_platform_id(ctx->list, info), 0};
+    ctx->cl = clCreateContext(properties, 1, &ctx->device, NULL, NULL, &code);
+    if (!ctx->cl) return clg__cl_fail(ctx, code, "cannot open %s", info->name);
+    ctx->queue = clCreateCommandQueue(ctx->cl, ctx->device, 0, &code);
+    if (!ctx->queue) return clg__cl_fail(ctx, code, "cannot create a command queue on %s", info->name);
+    if (!desc->no_cache) ctx->cache_dir = clg__cache_dir();
+    ctx->opened = clg__seconds();
+    return CLG_OK;
+}
+
+clg_context *clg_context_create(const clg_context_desc *desc)
+{
+    clg_context *ctx = calloc(1, sizeof *ctx);
+    if (ctx) open_device(ctx, desc ? desc : &(clg_context_desc){0});
+    return ctx;
+}
+
+void clg_context_destroy(clg_context **pointer)
+{
+    if (!pointer || !*pointer) return;
+    clg_context *ctx = *pointer;
+    if (ctx->queue) {
+        clFinish(ctx->queue);
+        clg__programs_save(ctx);
+    }
+    clg__root_destroy_children(&ctx->root);
+    clg__slots_free(ctx);
+    if (ctx->queue) clReleaseCommandQueue(ctx->queue);
+    if (ctx->cl) clReleaseContext(ctx->cl);
+    clg_device_list_destroy(&ctx->list);
+    free(ctx->cache_dir);
+    free(ctx->root.build_log);
+    free(ctx);
+    *pointer = NULL;
+}
+
+bool clg_context_failed(const clg_context *ctx)
+{
+    return clg_context_status(ctx) != CLG_OK;
+}
+
+clg_status clg_context_status(const clg_context *ctx)
+{
+    return ctx ? ctx->root.status : CLG_OUT_OF_MEMORY;
+}
+
+const char *clg_context_error(const clg_context *ctx)
+{
+    return ctx ? ctx->root.text : "no context: out of memory";
+}
+
+const char *clg_context_build_log(const clg_context *ctx)
+{
+    return ctx && ctx->root.build_log ? ctx->root.build_log : "";
+}
+
+void clg_context_clear_error(clg_context *ctx)
+{
+    if (!ctx || !ctx->queue) return; /* there is no device to go on with */
+    free(ctx->root.build_log);
+    ctx->root.build_log = NULL;
+    ctx->root.status = CLG_OK;
+    ctx->root.cl_code = 0;
+    ctx->root.text[0] = '\0';
+}
+
+clg_status clg_context_finish(clg_context *ctx)
+{
+    if (!clg__usable(ctx)) return clg_context_status(ctx);
+    const cl_int code = clFinish(ctx->queue);
+    return code == CL_SUCCESS ? CLG_OK : clg__cl_fail(ctx, code, "waiting for %s failed", ctx->info->name);
+}
+
+const clg_device_info *clg_context_device(const clg_context *ctx)
+{
+    return ctx ? ctx->info : NULL;
+}
+
+clg_counters clg_context_counters(const clg_context *ctx)
+{
+    return ctx ? ctx->counters : (clg_counters){0};
+}
+
+cl_context clg_context_cl_context(const clg_context *ctx)
+{
+    return ctx ? ctx->cl : NULL;
+}
+
+cl_device_id clg_context_cl_device(const clg_context *ctx)
+{
+    return ctx ? ctx->device : NULL;
+}
+
+cl_command_queue clg_context_cl_queue(const clg_context *ctx)
+{
+    return ctx ? ctx->queue : NULL;
+}

@@ -1,0 +1,128 @@
+/* kernel.c - launches: a cl_kernel whose arguments are set once, with the sizes it is enqueued with.
+ *
+ * A span is two arguments, the buffer and the offset in elements (TENSOR in cl/prelude.cl). Kernels count groups in 32
+ * bits, so no more are accepted. */
+#include "device/cl_types.h"
+#include <stdlib.h>
+#include <string.h>
+
+struct clg__kernel {
+    cl_kernel cl;
+    char     *name;
+    size_t    global[3], local[3];
+};
+
+/* ---- creation ---------------------------------------------------------------------------------------------------- */
+
+static cl_int set_arg(cl_kernel kernel, cl_uint *index, const clg__value *value)
+{
+    const cl_uint i = (*index)++;
+    switch (value->kind) {
+    case CLG__SPAN: {
+        const cl_mem   mem = value->span.buffer ? value->span.buffer->mem : NULL;
+        const cl_ulong at = value->span.at;
+        const cl_int   code = clSetKernelArg(kernel, i, sizeof mem, &mem);
+        return code != CL_SUCCESS ? code : clSetKernelArg(kernel, (*index)++, sizeof at, &at);
+    }
+    case CLG__I32:   return clSetKernelArg(kernel, i, sizeof value->i32, &value->i32);
+    case CLG__U32:   return clSetKernelArg(kernel, i, sizeof value->u32, &value->u32);
+    case CLG__U64:   return clSetKernelArg(kernel, i, sizeof value->u64, &value->u64);
+    case CLG__F32:   return clSetKernelArg(kernel, i, sizeof value->f32, &value->f32);
+    case CLG__LOCAL: return clSetKernelArg(kernel, i, value->local_bytes, NULL);
+    }
+    return CL_INVALID_ARG_VALUE;
+}
+
+static clg_status set_args(clg_context *ctx, clg__kernel *kernel, const clg__kernel_desc *desc)
+{
+    cl_uint index = 0, expected = 0;
+    for (size_t i = 0; i < desc->arg_count; i++) {
+        const cl_int code = set_arg(kernel->cl, &index, &desc->args[i]);
+        if (code != CL_SUCCESS) return clg__cl_fail(ctx, code, "kernel %s: argument %zu", kernel->name, i);
+    }
+    clGetKernelInfo(kernel->cl, CL_KERNEL_NUM_ARGS, sizeof expected, &expected, NULL);
+    if (index != expected)
+        return clg__fail(&ctx->root, CLG_INTERNAL, "kernel %s takes %u arguments, not %u", kernel->name, expected,
+                         index);
+    return CLG_OK;
+}
+
+static clg_status set_sizes(clg_context *ctx, clg__kernel *kernel, const clg__kernel_desc *desc)
+{
+    const bool given = desc->local[0] || desc->local[1] || desc->local[2];
+    size_t     items = 1, required[3] = {0};
+    if (desc->groups[0] == 0) return clg__fail(&ctx->root, CLG_INTERNAL, "kernel %s: no groups", kernel->name);
+    for (int i = 0; i < 3; i++) {
+        const size_t groups = desc->groups[i] ? desc->groups[i] : 1;
+        kernel->local[i] = given ? CLG__MAX(desc->local[i], 1) : i == 0 ? ctx->info->profile.wg : 1;
+        if (groups > UINT32_MAX || kernel->local[i] > UINT32_MAX || groups > SIZE_MAX / kernel->local[i])
+            return clg__fail(&ctx->root, CLG_UNSUPPORTED, "kernel %s: %zu groups of %zu items are too many",
+                             kernel->name, groups, kernel->local[i]);
+        kernel->global[i] = groups * kernel->local[i];
+        items = items > SIZE_MAX / kernel->local[i] ? SIZE_MAX : items * kernel->local[i];
+    }
+    /* The driver's limit for this very kernel is not asked: rusticl says 32 and runs 256. */
+    if (items > ctx->info->max_work_group)
+        return clg__fail(&ctx->root, CLG_UNSUPPORTED,
+                         "kernel %s wants groups of %zu items and %s runs at most %zu; a profile with a smaller wg or "
+                         "tile may help", kernel->name, items, ctx->info->name, ctx->info->max_work_group);
+    clGetKernelWorkGroupInfo(kernel->cl, ctx->device, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof required, required,
+                             NULL);
+    if (required[0] && memcmp(required, kernel->local, sizeof required) != 0)
+        return clg__fail(&ctx->root, CLG_INTERNAL, "kernel %s is compiled for groups of %zux%zux%zu, not %zux%zux%zu",
+                         kernel->name, required[0], required[1], required[2], kernel->local[0], kernel->local[1],
+                         kernel->local[2]);
+    return CLG_OK;
+}
+
+clg__kernel *clg__kernel_create(clg_context *ctx, const clg__kernel_desc *desc)
+{
+    if (!clg__usable(ctx)) return NULL;
+    if (!desc->program) {
+        clg__fail(&ctx->root, CLG_INTERNAL, "kernel %s: there is no program", desc->name);
+        return NULL;
+    }
+    const size_t name_size = strlen(desc->name) + 1;
+    clg__kernel *kernel = clg__calloc(&ctx->root, 1, sizeof *kernel);
+    if (!kernel) return NULL;
+    kernel->name = clg__calloc(&ctx->root, name_size, 1);
+    if (kernel->name) {
+        cl_int code = CL_SUCCESS;
+        memcpy(kernel->name, desc->name, name_size);
+        kernel->cl = clCreateKernel(desc->program->cl, desc->name, &code);
+        if (!kernel->cl) clg__cl_fail(ctx, code, "%s has no usable kernel %s", desc->program->title, desc->name);
+        else if (set_args(ctx, kernel, desc) == CLG_OK && set_sizes(ctx, kernel, desc) == CLG_OK) return kernel;
+    }
+    clg__kernel_destroy(&kernel);
+    return NULL;
+}
+
+void clg__kernel_destroy(clg__kernel **kernel)
+{
+    if (!kernel || !*kernel) return;
+    if ((*kernel)->cl) clReleaseKernel((*kernel)->cl);
+    free((*kernel)->name);
+    free(*kernel);
+    *kernel = NULL;
+}
+
+const char *clg__kernel_name(const clg__kernel *kernel)
+{
+    return kernel ? kernel->name : "";
+}
+
+/* ---- launch ------------------------------------------------------------------------------------------------------ */
+
+clg_status clg__kernel_enqueue(clg_context *ctx, clg__kernel *kernel)
+{
+    if (!clg__usable(ctx)) return clg_context_status(ctx);
+    if (!kernel) return clg__fail(&ctx->root, CLG_INTERNAL, "there is no kernel to launch");
+    const cl_int code =
+        clEnqueueNDRangeKernel(ctx->queue, kernel->cl, 3, NULL, kernel->global, kernel->local, 0, NULL, NULL);
+    if (code != CL_SUCCESS)
+        return clg__cl_fail(ctx, code, "kernel %s (%zux%zux%zu items in groups of %zux%zux%zu) on %s", kernel->name,
+                            kernel->global[0], kernel->global[1], kernel->global[2], kernel->local[0],
+                            kernel->local[1], kernel->local[2], ctx->info->name);
+    ctx->counters.launches++;
+    return CLG_OK;
+}

@@ -1,0 +1,164 @@
+/* program.c - programs: put together from their parts, built once per context, taken from the disk when they can be.
+ *
+ * Every program is compiled as OpenCL C 1.2, the floor that every usable device reaches, without fast-math. A #line
+ * before each part makes a build log name the file and line that it is about. */
+#include "device/cl_types.h"
+#include "device/embedded.h"
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char options[] = "-cl-std=CL1.2";
+
+static void destroy_program(clg__object *object)
+{
+    clg__program *program = (clg__program *)object;
+    if (program->cl) clReleaseProgram(program->cl);
+    free(program->source);
+    free(program->title);
+    free(program);
+}
+
+/* ---- source ------------------------------------------------------------------------------------------------------ */
+
+static clg_status append_file(clg_context *ctx, clg__text *text, const char *dir, const char *unit)
+{
+    char      piece[4096];
+    clg__text path = {0};
+    clg__text_append(&path, "%s/%s.cl", dir, unit);
+    FILE *file = path.data ? fopen(path.data, "rb") : NULL;
+    if (!file)
+        clg__fail(&ctx->root, CLG_IO, "CLGRAD_CL_DIR: %s: %s", path.data ? path.data : unit, strerror(errno));
+    clg__text_free(&path);
+    if (!file) return CLG_IO;
+    for (size_t size; (size = fread(piece, 1, sizeof piece, file)) > 0;)
+        clg__text_append(text, "%.*s", (int)size, piece);
+    const bool bad = ferror(file);
+    fclose(file);
+    return bad ? clg__fail(&ctx->root, CLG_IO, "CLGRAD_CL_DIR: cannot read %s/%s.cl", dir, unit) : CLG_OK;
+}
+
+static clg_status append_unit(clg_context *ctx, clg__text *text, const char *unit)
+{
+    const char *dir = getenv("CLGRAD_CL_DIR");
+    clg__text_append(text, "#line 1 \"cl/%s.cl\"\n", unit);
+    if (dir && *dir) return append_file(ctx, text, dir, unit);
+    for (const struct clg__embedded *e = clg__embedded; e->name; e++) {
+        if (strcmp(e->name, unit) != 0) continue;
+        clg__text_append(text, "%s", e->text);
+        return CLG_OK;
+    }
+    return clg__fail(&ctx->root, CLG_INTERNAL, "there is no cl/%s.cl in this library", unit);
+}
+
+static clg_status assemble(clg_context *ctx, clg__text *text, const clg__program_desc *desc)
+{
+    const clg_profile *profile = &ctx->info->profile;
+    clg__text_append(text, "#define WG %u\n#define VEC %u\n", profile->wg, profile->vec);
+    if (desc->defines) clg__text_append(text, "#line 1 \"defines\"\n%s\n", desc->defines);
+    clg_status status = append_unit(ctx, text, "prelude");
+    clg__text_append(text, "\n");
+    if (desc->unit && status == CLG_OK) status = append_unit(ctx, text, desc->unit);
+    if (desc->source) clg__text_append(text, "\n#line 1 \"generated\"\n%s\n", desc->source);
+    if (text->failed) return clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while assembling a program");
+    return status;
+}
+
+/* ---- building ---------------------------------------------------------------------------------------------------- */
+
+static void keep_build_log(clg_context *ctx, cl_program program)
+{
+    size_t size = 0;
+    clGetProgramBuildInfo(program, ctx->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
+    char *log = calloc(1, size + 1);
+    if (log && size > 0) clGetProgramBuildInfo(program, ctx->device, CL_PROGRAM_BUILD_LOG, size, log, NULL);
+    free(ctx->root.build_log);
+    ctx->root.build_log = log;
+}
+
+/* How much of a log goes into the error's text: some lines, as a whole. */
+static int first_lines(const char *log)
+{
+    const char *end = log;
+    for (int lines = 0; lines < 12; lines++) {
+        const char *newline = strchr(end, '\n');
+        if (!newline) return (int)CLG__MIN(strlen(log), (size_t)1500);
+        if (newline - log > 1500) break;
+        end = newline + 1;
+    }
+    return (int)(end - log);
+}
+
+static clg_status build(clg_context *ctx, clg__program *program)
+{
+    const char *source = program->source;
+    cl_int      code = CL_SUCCESS;
+    program->cl = clCreateProgramWithSource(ctx->cl, 1, &source, NULL, &code);
+    if (!program->cl) return clg__cl_fail(ctx, code, "%s: cannot create a program", program->title);
+    code = clBuildProgram(program->cl, 1, &ctx->device, options, NULL, NULL);
+    if (code == CL_SUCCESS) {
+        ctx->counters.program_builds++;
+        return CLG_OK;
+    }
+    keep_build_log(ctx, program->cl);
+    ctx->root.cl_code = code;
+    const char *log = clg_context_build_log(ctx);
+    return clg__fail(&ctx->root, CLG_BUILD, "%s did not build on %s: %s (%d)\n%.*s", program->title, ctx->info->name,
+                     clg__cl_name(code), code, first_lines(log), log);
+}
+
+clg__program *clg__program_get(clg_context *ctx, const clg__program_desc *desc)
+{
+    if (!clg__usable(ctx)) return NULL;
+    clg__text source = {0}, title = {0};
+    if (assemble(ctx, &source, desc) != CLG_OK) {
+        clg__text_free(&source);
+        return NULL;
+    }
+    const uint64_t key = clg__hash(0, source.data, source.size);
+    for (clg__program *p = ctx->programs; p; p = p->next) {
+        if (p->key != key || strcmp(p->source, source.data) != 0) continue;
+        clg__text_free(&source);
+        return p;
+    }
+    clg__program *program = clg__calloc(&ctx->root, 1, sizeof *program);
+    if (desc->unit) clg__text_append(&title, "cl/%s.cl", desc->unit);
+    else clg__text_append(&title, "a generated program");
+    if (!program || title.failed) {
+        clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while building a program");
+        clg__text_free(&source);
+        clg__text_free(&title);
+        free(program);
+        return NULL;
+    }
+    clg__adopt(&ctx->root, &program->object, destroy_program);
+    program->source = source.data;
+    program->title = title.data;
+    program->key = key;
+    program->cl = clg__cache_load(ctx, source.data, options);
+    if (program->cl) {
+        ctx->counters.program_loads++;
+    } else if (build(ctx, program) == CLG_OK) {
+        program->unsaved = true;
+    } else {
+        clg__destroy(&program->object);
+        return NULL;
+    }
+    program->next = ctx->programs;
+    ctx->programs = program;
+    return program;
+}
+
+/* Asked for a binary, pocl compiles every kernel once more, for any local size: a quarter of a second each, where
+ * others take no time. So storing may take a tenth of the context's life and at least a second; what is left over is
+ * stored by a later run, which builds it quickly out of the driver's own cache. */
+void clg__programs_save(clg_context *ctx)
+{
+    const double start = clg__seconds(), end = start + fmax(1.0, 0.1 * (start - ctx->opened));
+    for (clg__program *p = ctx->programs; p && clg__seconds() < end; p = p->next) {
+        if (p->unsaved) clg__cache_store(ctx, p->source, options, p->cl);
+        p->unsaved = false;
+    }
+}

@@ -1,0 +1,75 @@
+/* autodiff.c - reverse-mode differentiation: a walk from the loss back to the leaves that emits ordinary nodes.
+ *
+ * Only nodes that lie between `wrt` and the loss are visited, so nobody computes the gradient of the images. Where a
+ * tensor is used several times its gradients are added. */
+#include "graph/graph.h"
+#include <stdlib.h>
+
+clg_tensor *clg__reduce_to(clg_tensor *x, clg_shape shape)
+{
+    if (!x || clg_shape_equal(x->shape, shape)) return x;
+    clg_reduce_desc desc = {.keepdims = true};
+    const int       lead = x->shape.rank - shape.rank;
+    for (int i = 0; i < x->shape.rank; i++)
+        if (i < lead || (shape.dim[i - lead] == 1 && x->shape.dim[i] != 1)) desc.axes[desc.count++] = i;
+    if (desc.count) x = clg_sum(x, &desc);
+    return clg_reshape(x, shape);
+}
+
+clg_status clg__gradients_or_null(clg_tensor *loss, clg_tensor *const *wrt, size_t count, clg_tensor **out)
+{
+    for (size_t i = 0; i < count; i++) out[i] = NULL;
+    if (!loss) return CLG_INVALID_ARGUMENT;
+    clg_graph *g = loss->graph;
+    clg__root *root = g->object.root;
+    if (loss->count != 1 || loss->dtype != CLG_F32) {
+        char text[128];
+        return clg__fail(root, CLG_INVALID_SHAPE, "gradients: the loss must be one f32 number, but it is %s %s",
+                         clg_dtype_name(loss->dtype), clg_shape_text(loss->shape, text, sizeof text));
+    }
+    const uint32_t nodes = loss->id + 1; /* what is added below comes later and is never visited */
+    bool          *on_path = clg__calloc(root, nodes, sizeof *on_path);
+    clg_tensor   **grad = clg__calloc(root, nodes, sizeof *grad);
+    clg_status     status = on_path && grad ? CLG_OK : CLG_OUT_OF_MEMORY;
+
+    for (size_t i = 0; i < count && status == CLG_OK; i++) {
+        if (!wrt[i] || wrt[i]->graph != g)
+            status = clg__fail(root, CLG_INVALID_ARGUMENT, "gradients: wrt[%zu] does not belong to the loss's graph", i);
+        else if (wrt[i]->id < nodes)
+            on_path[wrt[i]->id] = true;
+    }
+    for (uint32_t id = 0; id < nodes && status == CLG_OK; id++) {
+        const clg_tensor *t = g->nodes[id];
+        if (t->op->flags & CLG__NO_GRAD) continue;
+        for (int k = 0; k < t->arity; k++) on_path[id] |= on_path[t->in[k]->id];
+    }
+    if (status == CLG_OK && on_path[loss->id]) grad[loss->id] = clg_full(g, loss->shape, 1.0);
+
+    for (uint32_t id = nodes; id-- > 0 && status == CLG_OK;) {
+        clg_tensor *t = g->nodes[id];
+        if (!grad[id] || t->op->flags & CLG__NO_GRAD) continue;
+        for (int k = 0; k < t->arity; k++) {
+            clg_tensor *in = t->in[k];
+            if (!on_path[in->id] || in->dtype != CLG_F32) continue;
+            if (!t->op->gradient) {
+                status = clg__fail(root, CLG_UNSUPPORTED, "%s cannot be differentiated", t->op->name);
+                break;
+            }
+            clg_tensor *d = t->op->gradient(&(clg__grad){t, grad[id]}, k);
+            if (d) grad[in->id] = grad[in->id] ? clg_add(grad[in->id], d) : d;
+        }
+        if (clg_context_failed(g->ctx)) status = clg_context_status(g->ctx);
+    }
+    for (size_t i = 0; i < count && status == CLG_OK; i++) out[i] = wrt[i]->id < nodes ? grad[wrt[i]->id] : NULL;
+    free(on_path);
+    free(grad);
+    return status;
+}
+
+clg_status clg_gradients(clg_tensor *loss, clg_tensor *const *wrt, size_t count, clg_tensor **out)
+{
+    const clg_status status = clg__gradients_or_null(loss, wrt, count, out);
+    for (size_t i = 0; i < count && status == CLG_OK; i++)
+        if (!out[i]) out[i] = clg_full(loss->graph, wrt[i]->shape, 0.0);
+    return status;
+}

@@ -1,0 +1,283 @@
+/* graph.c - graphs, nodes, and the storages that leaves refer to. */
+#include "graph/graph.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- storages ---------------------------------------------------------------------------------------------------- */
+
+clg__storage *clg__storage_create(clg__root *root, clg_dtype dtype, int64_t count, const char *what)
+{
+    static uint64_t last_id;
+    clg__storage   *s = clg__calloc(root, 1, sizeof *s);
+    if (!s) return NULL;
+    *s = (clg__storage){.id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED), .root = root, .dtype = dtype,
+                        .count = count, .what = what, .refs = 1, .sealed = true};
+    return s;
+}
+
+void clg__storage_retain(clg__storage *s) { s->refs++; }
+
+void clg__storage_release(clg__storage **storage)
+{
+    clg__storage *s = *storage;
+    *storage = NULL;
+    if (!s || --s->refs > 0) return;
+    if (s->release) s->release(s);
+    free(s);
+}
+
+/* ---- graphs ------------------------------------------------------------------------------------------------------ */
+
+static void graph_destroy(clg__object *object)
+{
+    clg_graph *g = (clg_graph *)object;
+    for (size_t i = 0; i < g->storage_count; i++) clg__storage_release(&g->storages[i]);
+    free(g->storages);
+    free(g->nodes);
+    clg__arena_free(&g->arena);
+    free(g);
+}
+
+clg_graph *clg_graph_create(clg_context *ctx, const clg_graph_desc *desc)
+{
+    clg__root *root = (clg__root *)ctx;
+    if (clg_context_failed(ctx)) return NULL;
+    clg_graph *g = clg__calloc(root, 1, sizeof *g);
+    if (!g) return NULL;
+    g->ctx = ctx;
+    g->training = desc && desc->training;
+    clg__adopt(root, &g->object, graph_destroy);
+    return g;
+}
+
+void clg_graph_destroy(clg_graph **graph)
+{
+    if (!graph || !*graph) return;
+    clg__destroy(&(*graph)->object);
+    *graph = NULL;
+}
+
+bool         clg_graph_training(const clg_graph *g) { return g && g->training; }
+clg_context *clg_graph_context(const clg_graph *g) { return g ? g->ctx : NULL; }
+clg_context *clg_tensor_context(const clg_tensor *t) { return t ? t->graph->ctx : NULL; }
+clg_graph   *clg_tensor_graph(const clg_tensor *t) { return t ? t->graph : NULL; }
+clg_shape    clg_tensor_shape(const clg_tensor *t) { return t ? t->shape : CLG_SCALAR; }
+clg_dtype    clg_tensor_dtype(const clg_tensor *t) { return t ? t->dtype : CLG_F32; }
+int64_t      clg_tensor_count(const clg_tensor *t) { return t ? t->count : 0; }
+const char  *clg_tensor_name(const clg_tensor *t) { return t && t->name ? t->name : ""; }
+
+clg_tensor *clg_tensor_named(clg_tensor *t, const char *name)
+{
+    if (t && name) t->name = clg__arena_printf(&t->graph->arena, "%s", name);
+    return t;
+}
+
+uint64_t clg_tensor_storage_id(const clg_tensor *t)
+{
+    t = clg__base_of(t);
+    return t && t->storage ? t->storage->id : 0;
+}
+
+const clg_tensor *clg__base_of(const clg_tensor *t)
+{
+    while (t && t->op->flags & CLG__VIEW) t = t->in[0];
+    return t;
+}
+
+/* The array with room for one more element; NULL when out of memory, and then the old one stays. */
+static void *grown(clg__root *root, void *array, size_t *capacity, size_t count, size_t size)
+{
+    if (count < *capacity) return array;
+    const size_t more = *capacity ? 2 * *capacity : 64;
+    void        *moved = realloc(array, more * size);
+    if (moved)
+        *capacity = more;
+    else
+        clg__fail(root, CLG_OUT_OF_MEMORY, "out of host memory for a graph of %zu nodes", count);
+    return moved;
+}
+
+bool clg__graph_hold(clg_graph *g, clg__storage *s)
+{
+    for (size_t i = 0; i < g->storage_count; i++)
+        if (g->storages[i] == s) return true;
+    clg__storage **storages = grown(g->object.root, g->storages, &g->storage_capacity, g->storage_count, sizeof *storages);
+    if (!storages) return false;
+    g->storages = storages;
+    clg__storage_retain(s);
+    g->storages[g->storage_count++] = s;
+    return true;
+}
+
+/* ---- nodes ------------------------------------------------------------------------------------------------------- */
+
+static void describe_inputs(clg_tensor *const *in, int arity, clg__text *text)
+{
+    char shape[128];
+    for (int i = 0; i < arity; i++)
+        clg__text_append(text, "%s%s%s%s", i ? ", " : "", in[i]->name ? in[i]->name : "", in[i]->name ? " " : "",
+                         clg_shape_text(in[i]->shape, shape, sizeof shape));
+}
+
+clg_status clg__infer_fail(clg__infer *i, const char *format, ...)
+{
+    char    what[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    clg__text inputs = {0};
+    describe_inputs(i->in, i->arity, &inputs);
+    clg__fail(i->graph->object.root, CLG_INVALID_SHAPE, "%s(%s): %s", i->op->name, inputs.data ? inputs.data : "", what);
+    clg__text_free(&inputs);
+    return CLG_INVALID_SHAPE;
+}
+
+clg_tensor *clg__op_fail(const clg_tensor *any, const char *op, clg_status status, const char *format, ...)
+{
+    if (!any) return NULL;
+    char    what[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    clg__fail(any->graph->object.root, status, "%s: %s", op, what);
+    return NULL;
+}
+
+clg_status clg__infer_same(clg__infer *i)
+{
+    i->shape = i->in[0]->shape;
+    for (int k = 0; k < i->arity; k++) {
+        if (i->in[k]->dtype != CLG_F32) return clg__infer_fail(i, "input %d must be f32", k);
+        if (!clg_shape_equal(i->in[k]->shape, i->shape)) return clg__infer_fail(i, "the inputs must have equal shapes");
+    }
+    return CLG_OK;
+}
+
+clg_status clg__infer_broadcast(clg__infer *i)
+{
+    i->shape = i->in[0]->shape;
+    for (int k = 0; k < i->arity; k++) {
+        if (i->in[k]->dtype != CLG_F32) return clg__infer_fail(i, "input %d must be f32", k);
+        if (!clg__broadcast(i->shape, i->in[k]->shape, &i->shape))
+            return clg__infer_fail(i, "the shapes do not broadcast: each pair of extents must be equal or one of them 1");
+    }
+    return CLG_OK;
+}
+
+static clg_tensor *add_node(clg_graph *g, const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in,
+                            int arity)
+{
+    if (clg_context_failed(g->ctx)) return NULL;
+    clg__infer i = {.graph = g, .op = op, .in = in, .arity = arity, .attr = attr, .dtype = CLG_F32};
+    if (op->infer(&i) != CLG_OK) return NULL;
+    const int64_t count = clg_shape_count(i.shape);
+    if (count < 0 || (uint64_t)count > SIZE_MAX / 16) {
+        char text[128];
+        clg__infer_fail(&i, "the result %s has too many elements", clg_shape_text(i.shape, text, sizeof text));
+        return NULL;
+    }
+    clg_tensor **nodes = grown(g->object.root, g->nodes, &g->capacity, g->count, sizeof *nodes);
+    if (!nodes) return NULL;
+    g->nodes = nodes;
+
+    clg_tensor *t = clg__arena_alloc(&g->arena, sizeof *t);
+    void       *own_attr = attr_size ? clg__arena_alloc(&g->arena, attr_size) : NULL;
+    clg_tensor **own_in = arity ? clg__arena_alloc(&g->arena, (size_t)arity * sizeof *in) : NULL;
+    if (!t || (attr_size && !own_attr) || (arity && !own_in)) {
+        clg__fail(g->object.root, CLG_OUT_OF_MEMORY, "out of host memory for a graph of %u nodes", g->count);
+        return NULL;
+    }
+    if (attr_size) memcpy(own_attr, attr, attr_size);
+    if (arity) memcpy(own_in, in, (size_t)arity * sizeof *in);
+    *t = (clg_tensor){.graph = g, .op = op, .in = own_in, .attr = own_attr, .count = count, .id = g->count, .arity = arity,
+                      .dtype = i.dtype, .shape = i.shape};
+    return g->nodes[g->count++] = t;
+}
+
+clg_tensor *clg__apply_n(const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in, int arity)
+{
+    for (int k = 0; k < arity; k++)
+        if (!in[k]) return NULL;
+    for (int k = 1; k < arity; k++)
+        if (in[k]->graph != in[0]->graph)
+            return clg__op_fail(in[0], op->name, CLG_INVALID_ARGUMENT,
+                                "inputs 0 and %d belong to different graphs; clg_share brings a persistent tensor over", k);
+    return add_node(in[0]->graph, op, attr, attr_size, in, arity);
+}
+
+/* ---- leaves ------------------------------------------------------------------------------------------------------ */
+
+clg_tensor *clg__leaf(clg_graph *g, clg__storage *s, int64_t offset, clg_shape shape)
+{
+    for (uint32_t i = 0; i < g->count; i++) {
+        clg_tensor *t = g->nodes[i];
+        if (t->op == &clg__op_leaf && t->storage == s && t->offset == offset && clg_shape_equal(t->shape, shape)) return t;
+    }
+    if (!clg__graph_hold(g, s)) return NULL;
+    clg_tensor *t = add_node(g, &clg__op_leaf, &shape, sizeof shape, NULL, 0);
+    if (!t) return NULL;
+    t->storage = s;
+    t->offset = offset;
+    t->dtype = s->dtype;
+    return t;
+}
+
+static clg_tensor *persistent(clg_graph *g, clg_dtype dtype, clg_shape shape, const char *what)
+{
+    if (!g || clg_context_failed(g->ctx)) return NULL;
+    const int64_t count = clg_shape_count(shape);
+    char          text[128];
+    if (count < 0) {
+        clg__fail(g->object.root, CLG_INVALID_SHAPE, "%s: %s is no shape, or has too many elements", what,
+                  clg_shape_text(shape, text, sizeof text));
+        return NULL;
+    }
+    clg__storage *s = clg__storage_create(g->object.root, dtype, count, what);
+    if (!s) return NULL;
+    clg_tensor *t = clg__leaf(g, s, 0, shape);
+    clg__storage_release(&s);
+    return t;
+}
+
+clg_tensor *clg_input(clg_graph *g, clg_dtype dtype, clg_shape shape) { return persistent(g, dtype, shape, "an input"); }
+clg_tensor *clg_state(clg_graph *g, clg_dtype dtype, clg_shape shape) { return persistent(g, dtype, shape, "a state"); }
+
+clg_tensor *clg_share(clg_graph *g, clg_tensor *t)
+{
+    if (!g || !t) return NULL;
+    if (t->op != &clg__op_leaf) return clg__op_fail(t, "share", CLG_INVALID_ARGUMENT, "the tensor is not persistent");
+    if (t->graph->ctx != g->ctx) return clg__op_fail(t, "share", CLG_INVALID_ARGUMENT, "the contexts differ");
+    return clg__leaf(g, t->storage, t->offset, t->shape);
+}
+
+clg_tensor *clg_full(clg_graph *g, clg_shape shape, double value)
+{
+    return g ? add_node(g, &clg__op_full, &(clg__full_attr){shape, value}, sizeof(clg__full_attr), NULL, 0) : NULL;
+}
+
+clg_tensor *clg_scalar(clg_graph *g, double value) { return clg_full(g, CLG_SCALAR, value); }
+
+clg_tensor *clg_assign(clg_tensor *dst, clg_tensor *value)
+{
+    if (!dst || !value) return NULL;
+    char a[128], b[128];
+    if (dst->op != &clg__op_leaf) return clg__op_fail(dst, "assign", CLG_INVALID_ARGUMENT, "the target is not persistent");
+    if (dst->graph != value->graph)
+        return clg__op_fail(dst, "assign", CLG_INVALID_ARGUMENT, "target and value belong to different graphs: use clg_share");
+    if (dst->dtype != value->dtype || !clg_shape_equal(dst->shape, value->shape))
+        return clg__op_fail(dst, "assign", CLG_INVALID_SHAPE, "%s %s into %s %s", clg_dtype_name(value->dtype),
+                            clg_shape_text(value->shape, a, sizeof a), clg_dtype_name(dst->dtype),
+                            clg_shape_text(dst->shape, b, sizeof b));
+    return clg__apply_attr(&clg__op_assign, &(clg__assign_attr){dst}, value);
+}
+
+const clg__op *clg__op_find(const char *name)
+{
+    for (const clg__op *const *table = clg__registry; *table; table++)
+        for (const clg__op *op = *table; op->name; op++)
+            if (strcmp(op->name, name) == 0) return op;
+    return NULL;
+}

@@ -1,0 +1,147 @@
+/* model.c - models: named parameters in one storage, their gradients in another of the same layout. */
+#include "graph/graph.h"
+#include <stdlib.h>
+#include <string.h>
+
+static void model_destroy(clg__object *object)
+{
+    clg_model *m = (clg_model *)object;
+    if (m->values) m->values->owner = NULL;
+    clg__storage_release(&m->values);
+    clg__storage_release(&m->gradients);
+    for (size_t i = 0; i < m->count; i++) free(m->parameters[i].name);
+    free(m->parameters);
+    free(m);
+}
+
+/* The first values: each parameter's own stream, so that they do not depend on the order of the layers. */
+static void fill_values(const clg__storage *s, void *host)
+{
+    const clg_model *m = s->owner;
+    for (size_t i = 0; m && i < m->count; i++) {
+        const clg__parameter *p = &m->parameters[i];
+        const uint64_t        seed = clg__hash(m->seed ^ 0x9e3779b97f4a7c15u, p->name, strlen(p->name));
+        if (p->fill) p->fill((float *)host + p->offset, (size_t)p->count, seed, p->scale);
+    }
+}
+
+clg_model *clg_model_create(clg_context *ctx, const clg_model_desc *desc)
+{
+    if (clg_context_failed(ctx)) return NULL;
+    clg__root *root = (clg__root *)ctx;
+    clg_model *m = clg__calloc(root, 1, sizeof *m);
+    if (!m) return NULL;
+    m->ctx = ctx;
+    m->seed = desc ? desc->seed : 0;
+    m->values = clg__storage_create(root, CLG_F32, 0, "the parameters");
+    m->gradients = clg__storage_create(root, CLG_F32, 0, "the gradients");
+    clg__adopt(root, &m->object, model_destroy);
+    if (!m->values || !m->gradients) return clg__destroy(&m->object), NULL;
+    m->values->fill = fill_values;
+    m->values->owner = m;
+    m->values->sealed = m->gradients->sealed = false;
+    return m;
+}
+
+void clg_model_destroy(clg_model **model)
+{
+    if (!model || !*model) return;
+    clg__destroy(&(*model)->object);
+    *model = NULL;
+}
+
+clg_context *clg_model_context(const clg_model *m) { return m ? m->ctx : NULL; }
+size_t       clg_model_count(const clg_model *m) { return m ? m->count : 0; }
+const char  *clg_model_name(const clg_model *m, size_t i) { return m && i < m->count ? m->parameters[i].name : ""; }
+clg_shape    clg_model_shape(const clg_model *m, size_t i) { return m && i < m->count ? m->parameters[i].shape : CLG_SCALAR; }
+
+static clg__parameter *add_parameter(clg_model *m, const char *name, clg_shape shape, clg_fill_fn *fill, double scale)
+{
+    clg__root *root = m->object.root;
+    char       text[128];
+    clg_shape_text(shape, text, sizeof text);
+    if (m->values->sealed)
+        return clg__fail(root, CLG_INVALID_ARGUMENT,
+                         "parameter %s %s: a plan uses the model already, and nothing can be added to it; build every "
+                         "graph that brings new parameters first", name, text), NULL;
+    int64_t count = clg_shape_count(shape), end = 0;
+    if (count <= 0 || __builtin_add_overflow(m->values->count, count, &end) || end > INT64_MAX / 64)
+        return clg__fail(root, CLG_INVALID_SHAPE, "parameter %s %s: no elements, or too many", name, text), NULL;
+    if (m->count == m->capacity) {
+        const size_t more = m->capacity ? 2 * m->capacity : 16;
+        void        *moved = realloc(m->parameters, more * sizeof *m->parameters);
+        if (!moved) return clg__fail(root, CLG_OUT_OF_MEMORY, "out of host memory for parameter %s", name), NULL;
+        m->parameters = moved;
+        m->capacity = more;
+    }
+    char *copy = malloc(strlen(name) + 1);
+    if (!copy) return clg__fail(root, CLG_OUT_OF_MEMORY, "out of host memory for parameter %s", name), NULL;
+    strcpy(copy, name);
+    clg__parameter *p = &m->parameters[m->count++];
+    *p = (clg__parameter){copy, shape, count, m->values->count, fill, scale};
+    m->values->count = m->gradients->count = (end + CLG__PARAMETER_ALIGN - 1) / CLG__PARAMETER_ALIGN * CLG__PARAMETER_ALIGN;
+    return p;
+}
+
+clg_tensor *clg_model_parameter(clg_model *m, clg_graph *g, const char *name, clg_shape shape, clg_fill_fn *fill,
+                                double scale)
+{
+    if (!m || !g || !name || clg_context_failed(m->ctx)) return NULL;
+    if (g->ctx != m->ctx)
+        return clg__fail(g->object.root, CLG_INVALID_ARGUMENT, "parameter %s: model and graph have different contexts", name), NULL;
+    const clg__parameter *p = NULL;
+    for (size_t i = 0; i < m->count && !p; i++)
+        if (strcmp(m->parameters[i].name, name) == 0) p = &m->parameters[i];
+    if (!p) p = add_parameter(m, name, shape, fill, scale);
+    if (!p) return NULL;
+    if (!clg_shape_equal(p->shape, shape)) {
+        char has[128], wants[128];
+        clg__fail(m->object.root, CLG_INVALID_SHAPE, "parameter %s is %s, but this layer needs %s", name,
+                  clg_shape_text(p->shape, has, sizeof has), clg_shape_text(shape, wants, sizeof wants));
+        return NULL;
+    }
+    clg_tensor *t = clg__leaf(g, m->values, p->offset, shape);
+    return t && !t->name ? clg_tensor_named(t, name) : t;
+}
+
+clg_tensor *clg_model_arena(clg_model *m, clg_graph *g)
+{
+    if (!m || !g || clg_context_failed(m->ctx)) return NULL;
+    if (m->count == 0)
+        return clg__fail(m->object.root, CLG_INVALID_ARGUMENT, "the model has no parameters: build its network first"), NULL;
+    m->values->sealed = m->gradients->sealed = true;
+    return clg__leaf(g, m->values, 0, CLG_SHAPE(m->values->count));
+}
+
+clg_tensor *clg_model_gradients(clg_model *m, clg_tensor *loss)
+{
+    if (!m || !loss) return NULL;
+    clg_graph   *g = loss->graph;
+    clg__root   *root = g->object.root;
+    if (!clg_model_arena(m, g)) return NULL;
+    clg_tensor **wrt = clg__calloc(root, m->count, sizeof *wrt), **grad = clg__calloc(root, m->count, sizeof *grad);
+    const size_t attr_size = sizeof(clg__pack_attr) + m->count * sizeof(int64_t);
+    clg__pack_attr *attr = clg__calloc(root, 1, attr_size);
+    clg_tensor     *packed = NULL;
+    if (!wrt || !grad || !attr) goto done;
+
+    for (size_t i = 0; i < m->count; i++) wrt[i] = clg__leaf(g, m->values, m->parameters[i].offset, m->parameters[i].shape);
+    if (clg__gradients_or_null(loss, wrt, m->count, grad) != CLG_OK) goto done;
+    int arity = 0;
+    attr->storage = m->gradients;
+    for (size_t i = 0; i < m->count; i++) /* parameters without a gradient keep the zeros that the storage starts with */
+        if (grad[i]) {
+            grad[arity] = grad[i];
+            attr->offset[arity++] = m->parameters[i].offset;
+        }
+    if (arity == 0) {
+        clg__fail(root, CLG_INVALID_ARGUMENT, "the loss does not depend on any parameter of the model");
+        goto done;
+    }
+    if (clg__graph_hold(g, m->gradients)) packed = clg__apply_n(&clg__op_pack, attr, attr_size, grad, arity);
+done:
+    free(wrt);
+    free(grad);
+    free(attr);
+    return packed;
+}

@@ -1,0 +1,67 @@
+/* layers.c - layers: parameters from the model, an operator on them. */
+#include "base/base.h"
+#include "init.h"
+#include <stdio.h>
+
+static clg_tensor *layer_fail(clg_tensor *x, const char *layer, const char *name, const char *what)
+{
+    char shape[128];
+    clg__fail((clg__root *)clg_tensor_context(x), CLG_INVALID_SHAPE, "%s \"%s\" on %s: %s", layer, name ? name : "",
+              clg_shape_text(clg_tensor_shape(x), shape, sizeof shape), what);
+    return NULL;
+}
+
+/* Parameter "<name>.<part>"; NULL when the name is too long. */
+static clg_tensor *parameter(clg_model *m, clg_tensor *x, const char *name, const char *part, clg_shape shape,
+                             clg_fill_fn *fill, double scale)
+{
+    char full[256];
+    if (snprintf(full, sizeof full, "%s.%s", name, part) >= (int)sizeof full)
+        return layer_fail(x, "layer", name, "the name is too long");
+    return clg_model_parameter(m, clg_tensor_graph(x), full, shape, fill, scale);
+}
+
+clg_tensor *clg_nn_linear(clg_model *m, const char *name, clg_tensor *x, const clg_linear_desc *desc)
+{
+    if (!m || !x) return NULL;
+    const clg_linear_desc d = desc ? *desc : (clg_linear_desc){0};
+    const clg_shape       shape = clg_tensor_shape(x);
+    clg_fill_fn          *fill;
+    double                scale;
+    if (!name || !*name) return layer_fail(x, "linear", name, "a layer needs a name");
+    if (shape.rank < 1) return layer_fail(x, "linear", name, "the input must be [..., in]");
+    if (d.features < 1) return layer_fail(x, "linear", name, "features must be at least 1");
+    const int64_t in = shape.dim[shape.rank - 1];
+    if (in < 1) return layer_fail(x, "linear", name, "the last dimension is empty");
+    if (!clg__init(d.init, (double)in, (double)d.features, &fill, &scale))
+        return layer_fail(x, "linear", name, "unknown initialiser");
+    clg_tensor *w = parameter(m, x, name, "weight", CLG_SHAPE(in, d.features), fill, scale);
+    clg_tensor *b = d.no_bias ? NULL : parameter(m, x, name, "bias", CLG_SHAPE(d.features), NULL, 0.0);
+    if (!w || (!b && !d.no_bias)) return NULL;
+    if (shape.rank > 1) return clg_matmul(x, w, &(clg_matmul_desc){.bias = b});
+    return clg_reshape(clg_matmul(clg_reshape(x, CLG_SHAPE(1, in)), w, &(clg_matmul_desc){.bias = b}), CLG_SHAPE(d.features));
+}
+
+clg_tensor *clg_nn_conv2d(clg_model *m, const char *name, clg_tensor *x, const clg_conv2d_desc *desc)
+{
+    if (!m || !x) return NULL;
+    const clg_conv2d_desc d = desc ? *desc : (clg_conv2d_desc){0};
+    const clg_shape       shape = clg_tensor_shape(x);
+    const int64_t         groups = d.groups ? d.groups : 1;
+    const bool            square = d.kernel_hw[0] == 0 && d.kernel_hw[1] == 0;
+    const int64_t         kh = square ? d.kernel : d.kernel_hw[0], kw = square ? d.kernel : d.kernel_hw[1];
+    clg_fill_fn          *fill;
+    double                scale;
+    if (!name || !*name) return layer_fail(x, "conv2d", name, "a layer needs a name");
+    if (shape.rank != 4) return layer_fail(x, "conv2d", name, "the input must be [N, C, H, W]");
+    if (d.channels < 1) return layer_fail(x, "conv2d", name, "channels must be at least 1");
+    if (kh < 1 || kw < 1) return layer_fail(x, "conv2d", name, "the kernel must be at least 1");
+    if (groups < 1 || shape.dim[1] % groups || d.channels % groups || shape.dim[1] < 1)
+        return layer_fail(x, "conv2d", name, "groups must divide the channels of input and output");
+    const int64_t each = shape.dim[1] / groups;
+    if (!clg__init(d.init, (double)each * (double)(kh * kw), (double)d.channels / (double)groups * (double)(kh * kw), &fill, &scale))
+        return layer_fail(x, "conv2d", name, "unknown initialiser");
+    clg_tensor *w = parameter(m, x, name, "weight", CLG_SHAPE(d.channels, each, kh, kw), fill, scale);
+    clg_tensor *b = d.no_bias ? NULL : parameter(m, x, name, "bias", CLG_SHAPE(d.channels), NULL, 0.0);
+    return w && (b || d.no_bias) ? clg_conv2d(x, w, b, &d) : NULL;
+}

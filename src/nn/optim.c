@@ -1,0 +1,181 @@
+/* optim.c - optimisers, as ordinary nodes on the model's whole parameter buffer.
+ *
+ * A rule is a table row: how many states of the parameters' size it keeps, the numbers that change from step to step, and
+ * the formula. All is pointwise on tensors of one shape, so a plan makes one kernel of it. The changing numbers are
+ * computed in double precision on the host and uploaded as one small input. */
+#include "base/base.h"
+#include <clgrad/optim.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { MAX_STATES = 2, MAX_NUMBERS = 2 };
+
+typedef struct update { /* what a formula works with */
+    clg_graph  *graph;
+    clg_tensor *p, *g;                 /* parameters and their gradient, [n] */
+    clg_tensor *state[MAX_STATES];     /* [n] */
+    clg_tensor *number[MAX_NUMBERS];   /* scalars of this step */
+    clg_tensor *next[MAX_STATES + 1];  /* the results: states, then parameters */
+} update;
+
+typedef struct rule {
+    const char *names[MAX_STATES]; /* of the states */
+    int         states, numbers;
+    void (*numbers_at)(const clg_optimizer *opt, uint64_t step, float *number); /* step counts from 1 */
+    void (*formula)(const clg_optimizer *opt, update *u);
+} rule;
+
+struct clg_optimizer {
+    clg__object object;
+    const rule *rule;
+    clg_model  *model;
+    clg_graph  *graph; /* holds the states */
+    clg_tensor *state[MAX_STATES], *numbers[MAX_NUMBERS];
+    double      lr, momentum, beta1, beta2, eps;
+    uint64_t    steps;
+};
+
+/* ---- rules ------------------------------------------------------------------------------------------------------- */
+
+static void sgd_numbers(const clg_optimizer *opt, uint64_t step, float *number)
+{
+    (void)step;
+    number[0] = (float)opt->lr;
+}
+
+static void sgd(const clg_optimizer *opt, update *u) /* p - lr g */
+{
+    (void)opt;
+    u->next[0] = clg_sub(u->p, clg_mul(u->number[0], u->g));
+}
+
+static void momentum(const clg_optimizer *opt, update *u) /* v = momentum v + g; p - lr v */
+{
+    u->next[0] = clg_add(clg_scale(u->state[0], opt->momentum), u->g);
+    u->next[1] = clg_sub(u->p, clg_mul(u->number[0], u->next[0]));
+}
+
+/* lr / (1 - beta1^t) and 1 / sqrt(1 - beta2^t) */
+static void adam_numbers(const clg_optimizer *opt, uint64_t step, float *number)
+{
+    number[0] = (float)(opt->lr / (1.0 - pow(opt->beta1, (double)step)));
+    number[1] = (float)(1.0 / sqrt(1.0 - pow(opt->beta2, (double)step)));
+}
+
+static void adam(const clg_optimizer *opt, update *u) /* 1 - beta in double: 1.f - 0.999f is off by 1e-5 */
+{
+    clg_tensor *m = clg_add(clg_scale(u->state[0], opt->beta1), clg_scale(u->g, 1.0 - opt->beta1));
+    clg_tensor *v = clg_add(clg_scale(u->state[1], opt->beta2), clg_scale(clg_mul(u->g, u->g), 1.0 - opt->beta2));
+    clg_tensor *denominator = clg_add(clg_mul(clg_sqrt(v), u->number[1]), clg_scalar(u->graph, opt->eps));
+    u->next[0] = m;
+    u->next[1] = v;
+    u->next[2] = clg_sub(u->p, clg_div(clg_mul(m, u->number[0]), denominator));
+}
+
+static const rule sgd_rule = {.numbers = 1, .numbers_at = sgd_numbers, .formula = sgd};
+static const rule momentum_rule = {{"velocity"}, 1, 1, sgd_numbers, momentum};
+static const rule adam_rule = {{"first moment", "second moment"}, 2, 2, adam_numbers, adam};
+
+/* ---- optimisers -------------------------------------------------------------------------------------------------- */
+
+static void optimizer_destroy(clg__object *object) { free(object); }
+
+static clg_optimizer *create(clg_model *model, const rule *r, clg_optimizer fields)
+{
+    if (!model) return NULL;
+    clg__root *root = (clg__root *)clg_model_context(model);
+    const bool valid = isfinite(fields.lr) && fields.momentum >= 0.0 && fields.momentum < 1.0 && fields.beta1 >= 0.0 &&
+                       fields.beta1 < 1.0 && fields.beta2 >= 0.0 && fields.beta2 < 1.0 && fields.eps >= 0.0;
+    if (!valid)
+        return clg__fail(root, CLG_INVALID_ARGUMENT,
+                         "optimizer: the learning rate must be finite, momentum and betas in [0, 1), eps at least 0"), NULL;
+    clg_optimizer *opt = clg__calloc(root, 1, sizeof *opt);
+    if (!opt) return NULL;
+    *opt = fields;
+    opt->rule = r;
+    opt->model = model;
+    clg__adopt(root, &opt->object, optimizer_destroy);
+    return opt;
+}
+
+clg_optimizer *clg_sgd_create(clg_model *model, const clg_sgd_desc *desc)
+{
+    const clg_sgd_desc d = desc ? *desc : (clg_sgd_desc){0};
+    return create(model, d.momentum != 0.0f ? &momentum_rule : &sgd_rule,
+                  (clg_optimizer){.lr = d.lr != 0.0f ? (double)d.lr : 0.01, .momentum = (double)d.momentum});
+}
+
+clg_optimizer *clg_adam_create(clg_model *model, const clg_adam_desc *desc)
+{
+    const clg_adam_desc d = desc ? *desc : (clg_adam_desc){0};
+    return create(model, &adam_rule,
+                  (clg_optimizer){.lr = d.lr != 0.0f ? (double)d.lr : 1e-3, .beta1 = d.beta1 != 0.0 ? d.beta1 : 0.9,
+                                  .beta2 = d.beta2 != 0.0 ? d.beta2 : 0.999, .eps = d.eps != 0.0 ? d.eps : 1e-8});
+}
+
+void clg_optimizer_destroy(clg_optimizer **opt)
+{
+    if (!opt || !*opt) return;
+    clg_graph_destroy(&(*opt)->graph);
+    clg__destroy(&(*opt)->object);
+    *opt = NULL;
+}
+
+void clg_optimizer_set_lr(clg_optimizer *opt, float lr)
+{
+    if (opt) opt->lr = (double)lr;
+}
+
+float clg_optimizer_lr(const clg_optimizer *opt) { return opt ? (float)opt->lr : 0.0f; }
+
+/* ---- training steps ---------------------------------------------------------------------------------------------- */
+
+static void before_step(void *user, uint64_t run)
+{
+    clg_optimizer *opt = user;
+    float          number[MAX_NUMBERS];
+    (void)run;
+    opt->rule->numbers_at(opt, ++opt->steps, number);
+    for (int i = 0; i < opt->rule->numbers; i++) clg_tensor_write(opt->numbers[i], &number[i], sizeof number[i]);
+}
+
+/* The states live in a graph of the optimiser's own, so that several training graphs can share them. */
+static bool make_states(clg_optimizer *opt, clg_shape shape)
+{
+    if (opt->graph) return true;
+    opt->graph = clg_graph_create(clg_model_context(opt->model), NULL);
+    for (int i = 0; i < opt->rule->states; i++) {
+        opt->state[i] = clg_tensor_named(clg_state(opt->graph, CLG_F32, shape), opt->rule->names[i]);
+        if (!opt->state[i]) return false;
+    }
+    for (int i = 0; i < opt->rule->numbers; i++)
+        if (!(opt->numbers[i] = clg_input(opt->graph, CLG_F32, CLG_SCALAR))) return false;
+    return opt->graph != NULL;
+}
+
+clg_plan *clg_plan_train_with(clg_tensor *loss, clg_optimizer *opt, clg_tensor *const *extra, size_t count)
+{
+    if (!loss || !opt) return NULL;
+    update u = {.graph = clg_tensor_graph(loss)};
+    u.g = clg_model_gradients(opt->model, loss);
+    u.p = clg_model_arena(opt->model, u.graph);
+    if (!u.g || !u.p || !make_states(opt, clg_tensor_shape(u.p))) return NULL;
+    const int states = opt->rule->states;
+    for (int i = 0; i < states; i++) u.state[i] = clg_share(u.graph, opt->state[i]);
+    for (int i = 0; i < opt->rule->numbers; i++) u.number[i] = clg_share(u.graph, opt->numbers[i]);
+    opt->rule->formula(opt, &u);
+
+    const size_t total = 2 + (size_t)states + count;
+    clg_tensor **out = clg__calloc((clg__root *)clg_tensor_context(loss), total, sizeof(clg_tensor *));
+    if (!out) return NULL;
+    out[0] = loss;
+    for (int i = 0; i < states; i++) out[1 + i] = clg_assign(u.state[i], u.next[i]);
+    out[1 + states] = clg_assign(u.p, u.next[states]);
+    for (size_t i = 0; i < count; i++) out[2 + (size_t)states + i] = extra[i];
+    clg_plan *plan = clg_plan_create_all(out, total);
+    free(out);
+    clg_plan_on_run(plan, before_step, opt);
+    return plan;
+}
+
+clg_plan *clg_plan_train(clg_tensor *loss, clg_optimizer *opt) { return clg_plan_train_with(loss, opt, NULL, 0); }

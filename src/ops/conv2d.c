@@ -1,0 +1,312 @@
+/* conv2d.c - y[n, o, p] = sum over c, h, w of weight[o, c, h, w] x[n, c, p stride - pad + (h, w) dilation] + bias[o].
+ *
+ * The convolution is bilinear in x and weight, so its two gradients are operators of the same kind, and each one's
+ * gradients are the other two:
+ *   conv2d(x, w) -> y     conv2d_backward_data(w, dy) -> dx     conv2d_backward_filter(x, dy) -> dw
+ * Their attributes carry the shape of what they compute. All three become matrix products in cl/conv2d.cl. */
+#include "graph/op.h"
+#include <string.h>
+
+enum { CONV, DATA, FILTER };
+extern const clg__op clg__ops_conv2d[];
+
+typedef struct conv_attr {
+    int       stride[2], pad[2], dilation[2], groups;
+    clg_shape x, w, y; /* complete from shape inference of conv2d on */
+} conv_attr;
+
+/* The kernels count taps, pixels and units of work in 32 bits. */
+static const int64_t largest = INT64_C(1) << 30;
+
+/* ---- shapes ------------------------------------------------------------------------------------------------------ */
+
+static bool product_fits(int64_t a, int64_t b, int64_t c)
+{
+    int64_t ab, abc;
+    return !clg__mul_overflows(a, b, &ab) && !clg__mul_overflows(ab, c, &abc) && abc <= largest;
+}
+
+static clg_status conv_infer(clg__infer *i)
+{
+    const clg_shape  x = i->in[0]->shape, w = i->in[1]->shape;
+    const conv_attr *a = i->attr;
+    for (int k = 0; k < i->arity; k++)
+        if (i->in[k]->dtype != CLG_F32) return clg__infer_fail(i, "input %d must be f32", k);
+    if (i->arity < 2 || i->arity > 3) return clg__infer_fail(i, "takes x, weight and perhaps a bias");
+    if (x.rank != 4) return clg__infer_fail(i, "x must be [N, C, H, W]");
+    if (w.rank != 4 || i->in[1]->count == 0)
+        return clg__infer_fail(i, "the weight must be [channels, C / groups, KH, KW] without an empty extent");
+    if (w.dim[0] % a->groups != 0 || x.dim[1] % a->groups != 0 || x.dim[1] / a->groups != w.dim[1])
+        return clg__infer_fail(i, "with %d group%s, x of %lld channels needs a weight of [channels, %lld / %d, KH, KW] and "
+                               "channels divisible by %d", a->groups, a->groups == 1 ? "" : "s", (long long)x.dim[1],
+                               (long long)x.dim[1], a->groups, a->groups);
+    if (i->arity == 3 && !clg_shape_equal(i->in[2]->shape, CLG_SHAPE(w.dim[0])))
+        return clg__infer_fail(i, "the bias must be [%lld]", (long long)w.dim[0]);
+
+    i->shape = CLG_SHAPE(x.dim[0], w.dim[0], 0, 0);
+    for (int d = 0; d < 2; d++) {
+        const int64_t padded = x.dim[2 + d] + 2 * (int64_t)a->pad[d];
+        if (x.dim[2 + d] > largest || padded > largest || w.dim[2 + d] > largest)
+            return clg__infer_fail(i, "images of that extent are not supported");
+        const int64_t window = a->dilation[d] * (w.dim[2 + d] - 1) + 1;
+        if (padded < window)
+            return clg__infer_fail(i, "the window's %s is %lld, more than the padded image's %lld", d ? "width" : "height",
+                                   (long long)window, (long long)padded);
+        i->shape.dim[2 + d] = (padded - window) / a->stride[d] + 1;
+    }
+    const int64_t planes = CLG__MAX(x.dim[0], 1) * a->groups, *y = i->shape.dim;
+    if (x.dim[0] > largest || !product_fits(w.dim[1], w.dim[2], w.dim[3]) ||
+        !product_fits(w.dim[0] / a->groups, w.dim[2], w.dim[3]) || !product_fits(planes, x.dim[2], x.dim[3]) ||
+        !product_fits(planes, y[2], y[3]) || !product_fits(CLG__MAX(x.dim[0], 1), y[2], y[3]))
+        return clg__infer_fail(i, "more than 2^30 pixels in all images and groups, or taps, are not supported");
+    return CLG_OK;
+}
+
+static clg_status data_infer(clg__infer *i)
+{
+    i->shape = ((const conv_attr *)i->attr)->x;
+    return CLG_OK;
+}
+
+static clg_status filter_infer(clg__infer *i)
+{
+    i->shape = ((const conv_attr *)i->attr)->w;
+    return CLG_OK;
+}
+
+/* ---- gradients --------------------------------------------------------------------------------------------------- */
+
+static conv_attr attr_of(const clg_tensor *node)
+{
+    conv_attr a = *(const conv_attr *)node->attr;
+    if (node->op == &clg__ops_conv2d[CONV]) {
+        a.x = node->in[0]->shape;
+        a.w = node->in[1]->shape;
+        a.y = node->shape;
+    }
+    return a;
+}
+
+static clg_tensor *conv_gradient(const clg__grad *g, int input)
+{
+    const conv_attr a = attr_of(g->out);
+    switch (input) {
+    case 0:  return clg__apply_attr(&clg__ops_conv2d[DATA], &a, g->out->in[1], g->dout);
+    case 1:  return clg__apply_attr(&clg__ops_conv2d[FILTER], &a, g->out->in[0], g->dout);
+    default: return clg_sum(g->dout, &(clg_reduce_desc){.axes = {0, 2, 3}, .count = 3});
+    }
+}
+
+static clg_tensor *data_gradient(const clg__grad *g, int input) /* of dx = data(w, dy) */
+{
+    const conv_attr a = attr_of(g->out);
+    return input == 0 ? clg__apply_attr(&clg__ops_conv2d[FILTER], &a, g->dout, g->out->in[1])
+                      : clg__apply_attr(&clg__ops_conv2d[CONV], &a, g->dout, g->out->in[0]);
+}
+
+static clg_tensor *filter_gradient(const clg__grad *g, int input) /* of dw = filter(x, dy) */
+{
+    const conv_attr a = attr_of(g->out);
+    return input == 0 ? clg__apply_attr(&clg__ops_conv2d[DATA], &a, g->dout, g->out->in[1])
+                      : clg__apply_attr(&clg__ops_conv2d[CONV], &a, g->out->in[0], g->dout);
+}
+
+/* ---- launches ---------------------------------------------------------------------------------------------------- */
+
+typedef struct tile {
+    uint32_t side, m, n, k;
+    uint64_t rows, cols; /* of the product, by one group */
+} tile;
+
+enum {
+    UNITS_PER_CORE = 8, /* that many units of work let cores finish together */
+    ITEM_OUTPUTS   = 8, /* most rows, and most columns, of an item's share of a local tile */
+    MOST_SHARES    = 64,
+};
+
+static uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
+
+static tile choose_tile(const clg__record *r, uint64_t rows, uint64_t cols)
+{
+    const clg_profile *p = r->profile;
+    if (strcmp(p->base, "cpu") == 0) {
+        tile t = {.side = 1, .m = p->tile_m, .n = cols <= p->vec ? 1 : p->tile_n, .k = p->tile_k, .rows = rows};
+        t.cols = (uint64_t)t.n * p->vec;
+        return t;
+    }
+    tile t = {.side = 16, .k = p->tile_k};
+    while (t.side > 2 && t.side * t.side > p->wg) t.side /= 2;
+    t.rows = t.m = CLG__MIN(p->tile_m, t.side * ITEM_OUTPUTS);
+    t.cols = t.n = CLG__MIN(p->tile_n, t.side * ITEM_OUTPUTS);
+    while (t.k > 1 && t.k * (t.m + t.n + 2) * sizeof(float) > r->local_memory) t.k /= 2;
+    return t;
+}
+
+static void write_defines(clg__text *text, const conv_attr *a, const tile *t, bool backward, bool bias,
+                          const char *epilogue)
+{
+    const char *const names[] = {"H", "W"};
+    for (int d = 0; d < 2; d++)
+        clg__text_append(text, "#define K%s %d\n#define STRIDE_%s %d\n#define PAD_%s %d\n#define DIL_%s %d\n", names[d],
+                         (int)a->w.dim[2 + d], names[d], a->stride[d], names[d], a->pad[d], names[d], a->dilation[d]);
+    clg__text_append(text, "#define BACKWARD %d\n#define BIAS %d\n#define EPILOGUE(T, a) (%s)\n#define TILE_SIDE %u\n"
+                     "#define TILE_M %u\n#define TILE_N %u\n#define TILE_K %u\n", backward, bias,
+                     epilogue ? epilogue : "a", t->side, t->m, t->n, t->k);
+}
+
+static clg_status launch(clg__record *r, const char *kernel, const clg__text *defines, const tile *t, uint64_t units,
+                         const clg__arg *args, size_t count)
+{
+    const uint64_t most = (uint64_t)CLG__MAX(r->compute_units, 1) * CLG__MAX(r->profile->groups, UNITS_PER_CORE);
+    return clg__record_kernel(r, &(clg__launch){
+        .unit = "conv2d", .kernel = kernel, .defines = defines->data, .args = args, .arg_count = count,
+        .groups = {CLG__MIN(units, most)}, .local = {t->side, t->side, 1}});
+}
+
+/* dst = weight times what `src` has at its taps; weight is [groups * rows, channels * KH * KW]. */
+static clg_status record_product(clg__record *r, const conv_attr *a, bool backward, clg__arg weight, clg__arg src,
+                                 clg__arg bias)
+{
+    const clg_shape from = backward ? a->y : a->x, to = backward ? a->x : a->y;
+    const uint64_t  n = (uint64_t)from.dim[0], groups = (uint64_t)a->groups, rows = (uint64_t)to.dim[1] / groups;
+    const uint64_t  pixels = (uint64_t)(to.dim[2] * to.dim[3]);
+    const uint64_t  enough = (uint64_t)CLG__MAX(r->compute_units, 1) * UNITS_PER_CORE;
+    tile            t = choose_tile(r, rows, pixels);
+    const uint64_t  shared = n * groups * ceil_div(pixels, t.cols);
+    while (t.side == 1 && t.rows > t.m && shared * ceil_div(rows, t.rows) < enough)
+        t.rows = ceil_div(ceil_div(t.rows, 2), t.m) * t.m;
+
+    clg__text defines = {0};
+    write_defines(&defines, a, &t, backward, r->node->arity == 3, r->epilogue);
+    clg_status status = CLG_OK;
+    if (backward)
+        status = clg__record_units(r, "conv2d", "conv2d_swap", defines.data, (uint64_t)a->x.dim[1],
+                                   CLG__ARGS(CLG__IN(0), weight, CLG__UINT(groups), CLG__UINT(a->w.dim[0] / a->groups),
+                                             CLG__UINT(a->w.dim[1])));
+    if (status == CLG_OK)
+        status = launch(r, "conv2d", &defines, &t, shared * ceil_div(rows, t.rows),
+                        CLG__ARGS(weight, src, bias, CLG__OUT, CLG__INT(n), CLG__INT(groups), CLG__INT(rows),
+                                  CLG__INT((uint64_t)from.dim[1] / groups), CLG__INT(from.dim[2]), CLG__INT(from.dim[3]),
+                                  CLG__INT(to.dim[2]), CLG__INT(to.dim[3]), CLG__INT(t.rows)));
+    clg__text_free(&defines);
+    return status;
+}
+
+static clg_status conv_record(clg__record *r)
+{
+    const conv_attr a = attr_of(r->node);
+    if (r->node->count == 0) return CLG_OK;
+    return record_product(r, &a, false, CLG__IN(1), CLG__IN(0), CLG__IN(r->node->arity == 3 ? 2 : 1));
+}
+
+static clg_status data_record(clg__record *r)
+{
+    const conv_attr *a = r->node->attr;
+    if (r->node->count == 0) return CLG_OK;
+    const int swapped = clg__record_workspace(r, (uint64_t)r->node->in[0]->count * sizeof(float));
+    return record_product(r, a, true, CLG__WS(swapped), CLG__IN(1), CLG__IN(0));
+}
+
+/* Each share of the images leaves a partial sum of the whole filter; a second launch adds them, always in one order. */
+static clg_status filter_record(clg__record *r)
+{
+    const conv_attr *a = r->node->attr;
+    const uint64_t   n = (uint64_t)a->x.dim[0], groups = (uint64_t)a->groups, rows = (uint64_t)a->w.dim[0] / groups;
+    const uint64_t   count = (uint64_t)r->node->count, taps = count / (uint64_t)a->w.dim[0];
+    const tile       t = choose_tile(r, rows, taps);
+    const uint64_t   each = groups * ceil_div(rows, t.rows) * ceil_div(taps, t.cols);
+    const uint64_t   wanted = ceil_div((uint64_t)CLG__MAX(r->compute_units, 1) * UNITS_PER_CORE, each);
+    const uint64_t   shares = CLG__MIN(CLG__MIN(wanted, n), MOST_SHARES);
+    const clg__arg   partial = shares == 1 ? CLG__OUT : CLG__WS(clg__record_workspace(r, shares * count * sizeof(float)));
+
+    clg__text defines = {0};
+    write_defines(&defines, a, &t, false, false, NULL);
+    clg_status status = CLG_OK;
+    if (shares > 0)
+        status = launch(r, "conv2d_filter", &defines, &t, shares * each,
+                        CLG__ARGS(CLG__IN(1), CLG__IN(0), partial, CLG__INT(n), CLG__INT(groups), CLG__INT(rows),
+                                  CLG__INT(a->w.dim[1]), CLG__INT(a->x.dim[2]), CLG__INT(a->x.dim[3]),
+                                  CLG__INT(a->y.dim[2]), CLG__INT(a->y.dim[3]), CLG__INT(shares), CLG__INT(t.rows)));
+    if (shares != 1 && status == CLG_OK)
+        status = clg__record_units(r, "conv2d", "conv2d_sum", defines.data,
+                                   ceil_div(count, (uint64_t)r->profile->wg * r->profile->vec),
+                                   CLG__ARGS(partial, CLG__OUT, CLG__INT(shares), CLG__UINT(count)));
+    clg__text_free(&defines);
+    return status;
+}
+
+/* ---- references: one walk over all products x w -> y, each operator summing into another of the three ------------- */
+
+static void walk(const conv_attr *a, int op, const double *x, const double *w, const double *y, double *out)
+{
+    const int64_t *X = a->x.dim, *W = a->w.dim, *Y = a->y.dim, rows = W[0] / a->groups;
+    for (int64_t no = 0; no < Y[0] * Y[1]; no++)
+        for (int64_t p = 0; p < Y[2] * Y[3]; p++)
+            for (int64_t t = 0; t < W[1] * W[2] * W[3]; t++) {
+                const int64_t n = no / Y[1], o = no % Y[1], c = o / rows * W[1] + t / (W[2] * W[3]);
+                const int64_t h = p / Y[3] * a->stride[0] - a->pad[0] + t / W[3] % W[2] * a->dilation[0];
+                const int64_t v = p % Y[3] * a->stride[1] - a->pad[1] + t % W[3] * a->dilation[1];
+                if (h < 0 || h >= X[2] || v < 0 || v >= X[3]) continue;
+                const int64_t xi = ((n * X[1] + c) * X[2] + h) * X[3] + v, wi = o * W[1] * W[2] * W[3] + t;
+                const int64_t yi = no * Y[2] * Y[3] + p;
+                if (op == CONV) out[yi] += x[xi] * w[wi];
+                else if (op == DATA) out[xi] += w[wi] * y[yi];
+                else out[wi] += x[xi] * y[yi];
+            }
+}
+
+static void conv_reference(const clg__ref *r)
+{
+    const conv_attr a = attr_of(r->node);
+    const int64_t   pixels = a.y.dim[2] * a.y.dim[3];
+    for (int64_t i = 0; i < r->node->count; i++)
+        r->out[i] = r->node->arity == 3 ? r->in[2][i / pixels % a.y.dim[1]] : 0.0;
+    walk(&a, CONV, r->in[0], r->in[1], NULL, r->out);
+}
+
+static void data_reference(const clg__ref *r)
+{
+    for (int64_t i = 0; i < r->node->count; i++) r->out[i] = 0.0;
+    walk(r->node->attr, DATA, NULL, r->in[0], r->in[1], r->out);
+}
+
+static void filter_reference(const clg__ref *r)
+{
+    for (int64_t i = 0; i < r->node->count; i++) r->out[i] = 0.0;
+    walk(r->node->attr, FILTER, r->in[0], NULL, r->in[1], r->out);
+}
+
+/* ---- interface --------------------------------------------------------------------------------------------------- */
+
+clg_tensor *clg_conv2d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, const clg_conv2d_desc *desc)
+{
+    static const clg_conv2d_desc none = {0};
+    const clg_conv2d_desc       *d = desc ? desc : &none;
+    if (!x || !weight) return NULL;
+    conv_attr a = {.groups = d->groups ? d->groups : 1};
+    for (int i = 0; i < 2; i++) {
+        const bool stride = d->stride_hw[0] || d->stride_hw[1], pad = d->pad_hw[0] || d->pad_hw[1];
+        const bool dilation = d->dilation_hw[0] || d->dilation_hw[1];
+        a.stride[i] = stride ? d->stride_hw[i] : d->stride ? d->stride : 1;
+        a.pad[i] = pad ? d->pad_hw[i] : d->pad;
+        a.dilation[i] = dilation ? d->dilation_hw[i] : d->dilation ? d->dilation : 1;
+    }
+    if (a.groups < 1 || a.stride[0] < 1 || a.stride[1] < 1 || a.pad[0] < 0 || a.pad[1] < 0 || a.dilation[0] < 1 ||
+        a.dilation[1] < 1)
+        return clg__op_fail(x, "conv2d", CLG_INVALID_ARGUMENT,
+                            "groups %d, stride %dx%d, pad %dx%d, dilation %dx%d: pads may not be negative, the others must "
+                            "be positive", a.groups, a.stride[0], a.stride[1], a.pad[0], a.pad[1], a.dilation[0],
+                            a.dilation[1]);
+    return bias ? clg__apply_attr(&clg__ops_conv2d[CONV], &a, x, weight, bias)
+                : clg__apply_attr(&clg__ops_conv2d[CONV], &a, x, weight);
+}
+
+const clg__op clg__ops_conv2d[] = {
+    {.name = "conv2d", .arity = CLG__VARIADIC, .flags = CLG__EPILOGUE, .infer = conv_infer, .gradient = conv_gradient,
+     .record = conv_record, .reference = conv_reference},
+    {.name = "conv2d_backward_data", .arity = 2, .infer = data_infer, .gradient = data_gradient, .record = data_record,
+     .reference = data_reference},
+    {.name = "conv2d_backward_filter", .arity = 2, .infer = filter_infer, .gradient = filter_gradient,
+     .record = filter_record, .reference = filter_reference},
+    {0},
+};

@@ -1,0 +1,157 @@
+/* loss.c - cross entropy on integer labels, and the count of right answers.
+ *
+ *   loss = sum over rows of (log(sum(exp(x))) - x[label]) / count,   dx = (softmax(x) - onehot(label)) dloss / count
+ *
+ * Rows with a negative label are padding: they are in neither sum nor count. A label beyond the classes gives NaN. */
+#include "graph/op.h"
+
+enum { CROSS_ENTROPY, CROSS_ENTROPY_GRAD, ROW_WEIGHT, COUNT_CORRECT };
+extern const clg__op clg__ops_loss[];
+
+static clg_status loss_infer(clg__infer *i) /* logits, labels, and for the gradient dloss */
+{
+    const clg_tensor *x = i->in[0], *labels = i->in[1];
+    if (x->dtype != CLG_F32 || x->shape.rank != 2 || x->shape.dim[1] < 1)
+        return clg__infer_fail(i, "the logits must be f32 [rows, classes]");
+    if (labels->dtype != CLG_I32 || !clg_shape_equal(labels->shape, CLG_SHAPE(x->shape.dim[0])))
+        return clg__infer_fail(i, "the labels must be i32 [%lld]", (long long)x->shape.dim[0]);
+    i->shape = i->arity == 3 ? x->shape : CLG_SCALAR;
+    return CLG_OK;
+}
+
+static clg_status cross_entropy_record(clg__record *r)
+{
+    const int  each = clg__record_workspace(r, r->rows * 4);
+    clg_status status = clg__record_rows(r, "loss", "cross_entropy_rows",
+                                         CLG__ARGS(CLG__IN(0), CLG__IN(1), CLG__WS(each), CLG__ROWS, CLG__COLS));
+    return status != CLG_OK ? status
+                            : clg__record_units(r, "loss", "cross_entropy_mean", NULL, 1,
+                                                CLG__ARGS(CLG__WS(each), CLG__IN(1), CLG__OUT, CLG__ROWS));
+}
+
+static clg_status cross_entropy_grad_record(clg__record *r)
+{
+    return clg__record_rows(r, "loss", "cross_entropy_grad",
+                            CLG__ARGS(CLG__IN(0), CLG__IN(1), CLG__IN(2), CLG__OUT, CLG__ROWS, CLG__COLS));
+}
+
+static clg_status count_correct_record(clg__record *r)
+{
+    const int  each = clg__record_workspace(r, r->rows * 4);
+    clg_status status = clg__record_rows(r, "loss", "correct_rows",
+                                         CLG__ARGS(CLG__IN(0), CLG__IN(1), CLG__WS(each), CLG__ROWS, CLG__COLS));
+    return status != CLG_OK ? status
+                            : clg__record_units(r, "reduce", "reduce_rows", "#define REDUCE_SUM\n", 1,
+                                                CLG__ARGS(CLG__WS(each), CLG__OUT, CLG__UINT(1), CLG__ROWS, CLG__ROWS,
+                                                          CLG__FLOAT(1)));
+}
+
+static double row_loss(const double *x, size_t n, double label)
+{
+    double max = -INFINITY, sum = 0.0;
+    if (label >= (double)n) return NAN;
+    for (size_t i = 0; i < n; i++) max = isnan(x[i]) ? x[i] : fmax(max, x[i]);
+    for (size_t i = 0; i < n; i++) sum += exp(x[i] - max);
+    return max + log(sum) - x[(size_t)label];
+}
+
+static double valid_rows(const clg__ref *r)
+{
+    double count = 0.0;
+    for (size_t row = 0; row < r->rows; row++) count += r->in[1][row] >= 0.0;
+    return count;
+}
+
+static void cross_entropy_reference(const clg__ref *r)
+{
+    double sum = 0.0;
+    for (size_t row = 0; row < r->rows; row++)
+        if (r->in[1][row] >= 0.0) sum += row_loss(r->in[0] + row * r->n, r->n, r->in[1][row]);
+    r->out[0] = sum / fmax(valid_rows(r), 1.0);
+}
+
+static void cross_entropy_grad_reference(const clg__ref *r)
+{
+    const double scale = r->in[2][0] / fmax(valid_rows(r), 1.0);
+    for (size_t row = 0; row < r->rows; row++) {
+        const double *x = r->in[0] + row * r->n, label = r->in[1][row];
+        const double  log_sum = label >= 0.0 ? row_loss(x, r->n, label) + (label < (double)r->n ? x[(size_t)label] : 0.0) : 0.0;
+        for (size_t i = 0; i < r->n; i++)
+            r->out[row * r->n + i] = label < 0.0 ? 0.0 : scale * (exp(x[i] - log_sum) - ((double)i == label));
+    }
+}
+
+static void count_correct_reference(const clg__ref *r)
+{
+    r->out[0] = 0.0;
+    for (size_t row = 0; row < r->rows; row++) {
+        const double *x = r->in[0] + row * r->n;
+        size_t        best = 0;
+        for (size_t i = 1; i < r->n; i++)
+            if (x[i] > x[best]) best = i;
+        r->out[0] += (double)best == r->in[1][row];
+    }
+}
+
+static clg_tensor *cross_entropy_gradient(const clg__grad *g, int input)
+{
+    (void)input;
+    return clg__apply(&clg__ops_loss[CROSS_ENTROPY_GRAD], g->out->in[0], g->out->in[1], g->dout);
+}
+
+/* z = (softmax(x) - onehot(label)) w dloss, with w = 1 / count for a row with a label and 0 for padding. It is linear in
+ * dloss; its derivative in x is softmax's: p (up - sum(p up)) w dloss. */
+static clg_tensor *cross_entropy_grad_gradient(const clg__grad *g, int input)
+{
+    clg_tensor *x = g->out->in[0], *labels = g->out->in[1], *dloss = g->out->in[2], *up = g->dout;
+    if (input == 2) {
+        clg_tensor *unit = clg__apply(&clg__ops_loss[CROSS_ENTROPY_GRAD], x, labels, clg_scalar(x->graph, 1.0));
+        return clg__reduce_to(clg_mul(up, unit), dloss->shape);
+    }
+    clg_tensor *p = clg_softmax(x);
+    clg_tensor *dot = clg_sum(clg_mul(p, up), &(clg_reduce_desc){.axes = {1}, .count = 1, .keepdims = true});
+    clg_tensor *weight = clg__apply(&clg__ops_loss[ROW_WEIGHT], labels);
+    return clg_mul(clg_mul(clg_mul(p, clg_sub(up, dot)), weight), dloss);
+}
+
+static clg_status row_weight_infer(clg__infer *i)
+{
+    i->shape = CLG_SHAPE(i->in[0]->count, 1);
+    return i->in[0]->dtype == CLG_I32 ? CLG_OK : clg__infer_fail(i, "the labels must be i32");
+}
+
+static clg_status row_weight_record(clg__record *r)
+{
+    return clg__record_units(r, "loss", "row_weight", NULL, 1,
+                             CLG__ARGS(CLG__IN(0), CLG__OUT, CLG__UINT(r->node->count)));
+}
+
+static void row_weight_reference(const clg__ref *r)
+{
+    double count = 0.0;
+    for (int64_t i = 0; i < r->node->count; i++) count += r->in[0][i] >= 0.0;
+    for (int64_t i = 0; i < r->node->count; i++) r->out[i] = r->in[0][i] >= 0.0 ? 1.0 / count : 0.0;
+}
+
+const clg__op clg__ops_loss[] = {
+    [CROSS_ENTROPY] = {.name = "cross_entropy", .arity = 2, .infer = loss_infer, .record = cross_entropy_record,
+                       .gradient = cross_entropy_gradient, .reference = cross_entropy_reference},
+    [CROSS_ENTROPY_GRAD] = {.name = "cross_entropy_grad", .arity = 3, .flags = CLG__INPLACE, .infer = loss_infer,
+                            .record = cross_entropy_grad_record, .gradient = cross_entropy_grad_gradient,
+                            .reference = cross_entropy_grad_reference},
+    [ROW_WEIGHT] = {.name = "row_weight", .arity = 1, .flags = CLG__NO_GRAD, .infer = row_weight_infer,
+                    .record = row_weight_record, .reference = row_weight_reference},
+    [COUNT_CORRECT] = {.name = "count_correct", .arity = 2, .flags = CLG__NO_GRAD, .infer = loss_infer,
+                       .record = count_correct_record, .reference = count_correct_reference},
+    {0},
+};
+
+clg_tensor *clg_cross_entropy(clg_tensor *logits, clg_tensor *labels)
+{
+    return clg__apply(&clg__ops_loss[CROSS_ENTROPY], logits, labels);
+}
+
+clg_tensor *clg_count_correct(clg_tensor *logits, clg_tensor *labels)
+{
+    return clg__apply(&clg__ops_loss[COUNT_CORRECT], logits, labels);
+}

@@ -1,0 +1,168 @@
+/* pointwise.c - y[i] = f(a[i], b[i]), inputs broadcast as in NumPy.
+ *
+ * A row is a name, the number of inputs and an expression that is both OpenCL C (T: float or a vector of floats) and C
+ * (T: double, the reference); src/plan joins chains of such nodes into one generated kernel, so gradients are written as
+ * the plain nodes of their formula. They read the result instead of the input where they can: then the input need not
+ * be kept, and the node can be folded into the epilogue of the product before it. */
+#include "graph/op.h"
+#include <string.h>
+
+#define POINTWISE_TABLE(X)                                                                  \
+    X(add, 2, a + b)                                                                        \
+    X(sub, 2, a - b)                                                                        \
+    X(mul, 2, a * b)                                                                        \
+    X(div, 2, a / b)                                                                        \
+    X(neg, 1, -a)                                                                           \
+    X(exp, 1, exp(a))                                                                       \
+    X(log, 1, log(a))                                                                       \
+    X(sqrt, 1, sqrt(a))                                                                     \
+    X(relu, 1, a < (T)0 ? (T)0 : a)                                                         \
+    X(relu_grad, 2, a <= (T)0 ? (T)0 : b) /* of relu's result and its gradient */           \
+    X(sigmoid, 1, (T)1 / ((T)1 + exp(-a)))                                                  \
+    X(tanh, 1, tanh(a))                                                                     \
+    X(equal, 2, a == b ? (T)1 : (T)0)                                                       \
+    X(bce, 2, (a > (T)0 ? a : (T)0) - a * b + log1p(exp(-fabs(a))))                         \
+    X(expand, 1, a)
+
+typedef double T;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wfloat-equal"
+#define REFERENCE(name, arity, ...)                       \
+    static T name##_value(T a, T b)                       \
+    {                                                     \
+        (void)b;                                          \
+        return __VA_ARGS__;                               \
+    }
+POINTWISE_TABLE(REFERENCE)
+#pragma GCC diagnostic pop
+
+/* Where element `i` of the result is found in an input of shape `in`. */
+static size_t broadcast_index(clg_shape out, clg_shape in, size_t i)
+{
+    size_t at = 0, stride = 1;
+    for (int d = out.rank - 1; d >= 0; d--) {
+        const size_t extent = (size_t)out.dim[d], index = i % extent;
+        const int    k = d - (out.rank - in.rank);
+        i /= extent;
+        if (k < 0) continue;
+        if (in.dim[k] != 1) at += index * stride;
+        stride *= (size_t)in.dim[k];
+    }
+    return at;
+}
+
+static void each(const clg__ref *r, T (*f)(T, T))
+{
+    const clg_tensor *t = r->node;
+    for (size_t i = 0; i < (size_t)t->count; i++) {
+        T v[2] = {0.0, 0.0};
+        for (int k = 0; k < t->arity; k++) v[k] = r->in[k][broadcast_index(t->shape, t->in[k]->shape, i)];
+        r->out[i] = f(v[0], v[1]);
+    }
+}
+#define EACH(name, arity, ...) \
+    static void name##_reference(const clg__ref *r) { each(r, name##_value); }
+POINTWISE_TABLE(EACH)
+
+#define INDEX(name, arity, ...) OP_##name,
+enum { POINTWISE_TABLE(INDEX) };
+extern const clg__op clg__ops_pointwise[];
+#define OP(name) (&clg__ops_pointwise[OP_##name])
+
+/* ---- gradients --------------------------------------------------------------------------------------------------- */
+
+#define A    (g->out->in[0])
+#define B    (g->out->in[1])
+#define Y    (g->out)
+#define DY   (g->dout)
+#define GRADIENT(name) static clg_tensor *name##_gradient(const clg__grad *g, int input)
+
+/* The gradient of an input is summed over the dimensions along which that input was broadcast. */
+static clg_tensor *to(const clg__grad *g, int input, clg_tensor *d) { return clg__reduce_to(d, g->out->in[input]->shape); }
+
+GRADIENT(add) { return to(g, input, DY); }
+GRADIENT(sub) { return to(g, input, input == 0 ? DY : clg_neg(DY)); }
+GRADIENT(mul) { return to(g, input, clg_mul(DY, input == 0 ? B : A)); }
+GRADIENT(div) { return to(g, input, input == 0 ? clg_div(DY, B) : clg_neg(clg_div(clg_mul(DY, Y), B))); }
+GRADIENT(neg) { return (void)input, clg_neg(DY); }
+GRADIENT(exp) { return (void)input, clg_mul(DY, Y); }
+GRADIENT(log) { return (void)input, clg_div(DY, A); }
+GRADIENT(sqrt) { return (void)input, clg_div(clg_scale(DY, 0.5), Y); }
+GRADIENT(relu) { return (void)input, clg__apply(OP(relu_grad), Y, DY); }
+GRADIENT(relu_grad) { return input == 0 ? NULL : clg__apply(OP(relu_grad), A, DY); }
+GRADIENT(equal) { return (void)g, (void)input, NULL; }
+GRADIENT(expand) { return to(g, input, DY); }
+
+GRADIENT(sigmoid) /* dy y (1 - y) */
+{
+    (void)input;
+    clg_tensor *d = clg_mul(DY, Y);
+    return clg_sub(d, clg_mul(d, Y));
+}
+
+GRADIENT(tanh) /* dy (1 - y^2) */
+{
+    (void)input;
+    return clg_sub(DY, clg_mul(DY, clg_mul(Y, Y)));
+}
+
+GRADIENT(bce) /* dy (sigmoid(a) - b); dy (-a) */
+{
+    return to(g, input, clg_mul(DY, input == 0 ? clg_sub(clg_sigmoid(A), B) : clg_neg(A)));
+}
+
+/* ---- the table --------------------------------------------------------------------------------------------------- */
+
+static clg_status pointwise_infer(clg__infer *i)
+{
+    if (i->op != OP(expand)) return clg__infer_broadcast(i);
+    clg_shape  both;
+    const bool fits = clg__broadcast(i->in[0]->shape, *(const clg_shape *)i->attr, &both);
+    i->shape = *(const clg_shape *)i->attr;
+    if (i->in[0]->dtype != CLG_F32) return clg__infer_fail(i, "the input must be f32");
+    char text[128];
+    return fits && clg_shape_equal(both, i->shape)
+               ? CLG_OK : clg__infer_fail(i, "cannot broadcast to %s", clg_shape_text(i->shape, text, sizeof text));
+}
+
+#define FLAGS(name) CLG__POINTWISE | (OP_##name == OP_equal ? CLG__NO_GRAD : 0)
+#define ROW(name_, arity_, ...)                                                                            \
+    {.name = #name_, .arity = arity_, .flags = FLAGS(name_), .expr = #__VA_ARGS__, .infer = pointwise_infer, \
+     .gradient = name_##_gradient, .reference = name_##_reference},
+const clg__op clg__ops_pointwise[] = {POINTWISE_TABLE(ROW){0}};
+
+clg_tensor *clg_add(clg_tensor *a, clg_tensor *b) { return clg__apply(OP(add), a, b); }
+clg_tensor *clg_sub(clg_tensor *a, clg_tensor *b) { return clg__apply(OP(sub), a, b); }
+clg_tensor *clg_mul(clg_tensor *a, clg_tensor *b) { return clg__apply(OP(mul), a, b); }
+clg_tensor *clg_div(clg_tensor *a, clg_tensor *b) { return clg__apply(OP(div), a, b); }
+clg_tensor *clg_neg(clg_tensor *x) { return clg__apply(OP(neg), x); }
+clg_tensor *clg_exp(clg_tensor *x) { return clg__apply(OP(exp), x); }
+clg_tensor *clg_log(clg_tensor *x) { return clg__apply(OP(log), x); }
+clg_tensor *clg_sqrt(clg_tensor *x) { return clg__apply(OP(sqrt), x); }
+clg_tensor *clg_relu(clg_tensor *x) { return clg__apply(OP(relu), x); }
+clg_tensor *clg_sigmoid(clg_tensor *x) { return clg__apply(OP(sigmoid), x); }
+clg_tensor *clg_tanh(clg_tensor *x) { return clg__apply(OP(tanh), x); }
+clg_tensor *clg_equal(clg_tensor *a, clg_tensor *b) { return clg__apply(OP(equal), a, b); }
+
+clg_tensor *clg_scale(clg_tensor *x, double factor)
+{
+    return x ? clg_mul(x, clg_scalar(clg_tensor_graph(x), factor)) : NULL;
+}
+
+clg_tensor *clg_expand(clg_tensor *x, clg_shape shape)
+{
+    return x && clg_shape_equal(x->shape, shape) ? x : clg__apply_attr(OP(expand), &shape, x);
+}
+
+/* ---- losses that are pointwise ----------------------------------------------------------------------------------- */
+
+clg_tensor *clg_mse(clg_tensor *a, clg_tensor *b)
+{
+    clg_tensor *d = clg_sub(a, b);
+    return clg_mean(clg_mul(d, d), NULL);
+}
+
+clg_tensor *clg_bce_with_logits(clg_tensor *logits, clg_tensor *targets)
+{
+    return clg_mean(clg__apply(OP(bce), logits, targets), NULL);
+}

@@ -1,0 +1,164 @@
+/* reduce.c - sum (times a factor, which makes it the mean) and maximum over any axes.
+ *
+ * The shape is seen as runs of reduced and kept dimensions; the runs are reduced one after another, the innermost first,
+ * each as [outer, length, inner] -> [outer, inner]. A long run with little beside it is cut into segments that another
+ * pass joins, so that the device has enough to do. The order of additions depends on the shape alone. */
+#include "graph/op.h"
+#include <stdio.h>
+
+typedef struct reduce_attr {
+    unsigned axes; /* bit i: dimension i is reduced */
+    float    factor;
+} reduce_attr;
+
+enum { SUM, MAX };
+extern const clg__op clg__ops_reduce[];
+
+static clg_status reduce_infer(clg__infer *i) /* the reduced extents become 1 */
+{
+    const reduce_attr *attr = i->attr;
+    if (i->in[0]->dtype != CLG_F32) return clg__infer_fail(i, "the input must be f32");
+    i->shape = i->in[0]->shape;
+    for (int d = 0; d < i->shape.rank; d++)
+        if (attr->axes >> d & 1) i->shape.dim[d] = 1;
+    return CLG_OK;
+}
+
+typedef struct pass {
+    uint64_t outer, length, inner, segment; /* segments of `segment` along length */
+} pass;
+
+static clg_status record_pass(clg__record *r, bool is_max, const pass *p, float factor, clg__arg from, clg__arg to)
+{
+    char defines[64];
+    snprintf(defines, sizeof defines, "#define REDUCE_%s\n", is_max ? "MAX" : "SUM");
+    const uint64_t segments = CLG__MAX(1, (p->length + p->segment - 1) / p->segment);
+    if (p->inner == 1)
+        return clg__record_units(r, "reduce", "reduce_rows", defines, p->outer * segments,
+                                 CLG__ARGS(from, to, CLG__UINT(p->outer), CLG__UINT(p->length), CLG__UINT(p->segment),
+                                           CLG__FLOAT(factor)));
+    const uint64_t width = (uint64_t)r->profile->wg * r->profile->vec * 4, strips = (p->inner + width - 1) / width;
+    return clg__record_units(r, "reduce", "reduce_cols", defines, p->outer * segments * strips,
+                             CLG__ARGS(from, to, CLG__UINT(p->outer), CLG__UINT(p->length), CLG__UINT(p->inner),
+                                       CLG__UINT(p->segment), CLG__FLOAT(factor)));
+}
+
+static clg_status reduce_record(clg__record *r)
+{
+    const clg_tensor  *x = r->node->in[0];
+    const reduce_attr *attr = r->node->attr;
+    const bool         is_max = r->node->op == &clg__ops_reduce[MAX];
+    uint64_t           run[CLG_MAX_RANK + 1] = {1}; /* run[0] kept, run[1] reduced, run[2] kept, ... */
+    int                runs = 0;
+    for (int d = 0; d < x->shape.rank; d++) {
+        if (x->shape.dim[d] == 1) continue;
+        if ((attr->axes >> d & 1) != (unsigned)(runs & 1)) run[++runs] = 1;
+        run[runs] *= (uint64_t)x->shape.dim[d];
+    }
+    if (runs == 0) run[++runs] = 1; /* nothing to reduce: a copy */
+
+    clg__arg from = CLG__IN(0);
+    for (int last = runs & 1 ? runs : runs - 1; last > 0; last -= 2) {
+        pass p = {1, run[last], 1, CLG__MAX(1, run[last])};
+        for (int i = 0; i < last; i++) p.outer *= run[i];
+        for (int i = last + 1; i <= runs; i += 2) p.inner *= run[i];
+        const uint64_t lanes = (uint64_t)r->profile->wg * r->profile->vec;
+        const uint64_t beside = p.outer * (p.inner == 1 ? 1 : (p.inner + lanes - 1) / lanes);
+        const uint64_t wanted = (uint64_t)r->compute_units * 4;
+        if (p.length >= 64 * lanes && beside < wanted) {
+            p.segment = CLG__MAX(p.length / (wanted / beside + 1), 16 * lanes);
+            const int      half = clg__record_workspace(r, p.outer * ((p.length + p.segment - 1) / p.segment) * p.inner * 4);
+            const clg_status status = record_pass(r, is_max, &p, 1.0f, from, CLG__WS(half));
+            if (status != CLG_OK) return status;
+            from = CLG__WS(half);
+            p.length = p.segment = (p.length + p.segment - 1) / p.segment;
+        }
+        const bool       done = last <= 2;
+        const clg__arg   to = done ? CLG__OUT : CLG__WS(clg__record_workspace(r, p.outer * p.inner * 4));
+        const clg_status status = record_pass(r, is_max, &p, done ? attr->factor : 1.0f, from, to);
+        if (status != CLG_OK) return status;
+        from = to;
+    }
+    return CLG_OK;
+}
+
+static void reduce_reference(const clg__ref *r)
+{
+    const clg_tensor  *x = r->node->in[0];
+    const reduce_attr *attr = r->node->attr;
+    const bool         is_max = r->node->op == &clg__ops_reduce[MAX];
+    for (int64_t i = 0; i < r->node->count; i++) r->out[i] = is_max ? -(double)INFINITY : 0.0;
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t at = 0, stride = 1, rest = i;
+        for (int d = x->shape.rank - 1; d >= 0; d--) {
+            if (!(attr->axes >> d & 1)) {
+                at += rest % x->shape.dim[d] * stride;
+                stride *= x->shape.dim[d];
+            }
+            rest /= x->shape.dim[d];
+        }
+        const double v = r->in[0][i];
+        if (!is_max)
+            r->out[at] += v * (double)attr->factor;
+        else if (v > r->out[at] || isnan(v))
+            r->out[at] = v;
+    }
+}
+
+static clg_tensor *sum_gradient(const clg__grad *g, int input)
+{
+    const reduce_attr *attr = g->out->attr;
+    clg_tensor        *d = clg_expand(g->dout, g->out->in[input]->shape);
+    return attr->factor == 1.0f ? d : clg_scale(d, (double)attr->factor);
+}
+
+static clg_tensor *max_gradient(const clg__grad *g, int input) /* shared among equal maxima */
+{
+    const reduce_attr *attr = g->out->attr;
+    clg_tensor        *hit = clg_equal(g->out->in[input], g->out);
+    clg_tensor        *hits = clg__apply_attr(&clg__ops_reduce[SUM], &((reduce_attr){attr->axes, 1.0f}), hit);
+    return clg_mul(hit, clg_div(g->dout, hits));
+}
+
+const clg__op clg__ops_reduce[] = {
+    [SUM] = {.name = "sum", .arity = 1, .infer = reduce_infer, .record = reduce_record, .gradient = sum_gradient,
+             .reference = reduce_reference},
+    [MAX] = {.name = "max", .arity = 1, .infer = reduce_infer, .record = reduce_record, .gradient = max_gradient,
+             .reference = reduce_reference},
+    {0},
+};
+
+typedef enum kind { A_SUM, A_MEAN, A_MAX } kind;
+
+static clg_tensor *reduce(clg_tensor *x, const clg_reduce_desc *desc, kind what)
+{
+    static const char *const names[] = {"sum", "mean", "max"};
+    if (!x) return NULL;
+    const clg_reduce_desc d = desc ? *desc : (clg_reduce_desc){0};
+    reduce_attr           attr = {.factor = 1.0f};
+    if (d.count < 0 || d.count > CLG_MAX_RANK)
+        return clg__op_fail(x, names[what], CLG_INVALID_ARGUMENT, "%d axes", d.count);
+    if (d.count == 0) attr.axes = (1u << x->shape.rank) - 1;
+    for (int i = 0; i < d.count; i++) {
+        const int axis = d.axes[i] < 0 ? d.axes[i] + x->shape.rank : d.axes[i];
+        if (axis < 0 || axis >= x->shape.rank || attr.axes >> axis & 1)
+            return clg__op_fail(x, names[what], CLG_INVALID_ARGUMENT, "axis %d is out of range or named twice (rank %d)",
+                                d.axes[i], x->shape.rank);
+        attr.axes |= 1u << axis;
+    }
+    int64_t   over = 1;
+    clg_shape shape = {0};
+    for (int i = 0; i < x->shape.rank; i++) {
+        const bool reduced = attr.axes >> i & 1;
+        if (reduced) over *= x->shape.dim[i];
+        if (!reduced || d.keepdims) shape.dim[shape.rank++] = reduced ? 1 : x->shape.dim[i];
+    }
+    if (over == 0 && what != A_SUM)
+        return clg__op_fail(x, names[what], CLG_INVALID_SHAPE, "there is no %s of no elements", names[what]);
+    if (what == A_MEAN) attr.factor = (float)(1.0 / (double)over);
+    return clg_reshape(clg__apply_attr(&clg__ops_reduce[what == A_MAX ? MAX : SUM], &attr, x), shape);
+}
+
+clg_tensor *clg_sum(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, A_SUM); }
+clg_tensor *clg_mean(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, A_MEAN); }
+clg_tensor *clg_max(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, A_MAX); }

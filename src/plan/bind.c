@@ -1,0 +1,127 @@
+/* bind.c - the last stage: memory is allocated, programs are built, kernels get their arguments.
+ *
+ * What the plan needs is added up and compared with the device before anything is allocated. */
+#include "plan/plan.h"
+#include <stdlib.h>
+
+enum { ALIGN = 64 }; /* of intervals, in bytes: a vector of 16 floats */
+
+static bool hold_storage(clg_plan *p, clg__storage *s)
+{
+    for (size_t i = 0; i < p->storage_count; i++)
+        if (p->storages[i] == s) return true;
+    clg__storage **moved = clg__plan_grow(p, p->storages, &p->storage_capacity, p->storage_count, sizeof *moved);
+    if (!moved) return false;
+    p->storages = moved;
+    clg__storage_retain(s);
+    p->storages[p->storage_count++] = s;
+    return true;
+}
+
+/* Outputs too, which nothing may launch on: an output that is a leaf, or empty. */
+static bool hold_storages(clg_plan *p)
+{
+    for (size_t i = 0; i < p->launch_count; i++)
+        for (size_t k = 0; k < p->launches[i].arg_count; k++) {
+            clg__storage *s = p->launches[i].args[k].place.storage;
+            if (s && !hold_storage(p, s)) return false;
+        }
+    for (size_t i = 0; i < p->node_count; i++)
+        if (p->is_output[i] && p->place[i].storage && !hold_storage(p, p->place[i].storage)) return false;
+    return true;
+}
+
+static bool enough_memory(clg_plan *p)
+{
+    const clg_device_info *device = clg_context_device(p->ctx);
+    const uint64_t         held = clg_context_counters(p->ctx).bytes_allocated;
+    uint64_t               fresh = 0;
+    for (size_t i = 0; i < p->storage_count; i++) {
+        const uint64_t bytes = (uint64_t)p->storages[i]->count * clg_dtype_size(p->storages[i]->dtype);
+        p->stats.persistent_bytes += bytes;
+        if (!p->storages[i]->buffer) fresh += bytes;
+    }
+    for (int i = 0; i < p->slab_sizes.count; i++) p->stats.planned_bytes += p->slab_sizes.bytes[i];
+    const uint64_t need = fresh + p->stats.planned_bytes;
+    if (need + held <= device->memory) return true;
+    clg__fail(p->object.root, CLG_OUT_OF_MEMORY,
+              "the plan needs %.1f MiB of device memory (%.1f MiB for parameters, inputs and outputs, %.1f MiB for "
+              "intermediate values), but of the %.1f MiB of %s %.1f MiB are free: use a smaller batch or model",
+              (double)need / 0x1p20, (double)fresh / 0x1p20, (double)p->stats.planned_bytes / 0x1p20,
+              (double)device->memory / 0x1p20, device->name, (double)(device->memory - CLG__MIN(held, device->memory)) / 0x1p20);
+    return false;
+}
+
+static bool allocate(clg_plan *p)
+{
+    const clg_device_info *device = clg_context_device(p->ctx);
+    uint64_t               largest = 0;
+    for (size_t i = 0; i < p->interval_count; i++) largest = CLG__MAX(largest, p->intervals[i].bytes);
+    if (!clg__plan_memory(p->intervals, p->interval_count, device->max_allocation, ALIGN, &p->slab_sizes)) {
+        clg__fail(p->object.root, CLG_OUT_OF_MEMORY,
+                  "an intermediate value needs %.1f MiB, but %s allocates at most %.1f MiB at once: use a smaller batch",
+                  (double)largest / 0x1p20, device->name, (double)device->max_allocation / 0x1p20);
+        return false;
+    }
+    if (!hold_storages(p) || !enough_memory(p)) return false;
+    for (size_t i = 0; i < p->storage_count; i++)
+        if (clg__storage_ready(p->storages[i]) != CLG_OK) return false;
+    p->slabs = clg__calloc(p->object.root, (size_t)p->slab_sizes.count, sizeof(clg__buffer *));
+    if (!p->slabs && p->slab_sizes.count) return false;
+    for (int i = 0; i < p->slab_sizes.count; i++) {
+        p->slabs[i] = clg__buffer_create(p->ctx, p->slab_sizes.bytes[i], "the intermediate values");
+        if (!p->slabs[i]) return false;
+    }
+    return true;
+}
+
+static clg__span address(const clg_plan *p, const clg__place *at)
+{
+    if (at->storage) return (clg__span){at->storage->buffer, (uint64_t)at->offset};
+    const clg__interval *i = &p->intervals[at->interval]; /* every type in planned memory has four bytes */
+    return (clg__span){i->slab < 0 ? NULL : p->slabs[i->slab], i->offset / 4 + (uint64_t)at->offset};
+}
+
+static bool bind_kernel(clg_plan *p, clg__planned *l)
+{
+    const clg__program_desc program = {.unit = l->unit, .defines = l->defines, .source = l->unit ? NULL : p->source.data};
+    clg__value             *values = clg__calloc(p->object.root, l->arg_count, sizeof *values);
+    clg__kernel_desc        desc = {.program = clg__program_get(p->ctx, &program), .name = l->kernel, .args = values,
+                                    .arg_count = l->arg_count};
+    for (size_t i = 0; values && i < l->arg_count; i++) {
+        const clg__planned_arg *arg = &l->args[i];
+        values[i].kind = arg->kind;
+        if (arg->kind == CLG__SPAN) values[i].span = address(p, &arg->place);
+        else if (arg->kind == CLG__I32) values[i].i32 = arg->i32;
+        else if (arg->kind == CLG__U32) values[i].u32 = arg->u32;
+        else if (arg->kind == CLG__U64) values[i].u64 = arg->u64;
+        else values[i].f32 = arg->f32;
+    }
+    for (int i = 0; i < 3; i++) {
+        desc.groups[i] = (size_t)l->groups[i];
+        desc.local[i] = l->local[i];
+    }
+    if (values && desc.program) l->launch = clg__kernel_create(p->ctx, &desc);
+    free(values);
+    return l->launch != NULL;
+}
+
+static bool bind_gemm(clg_plan *p, clg__planned *l)
+{
+    clg__span span[5];
+    for (int i = 0; i < 5; i++) span[i] = address(p, &l->args[i].place);
+    l->call = clg__gemm_create(p->ctx, &l->gemm, l->engine, span[0], span[1], span[2],
+                               l->gemm.bias ? span[3] : (clg__span){0}, span[4]);
+    return l->call != NULL;
+}
+
+bool clg__plan_bind(clg_plan *p)
+{
+    if (!allocate(p)) return false;
+    for (size_t i = 0; i < p->launch_count; i++) {
+        clg__planned *l = &p->launches[i];
+        if (!(l->is_gemm ? bind_gemm(p, l) : bind_kernel(p, l))) return false;
+        p->stats.launches += l->is_gemm ? clg__gemm_launches(l->call) : 1;
+    }
+    return true;
+}

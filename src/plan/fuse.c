@@ -1,0 +1,295 @@
+/* fuse.c - which nodes run together.
+ *
+ * A step is either an operator, with a one-input pointwise node folded into its epilogue where nobody else wants the
+ * value between, or a group of pointwise nodes of one shape. Groups grow along edges as long as no path leaves a group and
+ * comes back. Besides the inputs there are edges of order: who reads a persistent value before an assignment to it must
+ * run before, who reads it after must run after; within a group a read before the assignment is fine when it is of the
+ * very element that is written.
+ *
+ * CLGRAD_REWRITE=0 leaves every node alone. */
+#include "plan/plan.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* Kernel arguments are limited (CL_DEVICE_MAX_PARAMETER_SIZE is 1 KiB at least): tensors that a group may touch. */
+enum { MAX_GROUP_TENSORS = 24 };
+
+typedef struct edge {
+    uint32_t before, after; /* node ids */
+    int      next;          /* another edge into `after`, or -1 */
+    bool     exact;         /* may be inside a group */
+} edge;
+
+typedef struct fuser {
+    clg_plan *p;
+    clg__root *root;
+    int      *group;  /* by node id: the same number for the nodes of a group; -1: no step */
+    uint32_t *next;   /* the members of a group form a ring */
+    int      *uses;
+    edge     *edges;  /* of order */
+    int      *into;   /* by node id: the first edge into it, or -1 */
+    size_t    edge_count, edge_capacity;
+    bool     *seen;
+    uint32_t *stack;
+} fuser;
+
+#define EACH_MEMBER(m, of) for (uint32_t m = (of), m##_go = 1; m##_go; m = f->next[m], m##_go = m != (of))
+#define EACH_EDGE_INTO(e, id) for (int e = f->into[id]; e >= 0; e = f->edges[e].next)
+
+bool clg__reads_exactly(const clg_tensor *t, const clg_tensor *in)
+{
+    for (int k = 0; k < t->arity; k++)
+        if (clg__base_of(t->in[k]) == clg__base_of(in) && !(t->in[k] == clg__base_of(in) && clg_shape_equal(in->shape, t->shape)))
+            return false;
+    return t->op->flags & CLG__POINTWISE;
+}
+
+static bool runs(const clg_tensor *t) { return !(t->op->flags & (CLG__LEAF | CLG__VIEW)); }
+
+/* A number that pointwise kernels take as an argument: it needs a step only when somebody else wants it in memory. */
+static bool full_needs_memory(const clg_plan *p, const clg_tensor *full)
+{
+    if (p->is_output[full->id]) return true;
+    for (size_t i = full->id + 1; i < p->node_count; i++) {
+        const clg_tensor *t = p->graph->nodes[i];
+        if (!p->needed[i]) continue;
+        for (int k = 0; k < t->arity; k++)
+            if (clg__base_of(t->in[k]) == full && (t->in[k] != full || !(t->op->flags & CLG__POINTWISE))) return true;
+    }
+    return false;
+}
+
+/* ---- edges of order ---------------------------------------------------------------------------------------------- */
+
+static bool overlap(const clg_tensor *a, const clg_tensor *b)
+{
+    return a->storage == b->storage && a->offset < b->offset + b->count && b->offset < a->offset + a->count;
+}
+
+static bool add_edge(fuser *f, const clg_tensor *before, const clg_tensor *after, bool exact)
+{
+    edge *moved = clg__plan_grow(f->p, f->edges, &f->edge_capacity, f->edge_count, sizeof *moved);
+    if (!moved) return false;
+    f->edges = moved;
+    f->edges[f->edge_count] = (edge){before->id, after->id, f->into[after->id], exact};
+    f->into[after->id] = (int)f->edge_count++;
+    return true;
+}
+
+static bool order_assignments(fuser *f)
+{
+    const clg_plan *p = f->p;
+    for (size_t a = 0; a < p->node_count; a++) {
+        const clg_tensor *assign = p->graph->nodes[a];
+        if (!p->needed[a] || assign->op != &clg__op_assign) continue;
+        const clg_tensor *to = ((const clg__assign_attr *)assign->attr)->to;
+        for (size_t i = 0; i < p->node_count; i++) {
+            const clg_tensor *t = p->graph->nodes[i];
+            if (!p->needed[i] || !runs(t) || i == a) continue;
+            bool touches = t->op == &clg__op_assign && overlap(((const clg__assign_attr *)t->attr)->to, to);
+            bool exact = !touches;
+            for (int k = 0; k < t->arity; k++) {
+                const clg_tensor *leaf = clg__base_of(t->in[k]);
+                if (leaf->op != &clg__op_leaf || !overlap(leaf, to)) continue;
+                touches = true;
+                exact = exact && leaf == to && clg__reads_exactly(t, leaf);
+            }
+            if (touches && !(i < a ? add_edge(f, t, assign, exact) : add_edge(f, assign, t, false))) return false;
+        }
+    }
+    return true;
+}
+
+/* ---- cycles ------------------------------------------------------------------------------------------------------ */
+
+/* Pushes what node `id` waits for; true when that is a member of group g. */
+static bool push_dependencies(fuser *f, size_t *top, uint32_t id, int g)
+{
+    const clg_tensor *t = f->p->graph->nodes[id];
+    bool              hit = false;
+    for (int k = 0; k < t->arity; k++) {
+        const uint32_t in = t->in[k]->id;
+        hit = hit || f->group[in] == g;
+        if (!f->seen[in]) f->seen[in] = true, f->stack[(*top)++] = in;
+    }
+    EACH_EDGE_INTO(e, id) {
+        const uint32_t before = f->edges[e].before;
+        hit = hit || f->group[before] == g;
+        if (!f->seen[before]) f->seen[before] = true, f->stack[(*top)++] = before;
+    }
+    return hit;
+}
+
+/* Is there a way out of the group of `member` and back into it? */
+static bool cyclic(fuser *f, uint32_t member)
+{
+    const int g = f->group[member];
+    size_t    top = 0;
+    memset(f->seen, 0, f->p->node_count * sizeof *f->seen);
+    EACH_MEMBER(m, member) f->seen[m] = true;
+    EACH_MEMBER(m, member) push_dependencies(f, &top, m, g);
+    while (top) {
+        const uint32_t id = f->stack[--top];
+        if (f->group[id] < 0) { /* a leaf or a view */
+            if (push_dependencies(f, &top, id, g)) return true;
+        } else {
+            EACH_MEMBER(m, id) {
+                f->seen[m] = true;
+                if (push_dependencies(f, &top, m, g)) return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* ---- groups ------------------------------------------------------------------------------------------------------ */
+
+/* How many tensors the group's kernel touches, at most; and whether the edges of order allow it. */
+static bool fits(const fuser *f, uint32_t member)
+{
+    const int g = f->group[member];
+    int       tensors = 0;
+    EACH_MEMBER(m, member) {
+        const clg_tensor *t = f->p->graph->nodes[m];
+        for (int k = 0; k < t->arity; k++) tensors += f->group[t->in[k]->id] != g && t->in[k]->op != &clg__op_full;
+        tensors += f->uses[m] > 1 || t->op == &clg__op_assign || f->p->is_output[m];
+        EACH_EDGE_INTO(e, m) if (f->group[f->edges[e].before] == g && !f->edges[e].exact) return false;
+    }
+    return tensors <= MAX_GROUP_TENSORS;
+}
+
+/* Moves the ring of `from` to another group number, and joins it to the ring of `at` or parts it from there: exchanging
+ * the successors of two nodes does either. */
+static void splice(fuser *f, uint32_t from, uint32_t at)
+{
+    const uint32_t next = f->next[from];
+    f->next[from] = f->next[at];
+    f->next[at] = next;
+}
+
+/* Joins the group of `t` to the group of its input; undone where that is not allowed. */
+static void try_join(fuser *f, const clg_tensor *t, const clg_tensor *in)
+{
+    const int from = f->group[t->id], to = f->group[in->id];
+    if (from == to || to < 0 || !(in->op->flags & CLG__POINTWISE) || !clg_shape_equal(in->shape, t->shape) ||
+        in->dtype != t->dtype || f->p->graph->nodes[to]->op->flags & CLG__EPILOGUE)
+        return;
+    EACH_MEMBER(m, t->id) f->group[m] = to;
+    splice(f, t->id, in->id);
+    if (fits(f, t->id) && !cyclic(f, t->id)) return;
+    splice(f, t->id, in->id);
+    EACH_MEMBER(m, t->id) f->group[m] = from;
+}
+
+/* Folds a one-input pointwise node into the product or convolution before it. */
+static bool fold_epilogue(fuser *f, const clg_tensor *t)
+{
+    if (!(t->op->flags & CLG__POINTWISE) || t->arity != 1 || t->op == &clg__op_assign) return false;
+    const clg_tensor *in = t->in[0];
+    if (!(in->op->flags & CLG__EPILOGUE) || f->uses[in->id] != 1 || f->p->is_output[in->id] ||
+        !clg_shape_equal(in->shape, t->shape))
+        return false;
+    f->group[t->id] = f->group[in->id];
+    splice(f, t->id, in->id);
+    return true;
+}
+
+static void find_groups(fuser *f, bool rewrite)
+{
+    clg_plan *p = f->p;
+    for (size_t i = 0; i < p->node_count; i++) {
+        const clg_tensor *t = p->graph->nodes[i];
+        if (!p->needed[i] || !runs(t) || (t->op == &clg__op_full && !full_needs_memory(p, t))) continue;
+        f->group[i] = (int)i;
+        if (!rewrite || fold_epilogue(f, t) || !(t->op->flags & CLG__POINTWISE)) continue;
+        for (int k = 0; k < t->arity; k++) try_join(f, t, t->in[k]);
+    }
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const clg_tensor *x = *(clg_tensor *const *)a, *y = *(clg_tensor *const *)b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* ---- the order of execution -------------------------------------------------------------------------------------- */
+
+/* Emits the group of node `id` after everything that it waits for. The stack holds nodes whose group is to be emitted; a
+ * group stays on it until its dependencies are done. */
+static bool emit(fuser *f, uint32_t id)
+{
+    clg_plan *p = f->p;
+    size_t    top = 0;
+    f->stack[top++] = id;
+    while (top) {
+        const uint32_t now = f->stack[top - 1];
+        const size_t   before = top;
+        if (p->step_of[now] >= 0) {
+            top--;
+            continue;
+        }
+        EACH_MEMBER(m, now) {
+            const clg_tensor *t = p->graph->nodes[m];
+            for (int k = 0; k < t->arity; k++) {
+                const uint32_t in = clg__base_of(t->in[k])->id;
+                if (f->group[in] >= 0 && f->group[in] != f->group[now] && p->step_of[in] < 0) f->stack[top++] = in;
+            }
+            EACH_EDGE_INTO(e, m) {
+                const uint32_t first = f->edges[e].before;
+                if (f->group[first] != f->group[now] && p->step_of[first] < 0) f->stack[top++] = first;
+            }
+        }
+        if (top > before) continue;
+        clg__step *step = &p->steps[p->step_count];
+        EACH_MEMBER(m, now) step->count++, p->step_of[m] = p->step_count;
+        step->nodes = clg__arena_alloc(&p->arena, (size_t)step->count * sizeof *step->nodes);
+        if (!step->nodes) return false;
+        int count = 0;
+        EACH_MEMBER(m, now) step->nodes[count++] = p->graph->nodes[m];
+        qsort(step->nodes, (size_t)count, sizeof *step->nodes, by_id);
+        step->pointwise = (step->nodes[0]->op->flags & CLG__POINTWISE) || step->nodes[0]->op == &clg__op_full;
+        p->step_count++;
+        top--;
+    }
+    return true;
+}
+
+bool clg__plan_fuse(clg_plan *p)
+{
+    const size_t n = p->node_count;
+    const char  *rewrite = getenv("CLGRAD_REWRITE");
+    fuser        state = {.p = p, .root = p->object.root}, *f = &state;
+    size_t       inputs = 0;
+    f->group = clg__calloc(f->root, n, sizeof *f->group);
+    f->next = clg__calloc(f->root, n, sizeof *f->next);
+    f->into = clg__calloc(f->root, n, sizeof *f->into);
+    f->uses = clg__calloc(f->root, n, sizeof *f->uses);
+    f->seen = clg__calloc(f->root, n, sizeof *f->seen);
+    p->steps = clg__calloc(f->root, n, sizeof *p->steps);
+    bool ok = f->group && f->next && f->into && f->uses && f->seen && p->steps;
+    for (uint32_t i = 0; ok && i < n; i++) {
+        const clg_tensor *t = p->graph->nodes[i];
+        f->group[i] = p->step_of[i] = f->into[i] = -1;
+        f->next[i] = i;
+        inputs += (size_t)t->arity;
+        for (int k = 0; p->needed[i] && k < t->arity; k++) f->uses[t->in[k]->id]++;
+    }
+    ok = ok && order_assignments(f);
+    f->stack = ok ? clg__calloc(f->root, n + inputs + f->edge_count + 1, sizeof *f->stack) : NULL;
+    ok = ok && f->stack;
+    if (ok) find_groups(f, !rewrite || rewrite[0] != '0');
+    for (uint32_t i = 0; ok && i < n; i++) { /* a group at its last node, unless somebody needs it sooner */
+        bool last = f->group[i] >= 0;
+        EACH_MEMBER(m, i) last = last && m <= i;
+        if (last) ok = emit(f, i);
+    }
+    free(f->group);
+    free(f->next);
+    free(f->into);
+    free(f->uses);
+    free(f->seen);
+    free(f->stack);
+    free(f->edges);
+    if (!ok) clg__fail(p->object.root, CLG_OUT_OF_MEMORY, "out of host memory for a plan of %zu nodes", n);
+    return ok;
+}

@@ -1,0 +1,139 @@
+/* plan.h - the inside of plans.
+ *
+ * Making a plan goes through these stages, each a file:
+ *   build.c    prune: which nodes do the outputs need; and the order of the stages
+ *   fuse.c     which nodes run together: a step is one operator with its epilogue, or a group of pointwise nodes
+ *   place.c    where each value lies: in a storage, or in an interval of memory that lives from step to step
+ *   record.c   each step's operator says what it launches
+ *   pointwise.c  the kernel of a group of pointwise nodes, generated
+ *   memory.c   the intervals get their addresses
+ *   bind.c     buffers, programs and kernels come into being, arguments are set
+ * and run.c runs it. */
+#ifndef CLG_PLAN_INTERNAL_H
+#define CLG_PLAN_INTERNAL_H
+
+#include "blas/gemm.h"
+#include "device/device.h"
+#include "graph/graph.h"
+#include <clgrad/plan.h>
+
+/* ---- memory (memory.c) ------------------------------------------------------------------------------------------- */
+
+typedef struct clg__interval {
+    uint64_t bytes;
+    int      first, last; /* steps in which it is alive, both included */
+    int      slab;        /* filled in: which slab, */
+    uint64_t offset;      /* and where in it, in bytes */
+} clg__interval;
+
+typedef struct clg__slabs {
+    uint64_t *bytes; /* of each */
+    int       count;
+} clg__slabs;
+
+/* Assigns every interval an address such that intervals alive at the same time do not overlap. Greedy by size: large ones
+ * first, each into the lowest gap that fits, in slabs of at most `max_slab` bytes; offsets are multiples of `align`.
+ * Intervals of zero bytes get slab -1. False when one is larger than max_slab, or memory runs out. */
+bool clg__plan_memory(clg__interval *intervals, size_t count, uint64_t max_slab, uint64_t align, clg__slabs *slabs);
+
+/* ---- steps and launches ------------------------------------------------------------------------------------------ */
+
+typedef struct clg__place {
+    clg__storage *storage;  /* or NULL, and then */
+    int           interval; /* -1: nowhere */
+    int64_t       offset;   /* elements */
+} clg__place;
+
+typedef struct clg__step {
+    const clg_tensor **nodes; /* in creation order */
+    int                count;
+    bool               pointwise; /* all nodes in one generated kernel; else nodes[0], and nodes[1] as its epilogue */
+} clg__step;
+
+typedef struct clg__planned_arg { /* a clg__arg whose tensor has become a place */
+    clg__value_kind kind;
+    clg__place      place;
+    union {
+        int32_t  i32;
+        uint32_t u32;
+        uint64_t u64;
+        float    f32;
+    };
+} clg__planned_arg;
+
+typedef struct clg__planned {
+    int               step;
+    const char       *unit, *kernel, *defines; /* unit NULL: a kernel of the plan's generated program */
+    clg__planned_arg *args; /* of a GEMM: a, b, c, bias, workspace */
+    size_t            arg_count;
+    uint64_t          groups[3];
+    uint32_t          local[3];
+    clg__gemm         gemm;
+    bool              is_gemm;
+    clg__gemm_engine  engine;
+    clg__kernel      *launch;
+    clg__gemm_call   *call;
+} clg__planned;
+
+struct clg_plan {
+    clg__object    object;
+    clg_context   *ctx;
+    clg_graph     *graph;
+    clg__arena     arena;
+    size_t         node_count; /* of the graph when the plan was made; the arrays below are indexed by node id */
+    bool          *needed;
+    bool          *is_output;
+    int           *step_of;  /* or -1 */
+    int           *last_use; /* step that reads the node's memory last */
+    clg__place    *place;
+    clg__step     *steps;
+    int            step_count;
+    clg__interval *intervals;
+    size_t         interval_count, interval_capacity;
+    clg__planned  *launches;
+    size_t         launch_count, launch_capacity;
+    clg__text      source; /* generated kernels */
+    clg__text     *bodies; /* one each, to find equal ones again */
+    size_t         body_count, body_capacity;
+    clg__buffer  **slabs;
+    clg__slabs     slab_sizes;
+    clg__storage **storages; /* that launches refer to */
+    size_t         storage_count, storage_capacity;
+    clg_plan_hook *hook;
+    void          *hook_user;
+    uint64_t       runs;
+    size_t         guard; /* elements of slack around every interval, for tests */
+    clg_plan_stats stats;
+};
+
+/* A growing array of the plan: room for one more. NULL when out of memory (the plan's context has failed then). */
+void *clg__plan_grow(clg_plan *p, void *array, size_t *capacity, size_t count, size_t size);
+
+bool clg__plan_fuse(clg_plan *p);   /* needed -> steps, in the order of execution */
+bool clg__plan_place(clg_plan *p);  /* steps -> place, intervals */
+bool clg__plan_record(clg_plan *p); /* steps -> launches */
+bool clg__plan_bind(clg_plan *p);   /* launches -> kernels */
+
+/* Records the generated kernel of a pointwise step. */
+clg_status clg__plan_pointwise(clg_plan *p, int step);
+
+/* The memory that t shows: its base's place, moved by views. */
+clg__place clg__plan_where(const clg_plan *p, const clg_tensor *t);
+int        clg__plan_interval(clg_plan *p, uint64_t bytes, int first, int last); /* -1 when out of memory */
+bool       clg__plan_add_launch(clg_plan *p, const clg__planned *launch);
+
+/* Does node t read the element it writes at the same index from `in`, and nothing else of it? */
+bool clg__reads_exactly(const clg_tensor *t, const clg_tensor *in);
+
+/* ---- values (value.c) -------------------------------------------------------------------------------------------- */
+
+/* Allocates the storage and gives it its first values, unless that has happened. */
+clg_status clg__storage_ready(clg__storage *s);
+
+/* clg_plan_create_all with `guard` elements of slack on both sides of every interval. clg__plan_guards_fill writes a
+ * pattern over all planned memory; clg__plan_guards_intact tells whether every slack still has it. For tests. */
+clg_plan  *clg__plan_create_guarded(clg_tensor *const *outs, size_t count, size_t guard);
+clg_status clg__plan_guards_fill(clg_plan *p);
+bool       clg__plan_guards_intact(clg_plan *p);
+
+#endif

@@ -1,0 +1,131 @@
+/* record.c - the operators' side of a plan: what they launch is noted down, with places instead of addresses. */
+#include "plan/plan.h"
+#include <string.h>
+
+typedef struct clg__recorder {
+    clg_plan *plan;
+    int       step;
+    clg__place out;
+    int       workspaces[4]; /* intervals */
+    int       workspace_count;
+} clg__recorder;
+
+int clg__record_workspace(clg__record *r, uint64_t bytes)
+{
+    clg__recorder *c = r->recorder;
+    if (c->workspace_count == (int)CLG__COUNT(c->workspaces)) return -1;
+    c->workspaces[c->workspace_count] = clg__plan_interval(c->plan, bytes, c->step, c->step);
+    return c->workspace_count++;
+}
+
+static bool resolve(const clg__record *r, const clg__arg *arg, clg__planned_arg *out)
+{
+    const clg__recorder *c = r->recorder;
+    switch (arg->kind) {
+    case CLG__ARG_IN: *out = (clg__planned_arg){CLG__SPAN, clg__plan_where(c->plan, r->node->in[arg->index]), {0}}; return true;
+    case CLG__ARG_OUT: *out = (clg__planned_arg){CLG__SPAN, c->out, {0}}; return true;
+    case CLG__ARG_WORKSPACE:
+        if (arg->index < 0 || arg->index >= c->workspace_count || c->workspaces[arg->index] < 0) return false;
+        *out = (clg__planned_arg){CLG__SPAN, {NULL, c->workspaces[arg->index], (int64_t)c->plan->guard}, {0}};
+        return true;
+    case CLG__ARG_I32: *out = (clg__planned_arg){.kind = CLG__I32, .i32 = arg->i32}; return true;
+    case CLG__ARG_U32: *out = (clg__planned_arg){.kind = CLG__U32, .u32 = arg->u32}; return true;
+    case CLG__ARG_U64: *out = (clg__planned_arg){.kind = CLG__U64, .u64 = arg->u64}; return true;
+    case CLG__ARG_F32: *out = (clg__planned_arg){.kind = CLG__F32, .f32 = arg->f32}; return true;
+    case CLG__ARG_ROWS: *out = (clg__planned_arg){.kind = CLG__U32, .u32 = (uint32_t)r->rows}; return true;
+    case CLG__ARG_COLS: *out = (clg__planned_arg){.kind = CLG__U32, .u32 = (uint32_t)r->n}; return true;
+    }
+    return false;
+}
+
+static clg_status add(clg__record *r, clg__planned *launch, const clg__arg *args, size_t count)
+{
+    clg_plan *p = r->recorder->plan;
+    launch->step = r->recorder->step;
+    launch->args = clg__arena_alloc(&p->arena, count * sizeof *launch->args);
+    launch->arg_count = count;
+    bool ok = launch->args != NULL;
+    for (size_t i = 0; ok && i < count; i++) ok = resolve(r, &args[i], &launch->args[i]);
+    if (ok && clg__plan_add_launch(p, launch)) return CLG_OK;
+    return clg__fail(p->object.root, CLG_OUT_OF_MEMORY, "%s: out of host memory for the plan", r->node->op->name);
+}
+
+clg_status clg__record_kernel(clg__record *r, const clg__launch *launch)
+{
+    clg__arena  *arena = &r->recorder->plan->arena;
+    clg__planned planned = {.unit = launch->unit, .kernel = launch->kernel,
+                            .defines = launch->defines ? clg__arena_printf(arena, "%s", launch->defines) : NULL};
+    memcpy(planned.groups, launch->groups, sizeof planned.groups);
+    memcpy(planned.local, launch->local, sizeof planned.local);
+    return add(r, &planned, launch->args, launch->arg_count);
+}
+
+clg_status clg__record_units(clg__record *r, const char *unit, const char *kernel, const char *defines, uint64_t units,
+                             const clg__arg *args, size_t arg_count)
+{
+    if (units == 0) return CLG_OK;
+    if (units > UINT32_MAX)
+        return clg__fail(r->recorder->plan->object.root, CLG_UNSUPPORTED, "%s: more than 2^32 units of work", r->node->op->name);
+    const uint64_t most = (uint64_t)r->profile->groups * r->compute_units;
+    return clg__record_kernel(r, &(clg__launch){.unit = unit, .kernel = kernel, .defines = defines, .args = args,
+                                                .arg_count = arg_count, .groups = {CLG__MIN(units, most)}});
+}
+
+clg_status clg__record_rows(clg__record *r, const char *unit, const char *kernel, const clg__arg *args, size_t arg_count)
+{
+    return clg__record_units(r, unit, kernel, NULL, r->rows, args, arg_count);
+}
+
+clg_status clg__record_gemm(clg__record *r, const clg__gemm *gemm, clg__arg a, clg__arg b, clg__arg c, clg__arg bias)
+{
+    clg_context           *ctx = r->recorder->plan->ctx;
+    const clg__gemm_engine engine = clg__gemm_choose(ctx, gemm);
+    const size_t           bytes = clg__gemm_workspace(ctx, gemm, engine);
+    clg__planned           planned = {.is_gemm = true, .gemm = *gemm, .engine = engine};
+    const clg__arg         workspace = bytes ? CLG__WS(clg__record_workspace(r, bytes)) : c;
+    return add(r, &planned, CLG__ARGS(a, b, c, gemm->bias ? bias : c, workspace));
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
+
+static clg_status record_pack(clg_plan *p, clg__record *r) /* what could not be computed in its place is copied there */
+{
+    const clg__pack_attr *attr = r->node->attr;
+    for (int k = 0; k < r->node->arity; k++) {
+        const clg__place from = clg__plan_where(p, r->node->in[k]);
+        if (from.storage == attr->storage && from.offset == attr->offset[k]) continue;
+        r->recorder->out = (clg__place){attr->storage, -1, attr->offset[k]};
+        const uint64_t   count = (uint64_t)r->node->in[k]->count, chunk = r->profile->chunk;
+        const clg_status status = clg__record_units(r, "copy", "copy", NULL, (count + chunk - 1) / chunk,
+                                                    CLG__ARGS(CLG__IN(k), CLG__OUT, CLG__ULONG(count), CLG__UINT(chunk)));
+        if (status != CLG_OK) return status;
+    }
+    return CLG_OK;
+}
+
+bool clg__plan_record(clg_plan *p)
+{
+    const clg_device_info *device = clg_context_device(p->ctx);
+    for (int s = 0; s < p->step_count; s++) {
+        const clg__step  *step = &p->steps[s];
+        const clg_tensor *t = step->nodes[0], *out = step->nodes[step->count - 1];
+        clg_status        status = CLG_OK;
+        if (out->count == 0) continue;
+        if (step->pointwise) {
+            status = clg__plan_pointwise(p, s);
+        } else {
+            const clg_tensor *x = t->arity ? t->in[0] : t;
+            const uint64_t    n = x->shape.rank ? (uint64_t)x->shape.dim[x->shape.rank - 1] : 1;
+            clg__recorder     recorder = {.plan = p, .step = s, .out = clg__plan_where(p, out)};
+            clg__record       r = {.node = t, .profile = &device->profile, .compute_units = device->compute_units,
+                                   .local_memory = device->local_memory, .epilogue = step->count > 1 ? out->op->expr : NULL,
+                                   .rows = n ? (uint64_t)x->count / n : 0, .n = n, .recorder = &recorder};
+            if (r.rows > UINT32_MAX || r.n > UINT32_MAX)
+                status = clg__fail(p->object.root, CLG_UNSUPPORTED, "%s: an extent is beyond 2^32", t->op->name);
+            else
+                status = t->op == &clg__op_pack ? record_pack(p, &r) : t->op->record(&r);
+        }
+        if (status != CLG_OK) return false;
+    }
+    return true;
+}

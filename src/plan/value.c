@@ -1,0 +1,145 @@
+/* value.c - values between host and device: storages, tensors, parameters; and the guards that tests put around memory. */
+#include "plan/plan.h"
+#include <clgrad/cl.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void release_buffer(clg__storage *s) { clg__buffer_destroy(&s->buffer); }
+
+clg_status clg__storage_ready(clg__storage *s)
+{
+    if (s->buffer) return CLG_OK;
+    clg_context *ctx = (clg_context *)s->root;
+    const size_t bytes = (size_t)s->count * clg_dtype_size(s->dtype);
+    void        *first = clg__calloc(s->root, bytes ? bytes : 1, 1);
+    if (!first) return CLG_OUT_OF_MEMORY;
+    s->sealed = true;
+    if (s->fill) s->fill(s, first);
+    s->buffer = clg__buffer_create(ctx, bytes, s->what);
+    s->release = release_buffer;
+    const clg_status status = s->buffer ? clg__buffer_write(ctx, s->buffer, 0, first, bytes) : clg_context_status(ctx);
+    free(first);
+    return status;
+}
+
+/* The storage of t, which must have one, and the offset in it in bytes. NULL after failing the context. */
+static clg__storage *storage_of(const clg_tensor *t, const char *what, size_t *offset)
+{
+    const clg_tensor *base = clg__base_of(t);
+    if (!base || clg_context_failed(base->graph->ctx)) return NULL;
+    if (!base->storage) {
+        clg__op_fail(t, what, CLG_INVALID_ARGUMENT,
+                     "the tensor has no value: it is neither persistent nor an output of a plan made so far");
+        return NULL;
+    }
+    *offset = (size_t)base->offset * clg_dtype_size(base->dtype);
+    return clg__storage_ready(base->storage) == CLG_OK ? base->storage : NULL;
+}
+
+static clg_status transfer_size(const clg_tensor *t, const char *what, size_t bytes)
+{
+    const size_t whole = (size_t)t->count * clg_dtype_size(t->dtype);
+    if (bytes == whole) return CLG_OK;
+    clg__op_fail(t, what, CLG_INVALID_ARGUMENT, "%zu bytes for a tensor of %zu", bytes, whole);
+    return CLG_INVALID_ARGUMENT;
+}
+
+clg_status clg_tensor_write(clg_tensor *t, const void *data, size_t bytes)
+{
+    size_t        at;
+    clg__storage *s = storage_of(t, "write", &at);
+    if (!s) return t ? clg_context_status(t->graph->ctx) : CLG_INVALID_ARGUMENT;
+    const clg_status status = transfer_size(t, "write", bytes);
+    return status == CLG_OK ? clg__buffer_write(t->graph->ctx, s->buffer, at, data, bytes) : status;
+}
+
+clg_status clg_tensor_read(clg_tensor *t, void *data, size_t bytes)
+{
+    size_t        at;
+    clg__storage *s = storage_of(t, "read", &at);
+    if (!s) return t ? clg_context_status(t->graph->ctx) : CLG_INVALID_ARGUMENT;
+    const clg_status status = transfer_size(t, "read", bytes);
+    return status == CLG_OK ? clg__buffer_read(t->graph->ctx, s->buffer, at, data, bytes) : status;
+}
+
+double clg_tensor_scalar(clg_tensor *t)
+{
+    float value = NAN;
+    if (t && t->dtype != CLG_F32) clg__op_fail(t, "scalar", CLG_INVALID_ARGUMENT, "the tensor is not f32");
+    return clg_tensor_read(t, &value, sizeof value) == CLG_OK ? (double)value : (double)NAN;
+}
+
+cl_mem clg_tensor_cl_mem(clg_tensor *t, size_t *offset)
+{
+    size_t        at = 0;
+    clg__storage *s = storage_of(t, "cl_mem", &at);
+    if (offset) *offset = at;
+    return s ? (cl_mem)clg__buffer_handle(s->buffer) : NULL;
+}
+
+/* ---- parameters -------------------------------------------------------------------------------------------------- */
+
+static clg_status parameter(clg_model *m, size_t i, size_t count, const void *value)
+{
+    if (!m) return CLG_INVALID_ARGUMENT;
+    if (clg_context_failed(m->ctx)) return clg_context_status(m->ctx);
+    if (i >= m->count || !value)
+        return clg__fail(m->object.root, CLG_INVALID_ARGUMENT, "the model has %zu parameters, no number %zu", m->count, i);
+    if (count != (size_t)m->parameters[i].count)
+        return clg__fail(m->object.root, CLG_INVALID_SHAPE, "%zu values for parameter %s, which has %lld", count,
+                         m->parameters[i].name, (long long)m->parameters[i].count);
+    m->gradients->sealed = true;
+    return clg__storage_ready(m->values);
+}
+
+clg_status clg_model_read(clg_model *m, size_t i, float *value, size_t count)
+{
+    const clg_status status = parameter(m, i, count, value);
+    if (status != CLG_OK) return status;
+    return clg__buffer_read(m->ctx, m->values->buffer, (size_t)m->parameters[i].offset * 4, value, count * 4);
+}
+
+clg_status clg_model_write(clg_model *m, size_t i, const float *value, size_t count)
+{
+    const clg_status status = parameter(m, i, count, value);
+    if (status != CLG_OK) return status;
+    return clg__buffer_write(m->ctx, m->values->buffer, (size_t)m->parameters[i].offset * 4, value, count * 4);
+}
+
+/* ---- guards ------------------------------------------------------------------------------------------------------ */
+
+static const uint32_t pattern = 0x7fc0beefu; /* a NaN: what is read by mistake shows */
+
+clg_status clg__plan_guards_fill(clg_plan *p)
+{
+    clg_status status = CLG_OK;
+    for (int i = 0; i < p->slab_sizes.count && status == CLG_OK; i++) {
+        const size_t words = (size_t)p->slab_sizes.bytes[i] / 4;
+        uint32_t    *fill = clg__calloc(p->object.root, words, 4);
+        if (!fill) return CLG_OUT_OF_MEMORY;
+        for (size_t w = 0; w < words; w++) fill[w] = pattern;
+        status = clg__buffer_write(p->ctx, p->slabs[i], 0, fill, words * 4);
+        free(fill);
+    }
+    return status;
+}
+
+bool clg__plan_guards_intact(clg_plan *p)
+{
+    bool intact = true;
+    for (size_t i = 0; i < p->interval_count; i++) {
+        const clg__interval *v = &p->intervals[i];
+        if (v->slab < 0) continue;
+        bool shared = false; /* memory that another interval reuses keeps no pattern */
+        for (size_t k = 0; k < p->interval_count; k++)
+            shared |= k != i && p->intervals[k].slab == v->slab && p->intervals[k].offset < v->offset + v->bytes &&
+                      v->offset < p->intervals[k].offset + p->intervals[k].bytes;
+        uint32_t *words = shared ? NULL : malloc(v->bytes);
+        if (!words) continue;
+        if (clg__buffer_read(p->ctx, p->slabs[v->slab], v->offset, words, v->bytes) != CLG_OK) intact = false;
+        for (size_t w = 0; w < p->guard && intact; w++)
+            intact = words[w] == pattern && words[v->bytes / 4 - 1 - w] == pattern;
+        free(words);
+    }
+    return intact;
+}

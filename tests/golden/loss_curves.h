@@ -1,0 +1,48 @@
+/* loss_curves.h - written by golden.py, which says what it is. */
+#ifndef CLG_GOLDEN_LOSS_CURVES_H
+#define CLG_GOLDEN_LOSS_CURVES_H
+
+#define GOLDEN_STEPS        10
+#define GOLDEN_BATCH        16
+#define GOLDEN_BATCHES      2
+#define GOLDEN_CLASSES      5
+#define GOLDEN_HIDDEN       16
+#define GOLDEN_MLP_IN       12
+#define GOLDEN_CNN_IN       2, 9, 8
+#define GOLDEN_CNN_CHANNELS 4
+#define GOLDEN_MLP_SEED     1000
+#define GOLDEN_CNN_SEED     2000
+#define GOLDEN_SGD_LR       0.125
+#define GOLDEN_SGD_MOMENTUM 0.875
+#define GOLDEN_ADAM_LR      0.0078125
+#define GOLDEN_ADAM_BETA1   0.9
+#define GOLDEN_ADAM_BETA2   0.999
+#define GOLDEN_ADAM_EPS     1e-08
+
+static const double golden_mlp_losses[GOLDEN_STEPS] = {
+    1.602404282291739,
+    1.706319559956194,
+    1.554697613749565,
+    1.635503986360308,
+    1.504632335953606,
+    1.581204527543934,
+    1.478348412067288,
+    1.541306662427973,
+    1.463156281360906,
+    1.500096572411051,
+};
+
+static const double golden_cnn_losses[GOLDEN_STEPS] = {
+    1.769366717110462,
+    1.596628637454240,
+    1.574568868389667,
+    1.579042936348399,
+    1.541986936189020,
+    1.589173141963710,
+    1.529086748731660,
+    1.576432781323587,
+    1.512279884625633,
+    1.552070932172543,
+};
+
+#endif

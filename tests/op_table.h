@@ -1,0 +1,312 @@
+/* op_table.h - one table of all operators, read by the tests: a row is an operator as the public interface calls it, the
+ * shapes and the kind of values of its inputs, and what may be asked of its result.
+ *
+ *   terms    how many products or sums one element of a result or of a gradient accumulates: float32 may be off by
+ *            sqrt(terms) roundings of the tensor's largest element, times a constant that is the same for all rows
+ *   EXACT    values are small integers, so that every sum is a float32: the device must agree to the last bit
+ *   SMOOTH   has a second derivative that differences can see
+ *   EVERY_AXES  the row stands for one row per non-empty subset of the axes
+ *
+ * Values keep away from where an operator bends (relu at 0, equal maxima), or a difference would see both sides. */
+#ifndef CLG_OP_TABLE_H
+#define CLG_OP_TABLE_H
+
+#include "graph/graph.h"
+
+typedef enum op_values {
+    NOTHING,
+    NORMAL,   /* uniform in [-2, 2] */
+    POSITIVE, /* uniform in [0.5, 2.5] */
+    AWAY,     /* 0.5 to 2, of either sign */
+    DISTINCT, /* in [-1, 1], every element its own, in shuffled order */
+    WHOLE,    /* integers from -4 to 4 */
+    UNIT,     /* uniform in [0, 1] */
+    LABELS,   /* i32: a class, or -1 for every third row */
+    NO_LABELS, /* i32: -1 */
+    INDICES,  /* i32: rows of in[0], also some before the first and beyond the last */
+    BYTES,    /* u8 */
+    NUMBERS,  /* i32 */
+} op_values;
+
+typedef struct op_input {
+    op_values values;
+    clg_shape shape;
+} op_input;
+
+enum op_row_flags {
+    EXACT      = 1 << 0,
+    SMOOTH     = 1 << 1,
+    EVERY_AXES = 1 << 2,
+    FIXED      = 1 << 3, /* not differentiable */
+};
+
+typedef struct op_row op_row;
+struct op_row {
+    const char *op; /* a name of the registry: it has to occur in what `build` makes */
+    clg_tensor *(*build)(const op_row *row, clg_tensor *const *in);
+    op_input    in[3];
+    unsigned    flags;
+    double      terms; /* 0 means 1 */
+    union {
+        clg_reduce_desc reduce;
+        clg_matmul_desc matmul;
+        clg_conv2d_desc conv;
+        clg_pool2d_desc pool;
+        clg_shape       shape;
+        int             dims[2];
+        double          numbers[2];
+    } with;
+};
+
+#define DIMS(...) {.rank = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = {__VA_ARGS__}}
+#define NO_DIMS   {.rank = 0}
+
+/* ---- builders ----------------------------------------------------------------------------------------------------- */
+
+#define BUILDER(name, ...)                                                       \
+    static clg_tensor *build_##name(const op_row *row, clg_tensor *const *in) \
+    {                                                                            \
+        (void)row;                                                               \
+        return __VA_ARGS__;                                                      \
+    }
+
+BUILDER(add, clg_add(in[0], in[1]))
+BUILDER(sub, clg_sub(in[0], in[1]))
+BUILDER(mul, clg_mul(in[0], in[1]))
+BUILDER(div, clg_div(in[0], in[1]))
+BUILDER(neg, clg_neg(in[0]))
+BUILDER(exp, clg_exp(in[0]))
+BUILDER(log, clg_log(in[0]))
+BUILDER(sqrt, clg_sqrt(in[0]))
+BUILDER(relu, clg_relu(in[0]))
+BUILDER(sigmoid, clg_sigmoid(in[0]))
+BUILDER(tanh, clg_tanh(in[0]))
+BUILDER(scale, clg_scale(in[0], row->with.numbers[0]))
+BUILDER(equal, clg_equal(in[0], in[1]))
+BUILDER(square_of_sum, clg_mul(clg_add(in[0], in[1]), clg_add(in[0], in[1])))
+BUILDER(sum, clg_sum(in[0], &row->with.reduce))
+BUILDER(mean, clg_mean(in[0], &row->with.reduce))
+BUILDER(max, clg_max(in[0], &row->with.reduce))
+BUILDER(softmax, clg_softmax(in[0]))
+BUILDER(log_softmax, clg_log_softmax(in[0]))
+BUILDER(reshape, clg_reshape(in[0], row->with.shape))
+BUILDER(flatten, clg_flatten(in[0], row->with.dims[0]))
+BUILDER(transpose, clg_transpose(in[0], row->with.dims[0], row->with.dims[1]))
+BUILDER(expand, clg_expand(in[0], row->with.shape))
+BUILDER(full, clg_add(in[0], clg_sum(clg_full(in[0]->graph, row->with.shape, 0.75), NULL)))
+BUILDER(matmul, clg_matmul(in[0], in[1], &(clg_matmul_desc){row->with.matmul.trans_a, row->with.matmul.trans_b, in[2]}))
+BUILDER(conv2d, clg_conv2d(in[0], in[1], in[2], &row->with.conv))
+BUILDER(max_pool2d, clg_max_pool2d(in[0], &row->with.pool))
+BUILDER(avg_pool2d, clg_avg_pool2d(in[0], &row->with.pool))
+BUILDER(cross_entropy, clg_cross_entropy(in[0], in[1]))
+BUILDER(count_correct, clg_count_correct(in[0], in[1]))
+BUILDER(mse, clg_mse(in[0], in[1]))
+BUILDER(bce_with_logits, clg_bce_with_logits(in[0], in[1]))
+BUILDER(take_rows, clg_take_rows(in[0], in[1], row->with.numbers[0], row->with.numbers[1]))
+
+/* ---- pointwise ---------------------------------------------------------------------------------------------------- */
+
+#define EACH_LENGTH(name, values, flags)                                                                \
+    {#name, build_##name, {{values, NO_DIMS}}, flags, 1, {{{0}}}},                                      \
+    {#name, build_##name, {{values, DIMS(17)}}, flags, 1, {{{0}}}},                                     \
+    {#name, build_##name, {{values, DIMS(3, 5, 67)}}, flags, 1, {{{0}}}}
+
+/* Alike; leading, trailing, middle, both sides; scalars; ranks to 6; empty. */
+#define EACH_BROADCAST(name, a, b, flags)                                                               \
+    {#name, build_##name, {{a, DIMS(19, 13)}, {b, DIMS(19, 13)}}, flags, 1, {{{0}}}},                   \
+    {#name, build_##name, {{a, DIMS(5, 67)}, {b, DIMS(67)}}, flags, 5, {{{0}}}},                        \
+    {#name, build_##name, {{a, DIMS(67, 1)}, {b, DIMS(67, 5)}}, flags, 5, {{{0}}}},                     \
+    {#name, build_##name, {{a, DIMS(3, 5, 7)}, {b, DIMS(3, 1, 7)}}, flags, 5, {{{0}}}},                 \
+    {#name, build_##name, {{a, DIMS(3, 1, 17)}, {b, DIMS(1, 11, 1)}}, flags, 51, {{{0}}}},              \
+    {#name, build_##name, {{a, DIMS(129, 1)}, {b, DIMS(1, 131)}}, flags, 131, {{{0}}}},                 \
+    {#name, build_##name, {{a, NO_DIMS}, {b, DIMS(2, 33)}}, flags, 66, {{{0}}}},                        \
+    {#name, build_##name, {{a, NO_DIMS}, {b, NO_DIMS}}, flags, 1, {{{0}}}},                             \
+    {#name, build_##name, {{a, DIMS(2, 3, 2, 5, 3)}, {b, DIMS(3, 1, 5, 1)}}, flags, 12, {{{0}}}},       \
+    {#name, build_##name, {{a, DIMS(2, 1, 3, 1, 2, 1)}, {b, DIMS(3, 1, 5, 1, 7)}}, flags, 105, {{{0}}}}, \
+    {#name, build_##name, {{a, DIMS(1, 1)}, {b, DIMS(1)}}, flags, 1, {{{0}}}},                          \
+    {#name, build_##name, {{a, DIMS(0, 3)}, {b, DIMS(3)}}, flags, 1, {{{0}}}}
+
+#define FEW_BROADCASTS(name, a, b, flags)                                                               \
+    {#name, build_##name, {{a, DIMS(19, 13)}, {b, DIMS(19, 13)}}, flags, 1, {{{0}}}},                   \
+    {#name, build_##name, {{a, DIMS(7, 1, 65)}, {b, DIMS(1, 3, 1)}}, flags, 455, {{{0}}}},              \
+    {#name, build_##name, {{a, DIMS(67)}, {b, NO_DIMS}}, flags, 67, {{{0}}}}
+
+static const op_row pointwise_rows[] = {
+    EACH_LENGTH(neg, NORMAL, EXACT),
+    EACH_LENGTH(exp, NORMAL, SMOOTH),
+    EACH_LENGTH(log, POSITIVE, SMOOTH),
+    EACH_LENGTH(sqrt, POSITIVE, SMOOTH),
+    EACH_LENGTH(relu, AWAY, EXACT),
+    EACH_LENGTH(sigmoid, NORMAL, SMOOTH),
+    EACH_LENGTH(tanh, NORMAL, SMOOTH),
+    {"mul", build_scale, {{NORMAL, DIMS(5, 13)}}, SMOOTH, 1, {.numbers = {-1.75}}},
+    FEW_BROADCASTS(add, WHOLE, WHOLE, EXACT),
+    FEW_BROADCASTS(sub, WHOLE, WHOLE, EXACT),
+    FEW_BROADCASTS(equal, WHOLE, WHOLE, EXACT | FIXED),
+    {"add", build_square_of_sum, {{NORMAL, DIMS(5, 31)}, {NORMAL, DIMS(31)}}, SMOOTH, 5, {{{0}}}},
+    {"bce", build_bce_with_logits, {{AWAY, DIMS(19, 13)}, {UNIT, DIMS(19, 13)}}, SMOOTH, 247, {{{0}}}},
+    {"bce", build_bce_with_logits, {{AWAY, DIMS(7, 1, 65)}, {UNIT, DIMS(3, 1)}}, SMOOTH, 1365, {{{0}}}},
+    {"mul", build_mse, {{NORMAL, DIMS(19, 13)}, {NORMAL, DIMS(13)}}, SMOOTH, 247, {{{0}}}},
+    {"full", build_full, {{NORMAL, DIMS(5)}}, 0, 35, {.shape = DIMS(5, 7)}},
+};
+
+static const op_row broadcast_rows[] = {
+    EACH_BROADCAST(mul, WHOLE, WHOLE, EXACT | SMOOTH),
+    EACH_BROADCAST(div, NORMAL, AWAY, SMOOTH),
+};
+
+/* ---- reductions --------------------------------------------------------------------------------------------------- */
+
+#define LONG_REDUCTIONS(name, values, flags)                                                                       \
+    {#name, build_##name, {{values, DIMS(100003)}}, flags, 100003, {{{0}}}},                                       \
+    {#name, build_##name, {{values, DIMS(3, 40009)}}, flags, 40009, {.reduce = {.axes = {1}, .count = 1}}},        \
+    {#name, build_##name, {{values, DIMS(30011, 3)}}, flags, 30011, {.reduce = {.axes = {0}, .count = 1}}},        \
+    {#name, build_##name, {{values, DIMS(2, 9001, 5)}}, flags, 9001, {.reduce = {.axes = {-2}, .count = 1}}},      \
+    {#name, build_##name, {{values, DIMS(37, 1031)}}, flags, 1031, {.reduce = {.axes = {1}, .count = 1, .keepdims = true}}}, \
+    {#name, build_##name, {{values, DIMS(37, 1031)}}, flags, 37, {.reduce = {.axes = {0}, .count = 1}}}
+
+static const op_row reduce_rows[] = {
+    {"sum", build_sum, {{WHOLE, DIMS(3, 5, 7)}}, EXACT | EVERY_AXES, 105, {{{0}}}},
+    {"sum", build_sum, {{WHOLE, DIMS(2, 3, 2, 1, 3)}}, EXACT | EVERY_AXES, 36, {{{0}}}},
+    {"sum", build_sum, {{WHOLE, DIMS(2, 3, 2, 3, 2, 3)}}, EXACT, 36, {.reduce = {.axes = {0, 2, -2}, .count = 3}}},
+    {"sum", build_sum, {{NORMAL, DIMS(17, 67)}}, 0, 1139, {{{0}}}},
+    {"sum", build_sum, {{NORMAL, NO_DIMS}}, EXACT, 1, {{{0}}}},
+    {"sum", build_sum, {{NORMAL, DIMS(1, 1)}}, EXACT, 1, {.reduce = {.axes = {0}, .count = 1}}},
+    {"sum", build_sum, {{NORMAL, DIMS(0, 3)}}, EXACT, 1, {.reduce = {.axes = {0}, .count = 1}}},
+    {"sum", build_sum, {{NORMAL, DIMS(3, 0)}}, EXACT, 1, {.reduce = {.axes = {0}, .count = 1}}},
+    {"sum", build_sum, {{NORMAL, DIMS(0)}}, EXACT, 1, {{{0}}}},
+    {"sum", build_mean, {{POSITIVE, DIMS(3, 5, 7)}}, EVERY_AXES, 105, {{{0}}}},
+    {"sum", build_mean, {{POSITIVE, DIMS(20011)}}, 0, 20011, {{{0}}}},
+    {"sum", build_mean, {{NORMAL, NO_DIMS}}, EXACT, 1, {{{0}}}},
+    {"max", build_max, {{DISTINCT, DIMS(3, 5, 7)}}, EXACT | EVERY_AXES, 105, {{{0}}}},
+    {"max", build_max, {{DISTINCT, DIMS(2, 3, 2, 1, 3)}}, EXACT | EVERY_AXES, 36, {{{0}}}},
+    {"max", build_max, {{DISTINCT, NO_DIMS}}, EXACT, 1, {{{0}}}},
+    {"max", build_max, {{DISTINCT, DIMS(0, 3)}}, EXACT, 1, {.reduce = {.axes = {1}, .count = 1}}},
+};
+
+static const op_row long_rows[] = {
+    LONG_REDUCTIONS(sum, WHOLE, EXACT),
+    LONG_REDUCTIONS(max, DISTINCT, EXACT),
+};
+
+/* ---- softmax ------------------------------------------------------------------------------------------------------ */
+
+#define EACH_ROW_LENGTH(name)                                                              \
+    {#name, build_##name, {{NORMAL, DIMS(1)}}, SMOOTH, 1, {{{0}}}},                        \
+    {#name, build_##name, {{NORMAL, DIMS(5, 10)}}, SMOOTH, 10, {{{0}}}},                   \
+    {#name, build_##name, {{NORMAL, DIMS(3, 2, 67)}}, SMOOTH, 67, {{{0}}}},                \
+    {#name, build_##name, {{NORMAL, DIMS(1, 1031)}}, SMOOTH, 1031, {{{0}}}},               \
+    {#name, build_##name, {{NORMAL, DIMS(307, 16)}}, SMOOTH, 16, {{{0}}}},                 \
+    {#name, build_##name, {{NORMAL, DIMS(0, 5)}}, SMOOTH, 1, {{{0}}}}
+
+static const op_row softmax_rows[] = {
+    EACH_ROW_LENGTH(softmax),
+    EACH_ROW_LENGTH(log_softmax),
+    {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(1, 1)}, {LABELS, DIMS(1)}}, SMOOTH, 1, {{{0}}}},
+    {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(7, 10)}, {LABELS, DIMS(7)}}, SMOOTH, 70, {{{0}}}},
+    {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(67, 33)}, {LABELS, DIMS(67)}}, SMOOTH, 2211, {{{0}}}},
+    {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(3, 1031)}, {LABELS, DIMS(3)}}, SMOOTH, 3093, {{{0}}}},
+    {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(5, 3)}, {NO_LABELS, DIMS(5)}}, SMOOTH, 15, {{{0}}}},
+    {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(0, 3)}, {LABELS, DIMS(0)}}, SMOOTH, 1, {{{0}}}},
+    {"count_correct", build_count_correct, {{DISTINCT, DIMS(67, 3)}, {LABELS, DIMS(67)}}, EXACT | FIXED, 67, {{{0}}}},
+    {"count_correct", build_count_correct, {{WHOLE, DIMS(301, 9)}, {LABELS, DIMS(301)}}, EXACT | FIXED, 301, {{{0}}}},
+    {"count_correct", build_count_correct, {{NORMAL, DIMS(0, 9)}, {LABELS, DIMS(0)}}, EXACT | FIXED, 1, {{{0}}}},
+};
+
+/* ---- shape and data ----------------------------------------------------------------------------------------------- */
+
+static const op_row shape_rows[] = {
+    {"reshape", build_reshape, {{NORMAL, DIMS(6, 5)}}, EXACT, 1, {.shape = DIMS(2, -1, 3)}},
+    {"reshape", build_reshape, {{NORMAL, DIMS(1)}}, EXACT, 1, {.shape = NO_DIMS}},
+    {"reshape", build_reshape, {{NORMAL, DIMS(0, 4)}}, EXACT, 1, {.shape = DIMS(2, 0)}},
+    {"reshape", build_flatten, {{NORMAL, DIMS(3, 5, 7)}}, EXACT, 1, {.dims = {1}}},
+    {"reshape", build_flatten, {{NORMAL, DIMS(3, 5)}}, EXACT, 1, {.dims = {-2}}},
+    {"transpose", build_transpose, {{NORMAL, DIMS(17, 67)}}, EXACT, 1, {.dims = {0, 1}}},
+    {"transpose", build_transpose, {{NORMAL, DIMS(3, 5, 7)}}, EXACT, 1, {.dims = {0, -1}}},
+    {"transpose", build_transpose, {{NORMAL, DIMS(2, 3, 5, 7)}}, EXACT, 1, {.dims = {2, 1}}},
+    {"transpose", build_transpose, {{NORMAL, DIMS(2, 3, 2, 5, 3)}}, EXACT, 1, {.dims = {0, 3}}},
+    {"transpose", build_transpose, {{NORMAL, DIMS(2, 3, 2, 1, 3, 2)}}, EXACT, 1, {.dims = {-1, 1}}},
+    {"transpose", build_transpose, {{NORMAL, DIMS(2, 0)}}, EXACT, 1, {.dims = {0, 1}}},
+    {"expand", build_expand, {{WHOLE, NO_DIMS}}, EXACT, 21, {.shape = DIMS(3, 7)}},
+    {"expand", build_expand, {{WHOLE, DIMS(3, 1)}}, EXACT, 10, {.shape = DIMS(2, 3, 5)}},
+    {"expand", build_expand, {{WHOLE, DIMS(2, 1, 3, 1)}}, EXACT, 35, {.shape = DIMS(2, 5, 3, 7)}},
+    {"take_rows", build_take_rows, {{NORMAL, DIMS(5, 7)}, {INDICES, DIMS(13)}}, FIXED, 1, {.numbers = {0.5, -0.25}}},
+    {"take_rows", build_take_rows, {{BYTES, DIMS(5, 3, 67)}, {INDICES, DIMS(13)}}, FIXED, 1, {.numbers = {1.0 / 255.0, -0.5}}},
+    {"take_rows", build_take_rows, {{NUMBERS, DIMS(5)}, {INDICES, DIMS(13)}}, EXACT | FIXED, 1, {.numbers = {2.0, 3.0}}},
+    {"take_rows", build_take_rows, {{NORMAL, DIMS(5)}, {INDICES, DIMS(1)}}, EXACT | FIXED, 1, {{{0}}}},
+    {"take_rows", build_take_rows, {{NORMAL, DIMS(5, 2)}, {INDICES, DIMS(0)}}, EXACT | FIXED, 1, {{{0}}}},
+};
+
+/* ---- products ----------------------------------------------------------------------------------------------------- */
+
+#define TRANSPOSED(a, b) {.matmul = {.trans_a = a, .trans_b = b}}
+#define ALL_TRANSPOSITIONS(m, k, n, values, flags, terms)                                                              \
+    {"matmul", build_matmul, {{values, DIMS(m, k)}, {values, DIMS(k, n)}}, flags, terms, TRANSPOSED(false, false)},    \
+    {"matmul", build_matmul, {{values, DIMS(k, m)}, {values, DIMS(k, n)}}, flags, terms, TRANSPOSED(true, false)},     \
+    {"matmul", build_matmul, {{values, DIMS(m, k)}, {values, DIMS(n, k)}}, flags, terms, TRANSPOSED(false, true)},     \
+    {"matmul", build_matmul, {{values, DIMS(k, m)}, {values, DIMS(n, k)}}, flags, terms, TRANSPOSED(true, true)}
+
+static const op_row matmul_rows[] = {
+    ALL_TRANSPOSITIONS(13, 17, 19, WHOLE, EXACT | SMOOTH, 19),
+    ALL_TRANSPOSITIONS(37, 131, 67, NORMAL, SMOOTH, 131),
+    ALL_TRANSPOSITIONS(1, 33, 1, WHOLE, EXACT, 33),
+    ALL_TRANSPOSITIONS(5, 1, 7, WHOLE, EXACT, 7),
+    {"matmul", build_matmul, {{WHOLE, DIMS(64, 64)}, {WHOLE, DIMS(64, 64)}, {WHOLE, DIMS(64)}}, EXACT, 64, {{{0}}}},
+    {"matmul", build_matmul, {{WHOLE, DIMS(7, 301)}, {WHOLE, DIMS(301, 10)}, {WHOLE, DIMS(10)}}, EXACT, 301, {{{0}}}},
+    {"matmul", build_matmul, {{WHOLE, DIMS(31, 5)}, {WHOLE, DIMS(3, 5)}, {WHOLE, DIMS(3)}}, EXACT, 31, TRANSPOSED(false, true)},
+    {"matmul", build_matmul, {{WHOLE, DIMS(3, 5, 7)}, {WHOLE, DIMS(7, 11)}, {WHOLE, DIMS(11)}}, EXACT, 15, {{{0}}}},
+    {"matmul", build_matmul, {{WHOLE, DIMS(3, 5, 7)}, {WHOLE, DIMS(3, 7, 11)}}, EXACT | SMOOTH, 11, {{{0}}}},
+    {"matmul", build_matmul, {{WHOLE, DIMS(3, 7, 5)}, {WHOLE, DIMS(11, 7)}}, EXACT | SMOOTH, 15, TRANSPOSED(true, true)},
+    {"matmul", build_matmul, {{WHOLE, DIMS(5, 7)}, {WHOLE, DIMS(2, 3, 7, 11)}}, EXACT | SMOOTH, 66, {{{0}}}},
+    {"matmul", build_matmul, {{WHOLE, DIMS(7, 5)}, {WHOLE, DIMS(3, 11, 7)}}, EXACT | SMOOTH, 33, TRANSPOSED(true, true)},
+    {"matmul", build_matmul, {{WHOLE, DIMS(3, 1, 5, 7)}, {WHOLE, DIMS(2, 7, 3)}, {WHOLE, DIMS(3)}}, EXACT, 30, {{{0}}}},
+    {"matmul", build_matmul, {{WHOLE, DIMS(2, 1, 7, 5)}, {WHOLE, DIMS(1, 3, 7, 3)}}, EXACT | SMOOTH, 15, TRANSPOSED(true, false)},
+    {"matmul", build_matmul, {{WHOLE, DIMS(0, 7)}, {WHOLE, DIMS(7, 3)}}, EXACT, 1, {{{0}}}},
+    {"matmul", build_matmul, {{WHOLE, DIMS(5, 0)}, {WHOLE, DIMS(0, 3)}, {WHOLE, DIMS(3)}}, EXACT, 5, {{{0}}}},
+    {"matmul", build_matmul, {{WHOLE, DIMS(2, 5, 0)}, {WHOLE, DIMS(0, 3)}}, EXACT, 5, {{{0}}}},
+};
+
+/* ---- images ------------------------------------------------------------------------------------------------------- */
+
+#define CONV(flags, terms, n, c, h, w, k, each, kh, kw, ...)                                                      \
+    {"conv2d", build_conv2d, {{WHOLE, DIMS(n, c, h, w)}, {WHOLE, DIMS(k, each, kh, kw)}, {WHOLE, DIMS(k)}},       \
+     (flags) | EXACT, terms, {.conv = {__VA_ARGS__}}}
+
+static const op_row conv_rows[] = {
+    CONV(SMOOTH, 98, 2, 3, 9, 9, 5, 3, 3, 3, .pad = 1),
+    CONV(SMOOTH, 72, 2, 4, 11, 8, 6, 2, 3, 2, .stride = 2, .pad_hw = {1, 0}, .groups = 2),
+    CONV(SMOOTH, 90, 1, 2, 13, 11, 3, 2, 3, 3, .dilation = 2, .stride_hw = {1, 2}, .pad = 2),
+    CONV(0, 1352, 2, 1, 28, 28, 32, 1, 3, 3, .pad = 0),
+    CONV(0, 196, 1, 17, 14, 14, 33, 17, 1, 1, .stride = 1),
+    CONV(0, 147, 1, 3, 17, 19, 7, 3, 7, 5, .stride = 2, .pad_hw = {3, 2}),
+    CONV(0, 400, 3, 6, 10, 10, 6, 1, 3, 3, .groups = 6, .pad = 1),
+    CONV(0, 200, 1, 2, 1, 97, 3, 2, 1, 5, .dilation_hw = {1, 3}, .stride_hw = {1, 4}),
+    CONV(0, 18, 2, 3, 3, 3, 2, 3, 3, 3, .stride = 5),
+    CONV(0, 1, 1, 1, 1, 1, 1, 1, 1, 1, .stride = 1),
+    CONV(0, 20, 0, 2, 5, 5, 3, 2, 3, 3, .pad = 1),
+    {"conv2d", build_conv2d, {{NORMAL, DIMS(2, 19, 12, 12)}, {NORMAL, DIMS(35, 19, 3, 3)}}, SMOOTH, 315, {.conv = {.pad = 1}}},
+    {"conv2d", build_conv2d, {{NORMAL, DIMS(2, 5, 7, 9)}, {NORMAL, DIMS(4, 5, 3, 3)}}, SMOOTH, 45, {.conv = {.stride = 3}}},
+};
+
+#define POOLS(name, values, flags)                                                                                          \
+    {#name, build_##name, {{values, DIMS(2, 3, 8, 10)}}, flags, 4, {.pool = {.kernel = 2}}},                                \
+    {#name, build_##name, {{values, DIMS(2, 3, 9, 11)}}, flags, 9, {.pool = {.kernel = 3, .stride = 2, .pad = 1}}},         \
+    {#name, build_##name, {{values, DIMS(1, 2, 7, 13)}}, flags, 8, {.pool = {.kernel_hw = {2, 4}, .stride_hw = {1, 3}, .pad_hw = {0, 2}}}}, \
+    {#name, build_##name, {{values, DIMS(3, 17, 6, 6)}}, flags, 36, {.pool = {.kernel = 6}}},                               \
+    {#name, build_##name, {{values, DIMS(2, 3, 10, 10)}}, flags, 4, {.pool = {.kernel = 2, .stride = 3}}},                  \
+    {#name, build_##name, {{values, DIMS(1, 1, 1, 1)}}, flags, 1, {.pool = {.kernel = 1}}},                                 \
+    {#name, build_##name, {{values, DIMS(2, 32, 26, 26)}}, flags, 4, {.pool = {.kernel = 2}}},                              \
+    {#name, build_##name, {{values, DIMS(0, 3, 4, 4)}}, flags, 4, {.pool = {.kernel = 2}}}
+
+static const op_row pool_rows[] = {
+    POOLS(max_pool2d, DISTINCT, EXACT),
+    POOLS(avg_pool2d, NORMAL, 0),
+    {"avg_pool2d", build_avg_pool2d, {{NORMAL, DIMS(2, 3, 9, 11)}}, 0, 9,
+     {.pool = {.kernel = 3, .stride = 2, .pad = 1, .exclude_pad = true}}},
+};
+
+/* ---- the table ---------------------------------------------------------------------------------------------------- */
+
+#define EACH_TABLE(X) X(pointwise) X(broadcast) X(reduce) X(long) X(softmax) X(shape) X(matmul) X(conv) X(pool)
+
+#endif

@@ -1,0 +1,66 @@
+"""test_install.py SOURCE BUILD CC - what `meson install` leaves suffices to build and run a program outside the tree."""
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import idx
+import tap
+
+SOURCE, BUILD, CC = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3].split()
+TEMP = tempfile.TemporaryDirectory()
+ROOT = Path(TEMP.name)
+
+
+def run(command, **more):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **more)
+    assert done.returncode == 0, f"{shlex.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def prefix():
+    return next(path.parent for path in ROOT.glob("stage/**/include") if (path / "clgrad").is_dir())
+
+
+def pkg_config(*arguments):
+    pc = next(ROOT.glob("stage/**/clgrad.pc"))
+    env = {**os.environ, "PKG_CONFIG_PATH": str(pc.parent)}
+    return run(["pkg-config", f"--define-variable=prefix={prefix()}", *arguments, "clgrad"], env=env).split()
+
+
+def test_install():
+    run(["meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", ROOT / "stage"])
+    assert (prefix() / "bin/clgrad").is_file()
+    assert (prefix() / "include/clgrad/clgrad.h").is_file()
+
+
+def test_pkg_config_knows_the_version():
+    assert pkg_config("--modversion") == run([BUILD / "clgrad", "--version"]).split()[1:]
+
+
+def test_example_compiles_outside_the_tree():
+    lines = (SOURCE / "tools/examples/image_cnn.c").read_text().splitlines()
+    assert len(lines) <= 60, len(lines)
+    run([*CC, "-std=c11", "-Wall", "-Wextra", "-Werror", SOURCE / "tools/examples/image_cnn.c",
+         *pkg_config("--cflags", "--libs"), "-o", ROOT / "image_cnn"], cwd=ROOT)
+
+
+def test_example_trains():
+    idx.write_pair(ROOT / "data", "train", idx.images(300, 28, 28))
+    idx.write_pair(ROOT / "data", "t10k", idx.images(100, 28, 28, seed=2))
+    env = {**os.environ, "LD_LIBRARY_PATH": str(next(ROOT.glob("stage/**/libclgrad.so")).parent)}
+    lines = run([ROOT / "image_cnn", ROOT / "data"], cwd=ROOT, env=env).splitlines()
+    assert len(lines) == 5 and lines[-1].startswith("epoch 5 "), lines
+    assert float(lines[-1].split()[-1].rstrip("%")) >= 50.0, lines
+    assert (ROOT / "image_cnn.safetensors").stat().st_size > 4 * 128 * 64 * 7 * 7
+
+
+def test_example_names_what_is_wrong():
+    env = {**os.environ, "LD_LIBRARY_PATH": str(next(ROOT.glob("stage/**/libclgrad.so")).parent)}
+    done = subprocess.run([ROOT / "image_cnn", ROOT / "nowhere"], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and "nowhere" in done.stderr, done
+
+
+tap.run(sys.modules[__name__])

@@ -1,0 +1,418 @@
+"""test_program.py CLGRAD - the program end to end: what it prints, writes and refuses."""
+import filecmp
+import json
+import os
+import pty
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import idx
+import tap
+
+CLGRAD = sys.argv[1]
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+TEMP = tempfile.TemporaryDirectory()
+ROOT = Path(TEMP.name)
+DATA = ROOT / "data"
+
+idx.write_pair(DATA, "train", idx.images(300, 12, 12))
+idx.write_pair(DATA, "t10k", idx.images(101, 12, 12, seed=2))
+
+
+def clgrad(*arguments, env=None, timeout=300, **more):
+    command = [CLGRAD, *map(str, arguments)]
+    clean = {key: value for key, value in os.environ.items() if key not in ("CLGRAD_DEVICE", "CLGRAD_PROFILE")}
+    more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+    return subprocess.run(command, env={**clean, **(env or {})}, text=True, timeout=timeout, **more)
+
+
+def succeeds(*arguments, **more):
+    done = clgrad(*arguments, **more)
+    assert done.returncode == 0 and not done.stderr, done
+    return done.stdout
+
+
+def listing(directory=ROOT):
+    return sorted(path.relative_to(directory) for path in directory.rglob("*"))
+
+
+def refuses(*arguments, status=1, says=(), **more):
+    """Ends with `status` and one message on standard error that has all of `says`; leaves no file behind."""
+    before = listing()
+    done = clgrad(*arguments, cwd=ROOT, **more)
+    assert done.returncode == status, done
+    messages = [line for line in done.stderr.splitlines() if line.startswith("clgrad")]
+    assert len(messages) == 1, done.stderr
+    for text in [says] if isinstance(says, str) else says:
+        assert text in done.stderr, f"{text!r} is not in {done.stderr!r}"
+    assert listing() == before, set(listing()) ^ set(before)
+
+
+def train(*arguments, data=DATA, name="model", **more):
+    """Trains in silence; returns the log's rows and the model's path."""
+    log, out = ROOT / f"{name}.log", ROOT / f"{name}.safetensors"
+    succeeds("train", "--data", data, "--out", out, "--log", log, "--batch", 32, *arguments, **more)
+    return [json.loads(line) for line in log.read_text().splitlines()], out
+
+
+def variant(name, part="train", images=None, labels=None):
+    """A copy of the small data set with one file replaced; returns its directory."""
+    directory = ROOT / "variants" / name
+    shutil.copytree(DATA, directory, dirs_exist_ok=True)
+    for kind, data in (("images-idx3", images), ("labels-idx1", labels)):
+        if data is not None:
+            (directory / f"{part}-{kind}-ubyte").write_bytes(data)
+    return directory
+
+
+def part(kind, of="train"):
+    return (DATA / f"{of}-{kind}-ubyte").read_bytes()
+
+
+# ---- the command line -------------------------------------------------------------------------------------------
+
+
+def test_help_and_version():
+    assert succeeds("--version").startswith("clgrad ")
+    for arguments in (["--help"], ["help"], ["-h"]):
+        text = succeeds(*arguments)
+        assert all(word in text for word in ("devices", "train", "eval")), text
+    for command in ("devices", "train", "eval"):
+        assert succeeds("help", command) == succeeds(command, "--help")
+    assert all(f"--{name} " in succeeds("help", "train") for name in
+               "data model epochs batch optimizer lr seed limit device out log".split())
+
+
+def test_wrong_command_lines_end_with_2():
+    for arguments in ([], ["frobnicate"], ["--frobnicate"], ["help", "frobnicate"]):
+        assert clgrad(*arguments).returncode == 2, arguments
+    refuses("train", "--frobnicate", status=2, says=["--frobnicate", "clgrad help train"])
+    refuses("train", "extra", status=2, says="extra")
+    refuses("train", "--epochs", status=2, says="needs a value")
+    refuses("devices", "--json=1", status=2, says="takes no value")
+    refuses("eval", status=2, says="MODEL")
+    refuses("train", "--momentum", "0.5", status=2, says="sgd")
+
+
+def test_wrong_values_end_with_2():
+    wrong = {"batch": ["0", "-1", "x", "", "1.5", "99999999999999999999", " 1", "0x10"],
+             "epochs": ["0", "-3"], "limit": ["0", "-1"], "seed": ["-1", "18446744073709551616"],
+             "lr": ["0", "-1", "nan", "inf", "1e-60", "1e60", "x"], "momentum": ["1", "-0.1", "nan"],
+             "model": ["resnet", "", "cnn|mlp", "cn"], "optimizer": ["rmsprop"], "classes": ["0", "257"]}
+    for name, values in wrong.items():
+        for value in values:
+            refuses("train", f"--{name}={value}", status=2, says=f"--{name}" if value else "")
+
+
+def test_full_disk_on_standard_output():
+    with open("/dev/full", "w") as full:
+        for arguments in (["--help"], ["devices"], ["devices", "--json"]):
+            done = clgrad(*arguments, stdout=full)
+            assert done.returncode == 1 and "standard output" in done.stderr, done
+
+
+# ---- devices ----------------------------------------------------------------------------------------------------
+
+
+def test_devices():
+    tree = succeeds("devices")
+    assert tree.startswith("Platform #0: ") and tree.count("<- default") == 1, tree
+    details = succeeds("devices", "-v")
+    for text in ("OpenCL C", "largest allocation", "profile", "GEMM engine", "extensions", "ICD loader", "libOpenCL",
+                 "OCL_ICD_VENDORS", "CLGRAD_PROFILE"):
+        assert text in details, f"no {text!r} in {details}"
+
+
+def test_devices_json():
+    listed = json.loads(succeeds("devices", "--json"))
+    default = [device for device in listed["devices"] if device["default"]]
+    assert len(default) == 1 and default[0]["memory"] > 0 and "libOpenCL" in listed["icd_loader"], listed
+    chosen = json.loads(succeeds("devices", "--json", "--device", default[0]["id"]))
+    assert chosen["devices"] == listed["devices"]
+
+
+def test_no_platform():
+    env = {"OCL_ICD_VENDORS": "/nonexistent"}
+    refuses("devices", env=env, says=["install", "pocl-opencl-icd"])
+    refuses("devices", "--json", env=env, says="install")
+    refuses("train", "--data", DATA, env=env, says="OpenCL")
+
+
+def test_wrong_device_lists_the_candidates():
+    name = json.loads(succeeds("devices", "--json"))["devices"][0]["name"]
+    for device in ("frobnicate", "77:0", "0:77", "-1:0"):
+        refuses("devices", "--device", device, says=name)
+        refuses("train", "--data", DATA, "--device", device, says=name)
+    refuses("devices", env={"CLGRAD_DEVICE": "frobnicate"}, says=name)
+
+
+def test_wrong_profile():
+    refuses("train", "--data", DATA, env={"CLGRAD_PROFILE": "frobnicate=1"}, says="frobnicate")
+
+
+# ---- training ---------------------------------------------------------------------------------------------------
+
+
+def test_trains_and_evaluates():
+    for model in ("cnn", "mlp"):
+        rows, out = train("--model", model, "--epochs", 6, name=model)
+        assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+        assert rows[-1]["test_accuracy"] >= 0.8 and rows[-1]["train_loss"] < rows[0]["train_loss"], rows
+        told = json.loads(succeeds("eval", out, "--data", DATA, "--batch", 32, "--json"))
+        assert told["network"] == model and told["images"] == 101, told
+        assert told["accuracy"] == rows[-1]["test_accuracy"] and abs(told["loss"] - rows[-1]["test_loss"]) < 1e-6
+        # 101 images in batches of another size: the same means.
+        other = json.loads(succeeds("eval", out, "--data", DATA, "--batch", 100, "--json"))
+        assert other["accuracy"] == told["accuracy"] and abs(other["loss"] - told["loss"]) < 1e-5, (other, told)
+        assert f"accuracy {100 * told['accuracy']:.2f}%" in succeeds("eval", out, "--data", DATA)
+
+
+def test_sgd_trains():
+    rows, _ = train("--model", "mlp", "--optimizer", "sgd", "--momentum", "0.9", "--lr", "0.02", "--epochs", 6)
+    assert rows[-1]["test_accuracy"] >= 0.8, rows
+
+
+def test_prints_a_line_an_epoch():
+    text = succeeds("train", "--data", DATA, "--epochs", 3, "--out", ROOT / "lines.safetensors")
+    assert sum(line.startswith("epoch ") for line in text.splitlines()) == 3 and "\r" not in text, text
+
+
+def test_default_output_is_named_after_the_model():
+    succeeds("train", "--data", DATA, "--epochs", 1, "--model", "mlp", cwd=ROOT)
+    (ROOT / "clgrad-mlp.safetensors").unlink()
+
+
+def test_same_seed_same_bytes():
+    for model in ("cnn", "mlp"):
+        _, first = train("--model", model, "--epochs", 2, "--seed", 7, name="first")
+        _, second = train("--model", model, "--epochs", 2, "--seed", 7, name="second")
+        _, other = train("--model", model, "--epochs", 2, "--seed", 8, name="other")
+        assert filecmp.cmp(first, second, shallow=False)
+        assert not filecmp.cmp(first, other, shallow=False)
+
+
+def test_compressed_and_plain_files_are_the_same():
+    directory = ROOT / "compressed"
+    idx.write_pair(directory, "train", idx.images(300, 12, 12), compress=True)
+    idx.write_pair(directory, "t10k", idx.images(101, 12, 12, seed=2), compress=True)
+    _, plain = train("--epochs", 1, name="plain")
+    _, compressed = train("--epochs", 1, data=directory, name="compressed")
+    assert filecmp.cmp(plain, compressed, shallow=False)
+
+
+def fashion():
+    if not FASHION.is_dir():
+        raise tap.Skip("no dataset-fashion-mnist")
+    return "fashion-mnist"
+
+
+def test_steady_state():
+    for model in ("cnn", "mlp"):
+        batch = 64
+        rows, _ = train("--model", model, "--epochs", 3, "--limit", 2000, "--batch", batch, data=fashion())
+        for row in rows[1:]:
+            assert row["steps"] == 32, row
+            assert 0 < row["bytes_to_device_per_step"] <= 8 * batch + 4096, row
+            assert 0 < row["bytes_from_device_per_step"] <= 64, row
+            assert row["device_allocations"] == 0 and row["program_builds"] == 0, row
+        assert rows[-1]["test_accuracy"] > 0.6, rows
+
+
+def test_gpu_profile_learns_the_same():
+    env = {"CLGRAD_PROFILE": "gpu"}
+    cpu, _ = train("--epochs", 2, "--limit", 2000, data=fashion(), env={"CLGRAD_PROFILE": "cpu"})
+    gpu, _ = train("--epochs", 2, "--limit", 2000, data=fashion(), env=env)
+    assert abs(cpu[-1]["test_accuracy"] - gpu[-1]["test_accuracy"]) < 0.02, (cpu, gpu)
+    assert abs(cpu[0]["train_loss"] - gpu[0]["train_loss"]) < 0.01, (cpu, gpu)
+
+
+def test_progress_on_a_terminal():
+    mine, theirs = pty.openpty()
+    command = [CLGRAD, "train", "--data", fashion(), "--epochs", "1", "--limit", "20000",
+               "--out", str(ROOT / "terminal.safetensors")]
+    child = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, text=True)
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(mine, 4096):
+            shown += chunk
+    except OSError:
+        pass  # the terminal's other end is closed
+    os.close(mine)
+    assert child.wait() == 0, child.stderr.read()
+    child.stderr.close()
+    for text in (b"\repoch 1/1 [", b"images/s", b"left", b"%", b"\repoch 1/1  train loss"):
+        assert text in shown, shown
+
+
+# ---- bad data ---------------------------------------------------------------------------------------------------
+
+
+def refuses_data(directory, says, *arguments, **more):
+    refuses("train", "--data", directory, "--out", ROOT / "bad.safetensors", "--log", ROOT / "bad.log", "--batch", 8,
+            *arguments, says=says, **more)
+
+
+def test_missing_files():
+    refuses_data(ROOT / "nowhere", "nowhere")
+    directory = variant("no-labels")
+    (directory / "train-labels-idx1-ubyte").unlink()
+    refuses_data(directory, "train-labels")
+    directory = variant("no-test")
+    (directory / "t10k-images-idx3-ubyte").unlink()
+    refuses_data(directory, "t10k-images")
+    refuses_data(DATA / "train-images-idx3-ubyte", "train")
+
+
+def test_damaged_idx_files():
+    pixels, labels = part("images-idx3"), part("labels-idx1")
+    cases = {"truncated": pixels[:-1], "only-header": pixels[:16], "half-header": pixels[:7], "empty": b"",
+             "magic": b"\1" + pixels[1:], "type": pixels[:2] + b"\x0d" + pixels[3:], "rank": pixels[:3] + b"\1" + pixels[4:],
+             "more": idx.header(301, 12, 12) + pixels[16:], "fewer": idx.header(299, 12, 12) + pixels[16:],
+             "huge": idx.header(0xffffffff, 0xffffffff, 0xffffffff) + pixels[16:],
+             "wraps": idx.header(300, 0x80000000, 0x80000000) + pixels[16:], "flat": idx.header(300, 0, 12)}
+    for name, data in cases.items():
+        refuses_data(variant(name, images=data), "train-images")
+    for name, data in {"l-truncated": labels[:-1], "l-magic": b"\1" + labels[1:], "l-empty": b"",
+                       "l-huge": idx.header(0xffffffff) + labels[8:]}.items():
+        refuses_data(variant(name, labels=data), "train-labels")
+    refuses_data(variant("l-fewer", labels=idx.header(299) + labels[8:-1]), "299")
+
+
+def test_damaged_gzip():
+    directory = ROOT / "variants/gzip"
+    idx.write_pair(directory, "train", idx.images(300, 12, 12), compress=True)
+    idx.write_pair(directory, "t10k", idx.images(101, 12, 12, seed=2), compress=True)
+    file = directory / "train-images-idx3-ubyte.gz"
+    whole = file.read_bytes()
+    for data in (whole[:len(whole) // 2], whole[:5], whole[:-8] + bytes(8)):
+        file.write_bytes(data)
+        refuses_data(directory, "train-images")
+
+
+def test_labels_out_of_range():
+    labels = part("labels-idx1")
+    refuses_data(variant("label", labels=labels[:-1] + b"\xff"), ["255", "10 classes"])
+    test = part("labels-idx1", "t10k")
+    refuses_data(variant("test-label", part="t10k", labels=test[:-1] + b"\x0a"), "test labels")
+
+
+def test_shapes_that_do_not_fit():
+    directory = ROOT / "variants/tiny"
+    idx.write_pair(directory, "train", idx.images(20, 2, 2))
+    idx.write_pair(directory, "t10k", idx.images(20, 2, 2))
+    refuses_data(directory, ["conv2d", "2, 2]"])
+    directory = variant("mixed")
+    idx.write_pair(directory, "t10k", idx.images(20, 14, 14))
+    refuses_data(directory, ["14", "12"])
+
+
+def test_empty_data():
+    empty = (12, 12, b"", b"")
+    for of in ("train", "t10k"):
+        directory = variant(f"empty-{of}")
+        idx.write_pair(directory, of, empty)
+        refuses_data(directory, "")
+
+
+def test_batch_larger_than_the_data():
+    refuses_data(DATA, ["301", "300"], "--batch", 301)
+    refuses_data(DATA, ["33", "32"], "--limit", 32, "--batch", 33)
+    refuses_data(DATA, "2147483647", "--batch", 2147483647)
+
+
+def test_model_larger_than_the_device():
+    directory = ROOT / "variants/large"
+    side = 8192  # the mlp's first layer alone takes 128 GiB
+    idx.write_pair(directory, "train", (side, side, bytes(side * side), b"\0"), compress=True)
+    idx.write_pair(directory, "t10k", (side, side, bytes(side * side), b"\0"), compress=True)
+    memory = json.loads(succeeds("devices", "--json"))["devices"][0]["memory"]
+    if memory > 128 << 30:
+        raise tap.Skip("a device with more than 128 GiB")
+    refuses_data(directory, "B", "--model", "mlp", "--batch", 1)
+    shutil.rmtree(directory)
+
+
+# ---- bad outputs ------------------------------------------------------------------------------------------------
+
+
+def test_unwritable_outputs():
+    common = ["train", "--data", DATA, "--epochs", 1]
+    refuses(*common, "--out", ROOT / "no/such/model", says=["--out", "no/such/model"])
+    refuses(*common, "--out", ROOT, says=["--out", "regular file"])
+    refuses(*common, "--out", "/dev/full", says=["--out", "regular file"])
+    refuses(*common, "--out", ROOT / "m.safetensors", "--log", ROOT / "no/such.log", says=["--log", "no/such.log"])
+    refuses(*common, "--out", ROOT / "m.safetensors", "--log", ROOT, says="--log")
+    refuses(*common, "--out", ROOT / "m.safetensors", "--log", "/dev/full", says=["--log", "No space"])
+    refuses(*common, "--out", ROOT / "m", "--log", ROOT / "m", status=2, says="same file")
+    assert Path("/dev/full").is_char_device()
+
+
+def test_diverged_training_saves_nothing():
+    before = listing()
+    done = clgrad("train", "--data", DATA, "--model", "mlp", "--optimizer", "sgd", "--lr", "1e30", "--epochs", 3, "--out",
+                  ROOT / "diverged.safetensors")
+    assert done.returncode == 1 and "--lr" in done.stderr and listing() == before, done
+
+
+# ---- bad models -------------------------------------------------------------------------------------------------
+
+
+def safetensors(header, body=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def test_damaged_models():
+    _, good = train("--model", "mlp", "--epochs", 1, name="good")
+    whole = good.read_bytes()
+    size = struct.unpack("<Q", whole[:8])[0]
+    header, body = json.loads(whole[8:8 + size]), whole[8 + size:]
+    first, second = sorted(name for name in header if name.startswith("fc1"))
+
+    def changed(name, **fields):
+        return safetensors({**header, name: {**header[name], **fields}}, body)
+
+    meta = header["__metadata__"]
+    cases = {
+        "empty": b"", "short": whole[:5], "truncated": whole[:-1], "longer": whole + b"\0", "header-cut": whole[:8 + size // 2],
+        "header-huge": struct.pack("<Q", 2**63) + whole[8:], "header-past-end": struct.pack("<Q", len(whole)) + whole[8:],
+        "no-json": safetensors(b"\xff" * 64, body), "json-array": safetensors(b"[1,2]", body),
+        "type": changed(first, dtype="I64"), "unknown-type": changed(first, dtype="Q7"),
+        "shape": changed(first, shape=[1]), "shape-overflow": changed(first, shape=[2**40, 2**40]),
+        "shape-negative": changed(first, shape=[-1]), "shape-text": changed(first, shape="x"),
+        "offsets-past-end": changed(first, data_offsets=[len(body), 2 * len(body)]),
+        "offsets-backwards": changed(first, data_offsets=[8, 0]), "offsets-overlap":
+            changed(first, data_offsets=header[second]["data_offsets"]),
+        "missing": safetensors({k: v for k, v in header.items() if k != first}, body),
+        "no-metadata": safetensors({k: v for k, v in header.items() if k != "__metadata__"}, body),
+        "network": safetensors({**header, "__metadata__": {**meta, "network": "resnet"}}, body),
+        "other-network": safetensors({**header, "__metadata__": {**meta, "network": "cnn"}}, body),
+        "classes": safetensors({**header, "__metadata__": {**meta, "classes": "99999"}}, body),
+        "fewer-classes": safetensors({**header, "__metadata__": {**meta, "classes": "3"}}, body),
+        "image": safetensors({**header, "__metadata__": {**meta, "image": "1,1000000,1000000"}}, body),
+    }
+    for name, data in cases.items():
+        bad = ROOT / "damaged.safetensors"
+        bad.write_bytes(data)
+        try:
+            refuses("eval", bad, "--data", DATA)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
+    refuses("eval", ROOT / "nowhere.safetensors", "--data", DATA, says="nowhere.safetensors")
+    refuses("eval", ROOT, "--data", DATA)
+    refuses("eval", good, "--data", ROOT / "nowhere", says="nowhere")
+
+
+def test_model_and_data_of_other_shapes():
+    _, good = train("--model", "mlp", "--epochs", 1, name="good")
+    directory = ROOT / "variants/fourteen"
+    idx.write_pair(directory, "t10k", idx.images(20, 14, 14))
+    refuses("eval", good, "--data", directory, says=["[1, 14, 14]", "[1, 12, 12]"])
+
+
+tap.run(sys.modules[__name__])

@@ -1,0 +1,84 @@
+/* eval.c - clgrad eval: loss and accuracy of a saved model on the test images. */
+#include "options.h"
+#include "pass.h"
+#include "source.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct eval_options {
+    const char *model, *data, *device;
+    int64_t     batch;
+    bool        json;
+} eval_options;
+
+#define FIELD(name) offsetof(eval_options, name)
+
+static const option options[] = {
+    {"model", OPTION_ARGUMENT, FIELD(model), "MODEL", "A file that clgrad train has written", 0, 0},
+    {"data", OPTION_TEXT, FIELD(data), "DATA", SOURCE_HELP, 0, 0},
+    {"batch", OPTION_COUNT, FIELD(batch), "N", "images at once (default 128)", INT32_MAX, 0},
+    {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
+    {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object instead of text", 0, 0},
+    {0},
+};
+
+static int print(const eval_options *o, const network *net, pass *p, double loss, double accuracy)
+{
+    if (!o->json) {
+        printf("%s (%s): loss %.4f, accuracy %.2f%% of %lld images\n", o->model, net->name, loss, 100.0 * accuracy,
+               (long long)p->seen);
+        return 0;
+    }
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "model", o->model);
+    cJSON_AddStringToObject(object, "network", net->name);
+    cJSON_AddNumberToObject(object, "images", (double)p->seen);
+    cJSON_AddNumberToObject(object, "loss", loss);
+    cJSON_AddNumberToObject(object, "accuracy", accuracy);
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    if (!text) return fail(&command_eval, "out of memory");
+    puts(text);
+    cJSON_free(text);
+    return 0;
+}
+
+static int eval(const eval_options *o, clg_context *ctx)
+{
+    if (clg_context_failed(ctx)) return fail_context(&command_eval, ctx);
+    network          net;
+    const clg_status described = network_describe(ctx, o->model, &net);
+    if (described == CLG_FORMAT && !*clg_context_error(ctx))
+        return fail(&command_eval, "%s names no network of clgrad in its metadata; clgrad train writes it", o->model);
+    if (described) return fail_context(&command_eval, ctx);
+
+    clg_dataset *data = source_open(&command_eval, ctx, o->data, "t10k");
+    if (!data) return EXIT_RUN;
+    char error[512];
+    if (!network_fits(&net, data, "test", error, sizeof error)) return fail(&command_eval, "%s", error);
+    const int64_t count = clg_dataset_count(data);
+    if (count < 1) return fail(&command_eval, "%s has no test images", o->data);
+
+    clg_model *model = clg_model_create(ctx, NULL);
+    pass       p = pass_eval(&net, model, data, o->batch < count ? o->batch : count);
+    if (clg_context_failed(ctx) || clg_model_load(model, o->model)) return fail_context(&command_eval, ctx);
+    pass_begin(&p, NULL);
+    while (pass_next(&p)) continue;
+    const double loss = pass_loss(&p), accuracy = pass_accuracy(&p);
+    if (clg_context_failed(ctx)) return fail_context(&command_eval, ctx);
+    return print(o, &net, &p, loss, accuracy);
+}
+
+static int run(int argc, char **argv)
+{
+    eval_options o = {.data = "fashion-mnist", .batch = 128};
+    if (!options_parse(&command_eval, argc, argv, &o)) return EXIT_USAGE;
+    clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o.device});
+    const int    status = eval(&o, ctx);
+    clg_context_destroy(&ctx);
+    return status;
+}
+
+const command command_eval = {"eval", "Loss and accuracy of a saved model on the test images", options, run};

@@ -1,0 +1,72 @@
+/* main.c - clgrad: lists OpenCL devices, trains networks on them, evaluates models.
+ *
+ * Exit status: 0 success, 1 a failure at run time, 2 a wrong command line. */
+#include "options.h"
+
+#include <clgrad/clgrad.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const command *const commands[] = {&command_devices, &command_train, &command_eval};
+
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static const command *find(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (!strcmp(commands[i]->name, name)) return commands[i];
+    return NULL;
+}
+
+static void help(FILE *to)
+{
+    fprintf(to, "Usage: clgrad COMMAND [options]\n\n"
+                "Train neural networks on any OpenCL device.\n\n");
+    for (size_t i = 0; i < COMMANDS; i++) fprintf(to, "  %-22s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(to, "  %-22s %s\n"
+                "  %-22s %s\n\n"
+                "Environment: CLGRAD_DEVICE (as --device), CLGRAD_PROFILE (cpu, gpu, or key=value,...; see devices -v).\n",
+            "help [COMMAND]", "This text, or a command's options", "--version", "The library's version");
+}
+
+static int run(int argc, char **argv)
+{
+    if (argc < 2) {
+        help(stderr);
+        return EXIT_USAGE;
+    }
+    const char *name = argv[1];
+    if (!strcmp(name, "--version")) {
+        printf("clgrad %s\n", clg_version());
+        return 0;
+    }
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+        if (argc < 3) {
+            help(stdout);
+            return 0;
+        }
+        const command *cmd = find(argv[2]);
+        if (!cmd) return usage(NULL, "unknown command '%s'", argv[2]);
+        options_help(cmd);
+        return 0;
+    }
+    const command *cmd = find(name);
+    if (!cmd) return usage(NULL, "unknown %s '%s'", name[0] == '-' ? "option" : "command", name);
+    for (int i = 2; i < argc && strcmp(argv[i], "--"); i++) {
+        if (strcmp(argv[i], "--help") && strcmp(argv[i], "-h")) continue;
+        options_help(cmd);
+        return 0;
+    }
+    return cmd->run(argc - 2, argv + 2);
+}
+
+int main(int argc, char **argv)
+{
+    const int status = run(argc, argv);
+    errno = 0;
+    if ((fflush(stdout) || ferror(stdout)) && !status)
+        return fail(NULL, "cannot write to standard output: %s", errno ? strerror(errno) : "write error");
+    return status;
+}

@@ -1,0 +1,90 @@
+/* network.c - cnn: conv2d 32 3x3, ReLU, max pool 2x2, linear 128, ReLU, linear; mlp: linear 512, ReLU, twice, linear.
+ *
+ * Metadata: "network" is the name, "classes" the number of outputs, "image" the input's "channels,height,width". */
+#include "network.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static clg_tensor *cnn(clg_model *m, clg_tensor *x, int classes)
+{
+    x = clg_relu(clg_nn_conv2d(m, "conv1", x, &(clg_conv2d_desc){.channels = 32, .kernel = 3}));
+    x = clg_flatten(clg_max_pool2d(x, &(clg_pool2d_desc){.kernel = 2}), 1);
+    x = clg_relu(clg_nn_linear(m, "fc1", x, &(clg_linear_desc){.features = 128}));
+    return clg_nn_linear(m, "fc2", x, &(clg_linear_desc){.features = classes});
+}
+
+static clg_tensor *mlp(clg_model *m, clg_tensor *x, int classes)
+{
+    x = clg_relu(clg_nn_linear(m, "fc1", clg_flatten(x, 1), &(clg_linear_desc){.features = 512}));
+    x = clg_relu(clg_nn_linear(m, "fc2", x, &(clg_linear_desc){.features = 512}));
+    return clg_nn_linear(m, "fc3", x, &(clg_linear_desc){.features = classes});
+}
+
+typedef clg_tensor *build_fn(clg_model *m, clg_tensor *x, int classes);
+
+static build_fn *find(const char *name)
+{
+    static const struct {
+        const char *name;
+        build_fn   *build;
+    } table[] = {{"cnn", cnn}, {"mlp", mlp}};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (!strcmp(table[i].name, name)) return table[i].build;
+    return NULL;
+}
+
+clg_tensor *network_build(const network *net, clg_model *model, clg_tensor *x)
+{
+    return find(net->name)(model, x, net->classes);
+}
+
+clg_status network_save(const network *net, clg_model *model, const char *path)
+{
+    char classes[16], image[64];
+    snprintf(classes, sizeof classes, "%d", net->classes);
+    snprintf(image, sizeof image, "%lld,%lld,%lld", (long long)net->image.dim[0], (long long)net->image.dim[1],
+             (long long)net->image.dim[2]);
+    const clg_metadata meta[] = {{"network", net->name}, {"classes", classes}, {"image", image}};
+    return clg_model_save_with(model, path, meta, sizeof meta / sizeof meta[0]);
+}
+
+clg_status network_describe(clg_context *ctx, const char *path, network *net)
+{
+    char       name[sizeof net->name], classes[16], image[64], end;
+    clg_status status = clg_file_metadata(ctx, path, "network", name, sizeof name);
+    if (!status) status = clg_file_metadata(ctx, path, "classes", classes, sizeof classes);
+    if (!status) status = clg_file_metadata(ctx, path, "image", image, sizeof image);
+    if (status) return status;
+
+    long long c = 0, h = 0, w = 0;
+    int       n = 0;
+    const bool well_formed = find(name) && sscanf(classes, "%5d%c", &n, &end) == 1 && n >= 1 &&
+                             n <= NETWORK_MAX_CLASSES &&
+                             sscanf(image, "%9lld,%9lld,%9lld%c", &c, &h, &w, &end) == 3 && c > 0 && h > 0 && w > 0;
+    if (!well_formed) return CLG_FORMAT;
+    *net = (network){.classes = n, .image = CLG_SHAPE(c, h, w)};
+    memcpy(net->name, name, sizeof name);
+    return CLG_OK;
+}
+
+bool network_fits(const network *net, const clg_dataset *data, const char *part, char *error, size_t size)
+{
+    const clg_shape have = clg_dataset_shape(data);
+    const clg_shape image = CLG_SHAPE(have.dim[1], have.dim[2], have.dim[3]);
+    const long long largest = (long long)clg_dataset_classes(data) - 1;
+    if (!clg_shape_equal(image, net->image)) {
+        char want_text[128], have_text[128];
+        snprintf(error, size, "the %s images are %s and the network takes %s", part,
+                 clg_shape_text(image, have_text, sizeof have_text),
+                 clg_shape_text(net->image, want_text, sizeof want_text));
+        return false;
+    }
+    if (largest >= net->classes) {
+        snprintf(error, size, "the %s labels reach %lld and the network has %d classes, 0 to %d", part, largest,
+                 net->classes, net->classes - 1);
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,171 @@
+/* options.c - parses "--name value", "--name=value", "-v" and plain arguments by a command's table. */
+#include "options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void __attribute__((format(printf, 2, 0))) say(const command *cmd, const char *format, va_list args)
+{
+    fflush(stdout);
+    fprintf(stderr, "clgrad%s%s: ", cmd ? " " : "", cmd ? cmd->name : "");
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+}
+
+int fail(const command *cmd, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say(cmd, format, args);
+    va_end(args);
+    return EXIT_RUN;
+}
+
+int usage(const command *cmd, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say(cmd, format, args);
+    va_end(args);
+    fprintf(stderr, "Try 'clgrad %s%s'.\n", cmd ? "help " : "--help", cmd ? cmd->name : "");
+    return EXIT_USAGE;
+}
+
+static bool is_word_of(const char *words, const char *word)
+{
+    const size_t length = strlen(word);
+    for (const char *at = words; *at; at += strcspn(at, "|"), at += *at == '|')
+        if (length > 0 && strcspn(at, "|") == length && !strncmp(at, word, length)) return true;
+    return false;
+}
+
+static bool set_count(const command *cmd, const option *o, const char *text, int64_t *field)
+{
+    char *end = NULL;
+    errno = 0;
+    const long long value = strtoll(text, &end, 10);
+    const long long most = o->most ? o->most : INT64_MAX;
+    if (isdigit((unsigned char)text[0]) && !*end && !errno && value >= 1 && value <= most) {
+        *field = value;
+        return true;
+    }
+    usage(cmd, "--%s takes a whole number from 1 to %lld, not '%s'", o->name, most, text);
+    return false;
+}
+
+static bool set_seed(const command *cmd, const option *o, const char *text, uint64_t *field)
+{
+    char *end = NULL;
+    errno = 0;
+    const unsigned long long value = strtoull(text, &end, 10);
+    if (isdigit((unsigned char)text[0]) && !*end && !errno) {
+        *field = value;
+        return true;
+    }
+    usage(cmd, "--%s takes a whole number from 0 to 18446744073709551615, not '%s'", o->name, text);
+    return false;
+}
+
+static bool set_real(const command *cmd, const option *o, const char *text, float *field)
+{
+    char *end = NULL;
+    const float value = strtof(text, &end);
+    const bool in_range = o->kind == OPTION_POSITIVE ? value > 0.0f : value >= 0.0f && value < 1.0f;
+    if (end != text && !*end && isfinite(value) && in_range) {
+        *field = value;
+        return true;
+    }
+    usage(cmd, "--%s takes a number %s, not '%s'", o->name,
+          o->kind == OPTION_POSITIVE ? "above 0 that fits in a float" : "from 0 to less than 1", text);
+    return false;
+}
+
+static bool set(const command *cmd, const option *o, const char *text, void *fields)
+{
+    void *field = (char *)fields + o->offset;
+    switch (o->kind) {
+    case OPTION_FLAG: *(bool *)field = true; return true;
+    case OPTION_COUNT: return set_count(cmd, o, text, field);
+    case OPTION_SEED: return set_seed(cmd, o, text, field);
+    case OPTION_POSITIVE:
+    case OPTION_FRACTION: return set_real(cmd, o, text, field);
+    case OPTION_CHOICE:
+        if (!is_word_of(o->value, text)) return usage(cmd, "--%s takes %s, not '%s'", o->name, o->value, text), false;
+        break;
+    case OPTION_TEXT:
+    case OPTION_ARGUMENT:
+        if (!*text) return usage(cmd, "%s is empty", o->value), false;
+        break;
+    }
+    *(const char **)field = text;
+    return true;
+}
+
+/* The row that `arg` names, "--name", "--name=..." or "-v"; *value becomes what follows the sign, or NULL. */
+static const option *find(const command *cmd, const char *arg, const char **value)
+{
+    const bool   is_long = arg[1] == '-';
+    const char  *name = arg + 1 + is_long;
+    const size_t length = is_long ? strcspn(name, "=") : strlen(name);
+    *value = name[length] ? name + length + 1 : NULL;
+    for (const option *o = cmd->options; o->name; o++) {
+        if (o->kind == OPTION_ARGUMENT) continue;
+        if (is_long ? strlen(o->name) == length && !strncmp(o->name, name, length)
+                    : length == 1 && o->letter && o->letter == name[0])
+            return o;
+    }
+    return NULL;
+}
+
+static const option *next_argument(const option *o)
+{
+    while (o->name && o->kind != OPTION_ARGUMENT) o++;
+    return o;
+}
+
+bool options_parse(const command *cmd, int argc, char **argv, void *fields)
+{
+    const option *argument = next_argument(cmd->options);
+    bool          options_end = false;
+    for (int i = 0; i < argc; i++) {
+        const char *arg = argv[i], *value = NULL;
+        if (!options_end && !strcmp(arg, "--")) {
+            options_end = true;
+        } else if (!options_end && arg[0] == '-' && arg[1]) {
+            const option *o = find(cmd, arg, &value);
+            if (!o) return usage(cmd, "unknown option '%s'", arg), false;
+            if (o->kind == OPTION_FLAG && value) return usage(cmd, "--%s takes no value", o->name), false;
+            if (o->kind != OPTION_FLAG && !value) {
+                if (++i == argc) return usage(cmd, "%s needs a value", arg), false;
+                value = argv[i];
+            }
+            if (!set(cmd, o, value, fields)) return false;
+        } else {
+            if (!argument->name) return usage(cmd, "unexpected argument '%s'", arg), false;
+            if (!set(cmd, argument, arg, fields)) return false;
+            argument = next_argument(argument + 1);
+        }
+    }
+    if (argument->name) return usage(cmd, "%s is missing", argument->value), false;
+    return true;
+}
+
+void options_help(const command *cmd)
+{
+    printf("Usage: clgrad %s", cmd->name);
+    for (const option *o = cmd->options; o->name; o++)
+        if (o->kind == OPTION_ARGUMENT) printf(" %s", o->value);
+    printf(" [options]\n\n%s.\n\n", cmd->summary);
+    for (const option *o = cmd->options; o->name; o++) {
+        char left[64];
+        if (o->kind == OPTION_ARGUMENT) snprintf(left, sizeof left, "%s", o->value);
+        else if (o->letter) snprintf(left, sizeof left, "-%c, --%s", o->letter, o->name);
+        else snprintf(left, sizeof left, "--%s %s", o->name, o->value ? o->value : "");
+        printf("  %-22s %s\n", left, o->help);
+    }
+}

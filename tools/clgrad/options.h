@@ -1,0 +1,49 @@
+/* options.h - a command line by one table: the same rows parse it, check it and print its help. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a value must be, and the type of its field. */
+typedef enum option_kind {
+    OPTION_FLAG,     /* bool: takes no value */
+    OPTION_TEXT,     /* const char *: not empty */
+    OPTION_CHOICE,   /* const char *: one of the words of `value`, "cnn|mlp" */
+    OPTION_COUNT,    /* int64_t: 1 to `most` (0: any) */
+    OPTION_SEED,     /* uint64_t */
+    OPTION_POSITIVE, /* float: more than 0, finite */
+    OPTION_FRACTION, /* float: 0 to less than 1 */
+    OPTION_ARGUMENT, /* const char *: not an option; rows of this kind take the arguments in turn, and all are needed */
+} option_kind;
+
+typedef struct option {
+    const char *name; /* without its dashes */
+    option_kind kind;
+    size_t      offset; /* of its field in the command's options */
+    const char *value;  /* what the help calls its value */
+    const char *help;
+    int64_t     most;
+    char        letter; /* "-v"; 0: none */
+} option;
+
+typedef struct command {
+    const char   *name, *summary;
+    const option *options; /* ends with a row without a name */
+    int (*run)(int argc, char **argv);
+} command;
+
+extern const command command_devices, command_train, command_eval;
+
+enum { EXIT_RUN = 1, EXIT_USAGE = 2 };
+
+/* Fills the struct at `fields`. False when the arguments are wrong (said on standard error). */
+bool options_parse(const command *cmd, int argc, char **argv, void *fields);
+void options_help(const command *cmd);
+
+/* Say what went wrong on standard error, after the command's name; return the exit status. */
+int fail(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int usage(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

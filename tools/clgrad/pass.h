@@ -1,0 +1,32 @@
+/* pass.h - one plan run over all batches of a data set, its sums kept on the device. */
+#ifndef PASS_H
+#define PASS_H
+
+#include "network.h"
+
+typedef struct pass {
+    clg_dataset *data;
+    clg_loader   loader;
+    clg_plan    *plan;
+    clg_tensor  *x, *y;     /* the batch */
+    clg_tensor  *rows;      /* scalar: how many images of the batch are real, the weight of its mean loss */
+    clg_tensor  *loss_sum;  /* over the images so far */
+    clg_tensor  *right_sum; /* likewise the images recognised; NULL in a training pass */
+    int64_t      batch, rows_now, seen, steps;
+} pass;
+
+/* A pass that trains `model` by the optimiser, and one that only looks. On an error the context has failed. */
+pass pass_train(const network *net, clg_model *model, clg_optimizer *opt, clg_dataset *data, int64_t batch);
+pass pass_eval(const network *net, clg_model *model, clg_dataset *data, int64_t batch);
+
+/* Begins anew, with the images in the order given by `seed` or, without one, in that of the file. */
+void pass_begin(pass *p, const uint64_t *seed);
+
+/* Enqueues the next batch; false at the end of the data and in a failed context. */
+bool pass_next(pass *p);
+
+/* Means over the images so far. Reading waits for the device. */
+double pass_loss(pass *p);
+double pass_accuracy(pass *p);
+
+#endif

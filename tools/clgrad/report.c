@@ -1,0 +1,69 @@
+/* report.c - numbers of an epoch as a bar, a line and a JSON object. */
+#include "report.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <time.h>
+#include <unistd.h>
+
+double clock_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void report_progress(const epoch_result *r, int64_t images_now, double seconds_now, double loss_now)
+{
+    static const char bar[] = "##############################";
+    const double  share = (double)images_now / (double)r->images;
+    const double  rate = (double)images_now / seconds_now;
+    const int64_t left = (r->epochs - r->epoch + 1) * r->images - images_now;
+    const int     width = (int)sizeof bar - 1, seconds = (int)((double)left / rate);
+    printf("\repoch %lld/%lld [%-*.*s] %3.0f%%  %.0f images/s  loss %.4f  %d:%02d left \033[K", (long long)r->epoch,
+           (long long)r->epochs, width, (int)(share * width), bar, 100.0 * share, rate, loss_now, seconds / 60,
+           seconds % 60);
+    fflush(stdout);
+}
+
+void report_epoch(const epoch_result *r, bool terminal)
+{
+    printf("%sepoch %lld/%lld  train loss %.4f  test loss %.4f  test accuracy %.2f%%  %.0f images/s%s\n",
+           terminal ? "\r" : "", (long long)r->epoch, (long long)r->epochs, r->train_loss, r->test_loss,
+           100.0 * r->test_accuracy, (double)r->images / r->seconds, terminal ? "\033[K" : "");
+    fflush(stdout);
+}
+
+bool report_log(const epoch_result *r, FILE *log)
+{
+    const double steps = (double)r->steps;
+    const struct {
+        const char *name;
+        double      value;
+    } rows[] = {
+        {"epoch", (double)r->epoch},
+        {"train_loss", r->train_loss},
+        {"test_loss", r->test_loss},
+        {"test_accuracy", r->test_accuracy},
+        {"images_per_second", (double)r->images / r->seconds},
+        {"steps", steps},
+        {"bytes_to_device_per_step", (double)(r->after.bytes_to_device - r->before.bytes_to_device) / steps},
+        {"bytes_from_device_per_step", (double)(r->after.bytes_from_device - r->before.bytes_from_device) / steps},
+        {"launches_per_step", (double)(r->after.launches - r->before.launches) / steps},
+        {"device_allocations", (double)(r->after.allocations - r->before.allocations)},
+        {"program_builds", (double)(r->after.program_builds - r->before.program_builds)},
+    };
+    cJSON *object = cJSON_CreateObject();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        cJSON_AddNumberToObject(object, rows[i].name, rows[i].value);
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    const long start = ftell(log);
+    errno = 0;
+    const bool ok = text && fprintf(log, "%s\n", text) > 0;
+    const int  reason = errno;
+    if (!ok && start >= 0 && ftruncate(fileno(log), start)) clearerr(log);
+    cJSON_free(text);
+    errno = reason;
+    return ok;
+}

@@ -1,0 +1,28 @@
+/* report.h - how a training tells of itself: a bar on a terminal, a line an epoch, a log for machines. */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include <clgrad/device.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+typedef struct epoch_result {
+    int64_t      epoch, epochs; /* from 1 */
+    int64_t      images, steps;
+    double       seconds;       /* of the training steps */
+    double       train_loss, test_loss, test_accuracy;
+    clg_counters before, after; /* the training steps */
+} epoch_result;
+
+double clock_seconds(void);
+
+/* The bar of a running epoch, drawn over itself. */
+void report_progress(const epoch_result *r, int64_t images_now, double seconds_now, double loss_now);
+void report_epoch(const epoch_result *r, bool terminal);
+
+/* Appends one JSON object and a newline to an unbuffered file; false, with errno set and no part of the line left, when
+ * that cannot be written. */
+bool report_log(const epoch_result *r, FILE *log);
+
+#endif

@@ -1,0 +1,201 @@
+/* train.c - clgrad train: learns the training images, measures itself on the test images after each epoch, saves.
+ *
+ * What can be refused is refused before the first step: options, device, data, then whether model and log can be written. */
+#include "options.h"
+#include "pass.h"
+#include "report.h"
+#include "source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct train_options {
+    const char *data, *model, *optimizer, *device, *out, *log;
+    int64_t     epochs, batch, limit, classes;
+    uint64_t    seed;
+    float       lr, momentum;
+} train_options;
+
+#define FIELD(name) offsetof(train_options, name)
+
+static const option options[] = {
+    {"data", OPTION_TEXT, FIELD(data), "DATA", SOURCE_HELP, 0, 0},
+    {"model", OPTION_CHOICE, FIELD(model), NETWORK_NAMES, "the network (default cnn)", 0, 0},
+    {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default 10)", NETWORK_MAX_CLASSES, 0},
+    {"epochs", OPTION_COUNT, FIELD(epochs), "N", "passes over the data (default 5)", INT32_MAX, 0},
+    {"batch", OPTION_COUNT, FIELD(batch), "N", "images per step (default 128)", INT32_MAX, 0},
+    {"limit", OPTION_COUNT, FIELD(limit), "N", "train on the first N images only", 0, 0},
+    {"optimizer", OPTION_CHOICE, FIELD(optimizer), "adam|sgd", "how to learn (default adam)", 0, 0},
+    {"lr", OPTION_POSITIVE, FIELD(lr), "X", "learning rate (default 0.001 for adam, 0.01 for sgd)", 0, 0},
+    {"momentum", OPTION_FRACTION, FIELD(momentum), "X", "of sgd (default 0.9)", 0, 0},
+    {"seed", OPTION_SEED, FIELD(seed), "N", "of the first weights and of the order of images (default 1)", 0, 0},
+    {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
+    {"out", OPTION_TEXT, FIELD(out), "FILE", "where the model goes (default clgrad-MODEL.safetensors)", 0, 0},
+    {"log", OPTION_TEXT, FIELD(log), "FILE", "one JSON object per epoch and line, replacing the file", 0, 0},
+    {0},
+};
+
+static const float unset = -1.0f;
+
+/* Can a model be saved at `path`? Tries a file beside it, as saving will, and leaves `path` alone. */
+static bool can_save(const char *path)
+{
+    struct stat info;
+    if (!stat(path, &info) && !S_ISREG(info.st_mode))
+        return fail(&command_train, "--out %s: not a regular file", path), false;
+    const size_t length = strlen(path) + sizeof ".XXXXXX";
+    char        *probe = malloc(length);
+    if (!probe) return fail(&command_train, "out of memory"), false;
+    snprintf(probe, length, "%s.XXXXXX", path);
+    const int file = mkstemp(probe);
+    if (file < 0) fail(&command_train, "--out %s: cannot write there: %s", path, strerror(errno));
+    else close(file), unlink(probe);
+    free(probe);
+    return file >= 0;
+}
+
+static long long parameters(const clg_model *model)
+{
+    long long sum = 0;
+    for (size_t i = 0; i < clg_model_count(model); i++) sum += clg_shape_count(clg_model_shape(model, i));
+    return sum;
+}
+
+/* The order of the images differs from epoch to epoch and follows from the seed. */
+static uint64_t epoch_seed(uint64_t seed, int64_t epoch)
+{
+    const uint64_t index = 2 * (uint64_t)epoch;
+    return (uint64_t)clg_random_u32(seed, index) << 32 | clg_random_u32(seed, index + 1);
+}
+
+static void train_epoch(pass *p, const train_options *o, epoch_result *r, bool terminal)
+{
+    const uint64_t seed = epoch_seed(o->seed, r->epoch);
+    clg_context   *ctx = clg_tensor_context(p->x);
+    const double   start = clock_seconds();
+    double         drawn = start;
+    r->before = clg_context_counters(ctx);
+    pass_begin(p, &seed);
+    while (pass_next(p)) {
+        if (!terminal) continue;
+        const double now = clock_seconds();
+        if (now - drawn < 0.25) continue;
+        const double loss = pass_loss(p);
+        drawn = clock_seconds();
+        report_progress(r, p->seen, drawn - start, loss);
+    }
+    r->train_loss = pass_loss(p);
+    r->after = clg_context_counters(ctx);
+    r->seconds = clock_seconds() - start;
+    r->steps = p->steps;
+}
+
+static void test_epoch(pass *p, epoch_result *r)
+{
+    pass_begin(p, NULL);
+    while (pass_next(p)) continue;
+    r->test_loss = pass_loss(p);
+    r->test_accuracy = pass_accuracy(p);
+}
+
+static int epochs(const train_options *o, clg_context *ctx, pass *train, pass *test, FILE *log)
+{
+    const bool terminal = isatty(STDOUT_FILENO);
+    for (int64_t epoch = 1; epoch <= o->epochs; epoch++) {
+        epoch_result r = {.epoch = epoch, .epochs = o->epochs, .images = clg_dataset_count(train->data)};
+        train_epoch(train, o, &r, terminal);
+        test_epoch(test, &r);
+        if (clg_context_failed(ctx)) return fail_context(&command_train, ctx);
+        report_epoch(&r, terminal);
+        if (log && !report_log(&r, log))
+            return fail(&command_train, "--log %s: cannot write: %s", o->log, strerror(errno));
+        if (!isfinite(r.train_loss))
+            return fail(&command_train, "the loss is no longer a number; try a smaller --lr. Nothing was saved");
+    }
+    return 0;
+}
+
+/* epochs() between opening and closing the log; a log without a single line is not left behind. */
+static int logged_epochs(const train_options *o, clg_context *ctx, pass *train, pass *test)
+{
+    if (!o->log) return epochs(o, ctx, train, test, NULL);
+    FILE *log = fopen(o->log, "w");
+    if (!log) return fail(&command_train, "--log %s: %s", o->log, strerror(errno));
+    setvbuf(log, NULL, _IONBF, 0);
+    const int   status = epochs(o, ctx, train, test, log);
+    struct stat info;
+    if (status && !fstat(fileno(log), &info) && S_ISREG(info.st_mode) && info.st_size == 0) unlink(o->log);
+    fclose(log);
+    return status;
+}
+
+static clg_optimizer *optimizer(const train_options *o, clg_model *model)
+{
+    const float lr = o->lr == unset ? 0.0f : o->lr; /* 0: the library's default */
+    if (!strcmp(o->optimizer, "adam")) return clg_adam_create(model, &(clg_adam_desc){.lr = lr});
+    return clg_sgd_create(model, &(clg_sgd_desc){.lr = lr, .momentum = o->momentum == unset ? 0.9f : o->momentum});
+}
+
+static int train(const train_options *o, clg_context *ctx)
+{
+    const command *cmd = &command_train;
+    if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
+    clg_dataset *train_data = source_open(cmd, ctx, o->data, "train");
+    clg_dataset *test_data = train_data ? source_open(cmd, ctx, o->data, "t10k") : NULL;
+    if (!test_data) return EXIT_RUN;
+
+    const clg_shape shape = clg_dataset_shape(train_data);
+    network         net = {.classes = (int)o->classes, .image = CLG_SHAPE(shape.dim[1], shape.dim[2], shape.dim[3])};
+    snprintf(net.name, sizeof net.name, "%s", o->model);
+    char error[512];
+    if (!network_fits(&net, train_data, "training", error, sizeof error) ||
+        !network_fits(&net, test_data, "test", error, sizeof error))
+        return fail(cmd, "%s: %s", o->data, error);
+    if (o->limit) clg_dataset_limit(train_data, o->limit);
+    const int64_t count = clg_dataset_count(train_data), test_count = clg_dataset_count(test_data);
+    if (o->batch > count)
+        return fail(cmd, "--batch %lld is larger than the %lld training images", (long long)o->batch, (long long)count);
+    if (test_count < 1) return fail(cmd, "%s has no test images", o->data);
+
+    clg_model *model = clg_model_create(ctx, &(clg_model_desc){.seed = o->seed});
+    pass       training = pass_train(&net, model, optimizer(o, model), train_data, o->batch);
+    pass       testing = pass_eval(&net, model, test_data, o->batch < test_count ? o->batch : test_count);
+    if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
+
+    const clg_device_info *device = clg_context_device(ctx);
+    printf("%s, %lld parameters, %lld images, on %s (%d:%d)\n", net.name, parameters(model), (long long)count,
+           device->name, device->platform, device->device);
+    fflush(stdout);
+    const int status = logged_epochs(o, ctx, &training, &testing);
+    if (status) return status;
+    if (network_save(&net, model, o->out)) return fail_context(cmd, ctx);
+    printf("saved %s\n", o->out);
+    return 0;
+}
+
+static int run(int argc, char **argv)
+{
+    const command *cmd = &command_train;
+    train_options  o = {.data = "fashion-mnist", .model = "cnn", .optimizer = "adam", .epochs = 5, .batch = 128,
+                        .classes = 10, .seed = 1, .lr = unset, .momentum = unset};
+    char           out[64];
+    if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
+    if (o.momentum != unset && strcmp(o.optimizer, "sgd")) return usage(cmd, "--momentum needs --optimizer sgd");
+    snprintf(out, sizeof out, "clgrad-%s.safetensors", o.model);
+    if (!o.out) o.out = out;
+    if (o.log && !strcmp(o.log, o.out)) return usage(cmd, "--log and --out name the same file");
+    if (!can_save(o.out)) return EXIT_RUN;
+
+    clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o.device});
+    const int    status = train(&o, ctx);
+    clg_context_destroy(&ctx);
+    return status;
+}
+
+const command command_train = {"train", "Train a network and save it", options, run};
