@@ -1,5 +1,5 @@
-/* conv2d.cl - y[n, o, p] = epilogue(sum over c, h, w of weight[o, c, h, w] x[n, c, at(p, h, w)] + bias[o]), and its gradients:
- * matrix products whose right operand is never stored but gathered from images, out of bounds as zeros.
+/* conv2d.cl - y[n, o, p] = epilogue(sum over c, h, w of weight[o, c, h, w] x[n, c, at(p, h, w)] + bias[o]), and its
+ * gradients: matrix products whose right operand is never stored but gathered from images, out of bounds as zeros.
  *
  * KH, KW, STRIDE_H, STRIDE_W, PAD_H, PAD_W, DIL_H, DIL_W   of the convolution
  * BACKWARD          conv2d: 0 forward; 1 backward data, where x is dy, y is dx and weight comes from conv2d_swap
@@ -14,13 +14,14 @@
  * conv2d_filter     dw[o, tap] partial sums, dy times gathered [pixels, taps]: a group sums some of the images
  * conv2d_sum        adds the partial sums
  * conv2d_swap       weight [groups, rows, channels, KH KW] -> [groups, channels, rows, KH KW] */
-#if !defined(KH) || !defined(KW) || !defined(STRIDE_H) || !defined(STRIDE_W) || !defined(PAD_H) || !defined(PAD_W) || \
-    !defined(DIL_H) || !defined(DIL_W) || !defined(BACKWARD) || !defined(BIAS) || !defined(EPILOGUE) || !defined(TILE_SIDE)
+#if !defined(KH) || !defined(KW) || !defined(STRIDE_H) || !defined(STRIDE_W) || !defined(PAD_H) || \
+    !defined(PAD_W) || !defined(DIL_H) || !defined(DIL_W) || !defined(BACKWARD) || !defined(BIAS) || \
+    !defined(EPILOGUE) || !defined(TILE_SIDE)
 #error "conv2d.cl needs KH, KW, STRIDE_*, PAD_*, DIL_*, BACKWARD, BIAS, EPILOGUE, TILE_SIDE, TILE_M, TILE_N and TILE_K"
 #endif
 #define WINDOW (KH * KW)
 
-/* The source row (or column) that a pixel meets at a tap, -1 for none: out of bounds only negatively or from `size` on. */
+/* The source row (or column) that a pixel meets at a tap; negative or too large where there is none. */
 #if BACKWARD
 #define MEETS(at, tap, STRIDE, PAD, DIL) \
     (((at) + PAD - (tap) * DIL) % STRIDE == 0 ? ((at) + PAD - (tap) * DIL) / STRIDE : -1)
@@ -44,47 +45,50 @@ static inline float gather_one(const images *x, const ulong plane, const int py,
 }
 
 #if TILE_SIDE == 1
-/* Lanes from <= lane < to of the row that starts (for lane 0) at `at`, which may lie outside of the tensor. */
-static inline vec load_lanes(const images *x, const long at, const int from, const int to)
+/* Lanes from <= lane < until of the row that starts, for lane 0, at `at`, which may lie outside of the tensor. */
+static inline vec load_lanes(const images *x, const long at, const int from, const int until)
 {
     if (at >= 0 && at + VEC <= (long)x->size) return VLOAD(x->data + at);
     float t[VEC] = {0.0f};
-    for (int i = from; i < to; i++) t[i] = x->data[at + i];
+    for (int i = from; i < until; i++) t[i] = x->data[at + i];
     return VLOAD(t);
 }
 
-static inline vec keep_lanes(const vec v, const int from, const int to)
+/* to[i * step] = gather_one for VEC pixels from (py, px) on, in the i-th plane from element `plane` on, for i < count.
+ * With a stride of 1, pixels of one row meet neighbours: one load for each row that the pixels touch. */
+static inline void gather(vec *to, const int step, const int count, const images *x, const ulong plane, int py, int px,
+                          const int h, const int w)
 {
-    float t[VEC];
-    VSTORE(v, t);
-    UNROLL for (int i = 0; i < VEC; i++) t[i] = i >= from && i < to ? t[i] : 0.0f;
-    return VLOAD(t);
-}
-
-/* gather_one for VEC pixels from (py, px) on. With a stride of 1, pixels of one row meet neighbours: one load for each row
- * that the pixels touch. */
-static inline vec gather(const images *x, const ulong plane, int py, int px, const int h, const int w)
-{
+    const ulong size = (ulong)x->src_h * x->src_w;
 #if STRIDE_H == 1 && STRIDE_W == 1
-    const int first_x = COL_OF(px, w), first_y = ROW_OF(py, h);
-    if (px + VEC <= x->dst_w && first_y >= 0 && first_y < x->src_h && first_x >= 0 && first_x + VEC <= x->src_w)
-        return VLOAD(x->data + plane + first_y * x->src_w + first_x);
-    vec v = 0.0f;
+    const int y = ROW_OF(py, h), left = COL_OF(px, w);
+    if (px + VEC <= x->dst_w && y >= 0 && y < x->src_h && left >= 0 && left + VEC <= x->src_w) {
+        global const float *p = x->data + plane + y * x->src_w + left;
+        for (int i = 0; i < count; i++, p += size) to[i * step] = VLOAD(p);
+        return;
+    }
     for (int lane = 0; lane < VEC; py++, px = 0) {
-        const int end = min(VEC, lane + x->dst_w - px), sy = ROW_OF(py, h), sx = COL_OF(px, w) - lane;
-        const int from = max(lane, -sx), to = min(end, x->src_w - sx);
-        if (sy >= 0 && sy < x->src_h && from < to)
-            v += keep_lanes(load_lanes(x, (long)plane + sy * x->src_w + sx, from, to), from, to);
+        const int  sy = ROW_OF(py, h), sx = COL_OF(px, w) - lane, end = min(VEC, lane + x->dst_w - px);
+        const bool inside = sy >= 0 && sy < x->src_h;
+        const int  from = inside ? max(lane, -sx) : VEC, until = min(end, x->src_w - sx);
+        const ivec keep = (LANES >= from) & (LANES < until);
+        long at = (long)plane + sy * x->src_w + sx;
+        for (int i = 0; i < count; i++, at += size) {
+            const vec before = lane == 0 ? (vec)0.0f : to[i * step];
+            to[i * step] = keep ? load_lanes(x, at, from, until) : before;
+        }
         lane = end;
     }
-    return v;
 #else
     float t[VEC];
-    for (int lane = 0; lane < VEC; lane++) {
-        t[lane] = gather_one(x, plane, py, px, h, w);
-        if (++px == x->dst_w) px = 0, py++;
+    for (int i = 0; i < count; i++) {
+        int y = py, col = px;
+        for (int lane = 0; lane < VEC; lane++) {
+            t[lane] = gather_one(x, plane + i * size, y, col, h, w);
+            if (++col == x->dst_w) col = 0, y++;
+        }
+        to[i * step] = VLOAD(t);
     }
-    return VLOAD(t);
 #endif
 }
 
@@ -105,16 +109,13 @@ TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), TE
         const ulong ng = u / (tiles * blocks), g = ng % groups; /* image and group, group */
         for (int k0 = 0; k0 < taps; k0 += TILE_K) {
             const int depth = min(TILE_K, taps - k0);
-            for (int v = 0; v < TILE_N; v++) {
-                const int at = min(p + v * VEC, pixels - 1), py = at / dst_w, px = at % dst_w;
-                ulong channel = (ng * channels + k0 / WINDOW) * plane;
-                int h = k0 % WINDOW / KW, w = k0 % KW;
-                for (int k = 0; k < depth; k++) {
-                    panel[k * TILE_N + v] = gather(&from, channel, py, px, h, w);
-                    if (++w == KW) w = 0, h++;
-                    if (h == KH) h = 0, channel += plane;
+            for (int v = 0; v < TILE_N; v++)
+                for (int i = 0; i < min(WINDOW, depth); i++) { /* all channels of one tap at a time */
+                    const int tap = (k0 + i) % WINDOW, count = (depth - i + WINDOW - 1) / WINDOW;
+                    const ulong first = (ng * channels + (k0 + i) / WINDOW) * plane;
+                    gather(panel + i * TILE_N + v, WINDOW * TILE_N, count, &from, first, (p + v * VEC) / dst_w,
+                           (p + v * VEC) % dst_w, tap / KW, tap % KW);
                 }
-            }
             for (int i = i0; i < i1; i += TILE_M) {
                 const int count = min(TILE_M, i1 - i);
                 const ulong row = g * rows + i;
@@ -138,7 +139,7 @@ TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), TE
     }
 }
 
-/* A unit is (share of the images, group, block of rows, TILE_COLS taps); it leaves partial[share, group * rows + o, tap]. */
+/* A unit is (share of the images, group, block of rows, TILE_COLS taps): partial[share, group * rows + o, tap]. */
 TILE_KERNEL conv2d_filter(TENSOR_OF(const float, dy), TENSOR_OF(const float, x), TENSOR(partial), const int images_,
                           const int groups, const int rows, const int channels, const int src_h, const int src_w,
                           const int dst_h, const int dst_w, const int shares, const int row_block)
@@ -164,8 +165,10 @@ TILE_KERNEL conv2d_filter(TENSOR_OF(const float, dy), TENSOR_OF(const float, x),
                         vec r[VEC];
                         for (int i = 0; i < VEC; i++) {
                             const int tap = min(tap0 + v * VEC + i, taps - 1);
-                            r[i] = gather(&from, (ng * channels + tap / WINDOW) * plane, py, px, tap % WINDOW / KW,
-                                          tap % KW);
+                            vec one; /* in a register, as r[i] would not be */
+                            gather(&one, 1, 1, &from, (ng * channels + tap / WINDOW) * plane, py, px,
+                                   tap % WINDOW / KW, tap % KW);
+                            r[i] = one;
                         }
                         transpose_tile(r);
                         UNROLL for (int i = 0; i < VEC; i++) panel[(k + i) * TILE_N + v] = r[i];

@@ -5,10 +5,10 @@
  * TILE_*             as in prelude.cl; without them there is only gemm_finish
  * TRANS_A, TRANS_B   with them: 1 when A is stored [k, m], B [n, k]
  *
- * CPU body: an item computes `rows` x `cols` of C, a panel of TILE_COLS columns at a time: TILE_K rows of op(B) are packed
- * into private memory, transposed in registers where need be, and multiplied with every TILE_M rows of A, which is read in
- * place. Sums of more than TILE_K products continue in C. GPU body: a group computes TILE_M x TILE_N of C. Either way the
- * groups are (columns, rows, batch). */
+ * CPU body: an item computes `rows` x `cols` of C, a panel of TILE_COLS columns at a time: TILE_K rows of op(B) are
+ * packed into private memory, transposed in registers where need be, and multiplied with every TILE_M rows of A, which
+ * is read in place. Sums of more than TILE_K products continue in C. GPU body: a group computes TILE_M x TILE_N of C.
+ * Either way the groups are (columns, rows, batch). */
 #if !defined(BIAS) || !defined(EPILOGUE)
 #error "gemm.cl needs BIAS and EPILOGUE"
 #elif defined(TILE_SIDE) && (!defined(TRANS_A) || !defined(TRANS_B))

@@ -11,17 +11,6 @@
 #error "pool2d.cl needs KH, KW, STRIDE_H, STRIDE_W, PAD_H, PAD_W and EXCLUDE_PAD"
 #endif
 
-#if VEC == 1
-typedef int ivec;
-#define LANES         0
-#define IVSTORE(v, p) (*(p) = (v))
-#else
-typedef CAT(int, VEC) ivec;
-constant int lane_numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-#define LANES         CAT(vload, VEC)(0, lane_numbers)
-#define IVSTORE(v, p) CAT(vstore, VEC)(v, 0, p)
-#endif
-
 typedef struct image {
     global const float *data; /* the whole tensor */
     ulong size;               /* its elements */
@@ -64,6 +53,13 @@ static inline float weight_of(const int py, const int px, const int src_h, const
 #endif
 }
 
+static inline vec weights_of(const int py, const int px, const int count, const int src_h, const int src_w)
+{
+    float t[VEC] = {0.0f};
+    for (int i = 0; i < count; i++) t[i] = weight_of(py, px + i, src_h, src_w);
+    return VLOAD(t);
+}
+
 /* The maxima of the windows at (y, x), (y, x + 1), ..., and in *where the tap that wins. */
 static inline vec window_max(const image *in, const ulong plane, const int y, const int x, const int count, ivec *where)
 {
@@ -76,7 +72,7 @@ static inline vec window_max(const image *in, const ulong plane, const int y, co
             const int  sx = x * STRIDE_W - PAD_W + w;
             const ivec col = sx + LANES * STRIDE_W;
             const vec  v = load_step(in, plane, sy, sx, count);
-            const ivec inside = PAD_W == 0 ? (ivec)-1 : (col >= 0) & (col < in->w);
+            const ivec inside = PAD_W == 0 ? (ivec)-1 : ((col >= 0) & (col < in->w));
             const ivec larger = !(v <= best) & (best == best);
             const ivec take = inside & (larger | (found < 0));
             best = take ? v : best;
@@ -104,19 +100,20 @@ KERNEL max_pool2d(TENSOR_OF(const float, x), TENSOR(y), const uint planes, const
 KERNEL max_pool2d_pick(TENSOR_OF(const float, x), TENSOR_OF(const float, g), TENSOR(y), const uint planes,
                        const int src_h, const int src_w, const int dst_h, const int dst_w)
 {
-    const image in = {x + x_at, (ulong)planes * src_h * src_w, src_h, src_w};
-    g += g_at, y += y_at;
+    const image in = {x + x_at, (ulong)planes * src_h * src_w, src_h, src_w}, from = {g + g_at, in.size, src_h, src_w};
+    y += y_at;
     EACH_UNIT(u, planes) EACH_STRIP(s, dst_h, dst_w) {
         const int py = STRIP_Y(s, dst_w), px = STRIP_X(s, dst_w), count = min(VEC, dst_w - px);
         const ulong plane = u * (ulong)src_h * src_w;
         ivec where;
-        int  tap[VEC];
+        vec  picked = 0.0f;
         window_max(&in, plane, py, px, count, &where);
-        IVSTORE(where, tap);
-        for (int i = 0; i < count; i++) {
-            const int sy = py * STRIDE_H - PAD_H + tap[i] / KW, sx = (px + i) * STRIDE_W - PAD_W + tap[i] % KW;
-            y[(u * (ulong)dst_h + py) * dst_w + px + i] = g[plane + sy * src_w + sx];
+        for (int tap = 0; tap < KH * KW; tap++) {
+            const int sy = py * STRIDE_H - PAD_H + tap / KW, sx = px * STRIDE_W - PAD_W + tap % KW;
+            if (sy < 0 || sy >= src_h) continue;
+            picked = where == tap ? load_step(&from, plane, sy, sx, count) : picked;
         }
+        store_part(picked, y + (u * (ulong)dst_h + py) * dst_w + px, count);
     }
 }
 
@@ -135,12 +132,10 @@ KERNEL avg_pool2d(TENSOR_OF(const float, x), TENSOR(y), const uint planes, const
                 const int  sx = px * STRIDE_W - PAD_W + w;
                 const ivec col = sx + LANES * STRIDE_W;
                 const vec  v = load_step(&in, u * (ulong)src_h * src_w, sy, sx, count);
-                sum += PAD_W == 0 ? v : (col >= 0) & (col < src_w) ? v : (vec)0.0f;
+                sum += PAD_W == 0 ? v : ((col >= 0) & (col < src_w)) ? v : (vec)0.0f;
             }
         }
-        float weight[VEC] = {0.0f};
-        for (int i = 0; i < count; i++) weight[i] = weight_of(py, px + i, src_h, src_w);
-        store_part(sum * VLOAD(weight), y + (u * (ulong)dst_h + py) * dst_w + px, count);
+        store_part(sum * weights_of(py, px, count, src_h, src_w), y + (u * (ulong)dst_h + py) * dst_w + px, count);
     }
 }
 
@@ -148,6 +143,51 @@ KERNEL avg_pool2d(TENSOR_OF(const float, x), TENSOR(y), const uint planes, const
 static inline void clear(global float *p, const int count)
 {
     for (int i = 0; i < count; i += VEC) store_part(0.0f, p + i, count - i);
+}
+
+#if STRIDE_W == 2 && KW <= 2 && KH <= STRIDE_H && PAD_W == 0 && VEC > 1
+#define DISJOINT_PAIRS
+/* Columns x, x + 2, ... of row y become v0, the ones between v1; both are zero in lanes behind `count`. Whole vectors
+ * may reach into the row below when that is written later, as it is where one strip spans the row. */
+static inline void put_pairs(global float *plane, const int src_h, const int src_w, const int y, const int x,
+                             const vec v0, const vec v1, const int count)
+{
+    const int at = y * src_w + x;
+    vec lo, hi;
+    lo.even = v0.lo, lo.odd = v1.lo, hi.even = v0.hi, hi.odd = v1.hi;
+    if ((x == 0 && count * 2 + 1 >= src_w && at + 2 * VEC <= src_h * src_w) || count == VEC) {
+        VPUT(lo, plane + at);
+        VPUT(hi, plane + at + VEC);
+    } else {
+        store_part(lo, plane + at, 2 * count);
+        if (2 * count > VEC) store_part(hi, plane + at + VEC, 2 * count - VEC);
+    }
+}
+#endif
+
+/* load_step's columns += v, which is zero in lanes outside of the row or behind `count`. */
+static inline void add_step(global float *plane, const int src_h, const int src_w, const int y, const int x,
+                            const vec v, const int count)
+{
+    const int at = y * src_w + x;
+#if STRIDE_W == 1
+    if (at >= 0 && at + VEC <= src_h * src_w) {
+        VPUT(VLOAD(plane + at) + v, plane + at);
+        return;
+    }
+#elif STRIDE_W == 2 && VEC > 1
+    if (at >= 0 && at + 2 * VEC <= src_h * src_w) {
+        vec lo = 0.0f, hi = 0.0f;
+        lo.even = v.lo, hi.even = v.hi;
+        VPUT(VLOAD(plane + at) + lo, plane + at);
+        VPUT(VLOAD(plane + at + VEC) + hi, plane + at + VEC);
+        return;
+    }
+#endif
+    float t[VEC];
+    VSTORE(v, t);
+    for (int i = 0; i < count; i++)
+        if (x + i * STRIDE_W >= 0 && x + i * STRIDE_W < src_w) plane[at + i * STRIDE_W] += t[i];
 }
 
 KERNEL max_pool2d_grad(TENSOR_OF(const float, x), TENSOR_OF(const float, dy), TENSOR(dx), const uint planes,
@@ -160,14 +200,23 @@ KERNEL max_pool2d_grad(TENSOR_OF(const float, x), TENSOR_OF(const float, dy), TE
         clear(dx + plane, src_h * src_w);
         EACH_STRIP(s, dst_h, dst_w) {
             const int py = STRIP_Y(s, dst_w), px = STRIP_X(s, dst_w), count = min(VEC, dst_w - px);
+            const vec d = load_part(dy + (u * (ulong)dst_h + py) * dst_w + px, count);
             ivec where;
-            int  tap[VEC];
             window_max(&in, plane, py, px, count, &where);
-            IVSTORE(where, tap);
-            for (int i = 0; i < count; i++) {
-                const int sy = py * STRIDE_H - PAD_H + tap[i] / KW, sx = (px + i) * STRIDE_W - PAD_W + tap[i] % KW;
-                dx[plane + sy * src_w + sx] += dy[(u * (ulong)dst_h + py) * dst_w + px + i];
+#ifdef DISJOINT_PAIRS
+            for (int h = 0; h < KH; h++) {
+                const int sy = py * STRIDE_H - PAD_H + h;
+                if (sy < 0 || sy >= src_h) continue;
+                put_pairs(dx + plane, src_h, src_w, sy, px * 2, where == h * KW ? d : (vec)0.0f,
+                          where == (KW == 2 ? h * KW + 1 : -2) ? d : (vec)0.0f, count);
             }
+#else
+            for (int tap = 0; tap < KH * KW; tap++) {
+                const int sy = py * STRIDE_H - PAD_H + tap / KW, sx = px * STRIDE_W - PAD_W + tap % KW;
+                if (sy < 0 || sy >= src_h) continue;
+                add_step(dx + plane, src_h, src_w, sy, sx, where == tap ? d : (vec)0.0f, count);
+            }
+#endif
         }
     }
 }
@@ -177,15 +226,27 @@ KERNEL avg_pool2d_grad(TENSOR_OF(const float, dy), TENSOR(dx), const uint planes
 {
     dy += dy_at, dx += dx_at;
     EACH_UNIT(u, planes) {
-        global float *to = dx + u * (ulong)src_h * src_w;
-        clear(to, src_h * src_w);
-        for (int py = 0; py < dst_h; py++)
-            for (int px = 0; px < dst_w; px++) {
-                const float d = dy[(u * (ulong)dst_h + py) * dst_w + px] * weight_of(py, px, src_h, src_w);
-                const int y0 = py * STRIDE_H - PAD_H, x0 = px * STRIDE_W - PAD_W;
-                for (int y = max(y0, 0); y < min(y0 + KH, src_h); y++)
-                    for (int x = max(x0, 0); x < min(x0 + KW, src_w); x++) to[y * src_w + x] += d;
+        const ulong plane = u * (ulong)src_h * src_w;
+        clear(dx + plane, src_h * src_w);
+        EACH_STRIP(s, dst_h, dst_w) {
+            const int py = STRIP_Y(s, dst_w), px = STRIP_X(s, dst_w), count = min(VEC, dst_w - px);
+            const vec d = load_part(dy + (u * (ulong)dst_h + py) * dst_w + px, count) *
+                          weights_of(py, px, count, src_h, src_w);
+#ifdef DISJOINT_PAIRS
+            for (int h = 0; h < KH; h++) {
+                const int sy = py * STRIDE_H - PAD_H + h;
+                if (sy >= 0 && sy < src_h)
+                    put_pairs(dx + plane, src_h, src_w, sy, px * 2, d, KW == 2 ? d : (vec)0.0f, count);
             }
+#else
+            for (int tap = 0; tap < KH * KW; tap++) {
+                const int  sy = py * STRIDE_H - PAD_H + tap / KW, sx = px * STRIDE_W - PAD_W + tap % KW;
+                const ivec col = sx + LANES * STRIDE_W;
+                if (sy < 0 || sy >= src_h) continue;
+                add_step(dx + plane, src_h, src_w, sy, sx, ((col >= 0) & (col < src_w)) ? d : (vec)0.0f, count);
+            }
+#endif
+        }
     }
 }
 #else

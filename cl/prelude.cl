@@ -12,11 +12,16 @@
 
 #if VEC == 1
 typedef float vec;
+typedef int   ivec;
+#define LANES        0
 #define VLOAD(p)     (*(p))
 #define VSTORE(v, p) (*(p) = (v))
 #define VPUT(v, p)   (*(p) = (v))
 #else
 typedef CAT(float, VEC) vec;
+typedef CAT(int, VEC)   ivec;
+constant int lane_numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#define LANES        CAT(vload, VEC)(0, lane_numbers)
 /* An unaligned vector: pocl turns vstore16 into pieces, a store through this type into one instruction. */
 typedef CAT(float, VEC) vec_at __attribute__((aligned(4)));
 #define VLOAD(p)     CAT(vload, VEC)(0, p)
@@ -127,8 +132,8 @@ static inline void transpose_tile(vec *r)
 #endif
 }
 
-/* out = A panel, with A's element (i, k) at a[i * row_step + k * k_step]. Rows past the end repeat the last one, so that
- * nothing is read out of bounds; they are never stored. */
+/* out = A panel, with A's element (i, k) at a[i * row_step + k * k_step]. Rows past the end repeat the last one, so
+ * that nothing is read out of bounds; they are never stored. */
 static inline void tile_multiply(vec *out, const int rows, global const float *a, const ulong row_step,
                                  const ulong k_step, const vec *panel, const int depth)
 {
@@ -154,8 +159,8 @@ static inline void tile_multiply(vec *out, const int rows, global const float *a
 #define PITCH_A (TILE_M + 1) /* off the powers of two, for local memory has banks */
 #define PITCH_B (TILE_N + 1)
 
-/* acc += A B for one depth of TILE_K: a [TILE_K][PITCH_A], b [TILE_K][PITCH_B]. An item's rows and columns are TILE_SIDE
- * apart, so that neighbours store side by side. */
+/* acc += A B for one depth of TILE_K: a [TILE_K][PITCH_A], b [TILE_K][PITCH_B]. An item's rows and columns are
+ * TILE_SIDE apart, so that neighbours store side by side. */
 static inline void tile_multiply(float acc[ITEM_M][ITEM_N], local const float *a, local const float *b)
 {
     a += get_local_id(1), b += get_local_id(0);

@@ -89,6 +89,13 @@ CLG_API const char *clg_context_build_log(const clg_context *ctx);
 /* Forgets the error, so that a long-lived program can go on; a context that could not be opened stays failed. */
 CLG_API void clg_context_clear_error(clg_context *ctx);
 
+/* For layers, optimisers and data sets outside the library. clg_context_fail records an error as the library's own
+ * functions do (the first one wins) and returns `status`. clg_context_own makes the context call destroy(object) when it
+ * ends, before it destroys what was created earlier; false when out of memory. clg_context_disown takes that back. */
+CLG_API clg_status clg_context_fail(clg_context *ctx, clg_status status, const char *format, ...) CLG_PRINTF(3, 4);
+CLG_API bool       clg_context_own(clg_context *ctx, void *object, void (*destroy)(void *object));
+CLG_API void       clg_context_disown(clg_context *ctx, void *object);
+
 /* Waits until the device has done everything that was enqueued. */
 CLG_API clg_status clg_context_finish(clg_context *ctx);
 

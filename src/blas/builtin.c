@@ -76,7 +76,8 @@ static clg__program *program_of(clg_context *ctx, const clg__gemm *gemm, const s
 #define U64(v)  {.kind = CLG__U64, .u64 = (uint64_t)(v)}
 #define F32(v)  {.kind = CLG__F32, .f32 = (v)}
 
-clg__kernel *clg__builtin_gemm(clg_context *ctx, const clg__gemm *gemm, const clg__operands *at, char *text, size_t size)
+clg__kernel *clg__builtin_gemm(clg_context *ctx, const clg__gemm *gemm, const clg__operands *at, char *text,
+                               size_t size)
 {
     const bool cpu = strcmp(ctx->info->profile.base, "cpu") == 0;
     const shape s = cpu ? cpu_shape(ctx->info, gemm) : gpu_shape(ctx->info);

@@ -1,9 +1,10 @@
 /* clblast.c - CLBlast's SGEMM, the one file that knows CLBlast.
  *
- * CLBlast copies operands into padded, transposed temporaries where its kernels want them so. The memory for these is the
- * caller's workspace, handed over as a sub-buffer, for CLBlast takes no offset into it; it is made larger by `alignment`,
- * since a sub-buffer's origin has to be aligned. Which temporaries are needed depends on the operands' offsets too, which
- * are not known when the workspace is planned: an odd offset is the worst case. Batches are enqueued one by one. */
+ * CLBlast copies operands into padded, transposed temporaries where its kernels want them so. The memory for these is
+ * the caller's workspace, handed over as a sub-buffer, for CLBlast takes no offset into it; it is made larger by
+ * ALIGNMENT, since a sub-buffer's origin has to be aligned. Which temporaries are needed depends on the operands'
+ * offsets too, which are not known when the workspace is planned: an odd offset is the worst case. Batches are enqueued
+ * one by one. */
 #include "blas/engines.h"
 #include <inttypes.h>
 #include <stdlib.h>

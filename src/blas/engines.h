@@ -19,7 +19,8 @@ typedef struct clg__operands {
 } clg__operands;
 
 /* builtin.c */
-clg__kernel *clg__builtin_gemm(clg_context *ctx, const clg__gemm *gemm, const clg__operands *at, char *text, size_t size);
+clg__kernel *clg__builtin_gemm(clg_context *ctx, const clg__gemm *gemm, const clg__operands *at, char *text,
+                               size_t size);
 clg__kernel *clg__builtin_finish(clg_context *ctx, const clg__gemm *gemm, const clg__operands *at);
 
 /* clblast.c */

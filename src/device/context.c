@@ -1,6 +1,7 @@
 /* context.c - one open device: its OpenCL context, its in-order queue, and the error record of all that uses it. */
 #include "device/cl_types.h"
 #include <clgrad/cl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -112,6 +113,47 @@ void clg_context_clear_error(clg_context *ctx)
     ctx->root.status = CLG_OK;
     ctx->root.cl_code = 0;
     ctx->root.text[0] = '\0';
+}
+
+clg_status clg_context_fail(clg_context *ctx, clg_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    clg__vfail(clg__context_root(ctx), status, format, args);
+    va_end(args);
+    return status;
+}
+
+typedef struct owned { /* somebody else's object in the tree */
+    clg__object node;
+    void       *object;
+    void (*destroy)(void *object);
+} owned;
+
+static void destroy_owned(clg__object *node)
+{
+    owned *o = (owned *)node;
+    if (o->destroy) o->destroy(o->object);
+    free(o);
+}
+
+bool clg_context_own(clg_context *ctx, void *object, void (*destroy)(void *object))
+{
+    owned *o = ctx && object ? clg__calloc(&ctx->root, 1, sizeof *o) : NULL;
+    if (!o) return false;
+    o->object = object;
+    o->destroy = destroy;
+    clg__adopt(&ctx->root, &o->node, destroy_owned);
+    return true;
+}
+
+void clg_context_disown(clg_context *ctx, void *object)
+{
+    clg__object *node = ctx ? ctx->root.newest : NULL;
+    while (node && !(node->destroy == destroy_owned && ((owned *)node)->object == object)) node = node->older;
+    if (!node) return;
+    ((owned *)node)->destroy = NULL;
+    clg__destroy(node);
 }
 
 clg_status clg_context_finish(clg_context *ctx)

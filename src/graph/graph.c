@@ -112,7 +112,7 @@ bool clg__graph_hold(clg_graph *g, clg__storage *s)
 
 /* ---- nodes ------------------------------------------------------------------------------------------------------- */
 
-static void describe_inputs(clg_tensor *const *in, int arity, clg__text *text)
+static void describe_inputs(const clg_tensor *const *in, int arity, clg__text *text)
 {
     char shape[128];
     for (int i = 0; i < arity; i++)
@@ -120,29 +120,37 @@ static void describe_inputs(clg_tensor *const *in, int arity, clg__text *text)
                          clg_shape_text(in[i]->shape, shape, sizeof shape));
 }
 
+/* "<op>(<shapes>): <text>" */
+static void fail_op(clg_graph *g, const char *op, const clg_tensor *const *in, int arity, clg_status status, const char *format,
+                    va_list args) CLG_PRINTF(6, 0);
+
+static void fail_op(clg_graph *g, const char *op, const clg_tensor *const *in, int arity, clg_status status, const char *format,
+                    va_list args)
+{
+    char      what[512];
+    clg__text inputs = {0};
+    vsnprintf(what, sizeof what, format, args);
+    describe_inputs(in, arity, &inputs);
+    clg__fail(g->object.root, status, "%s(%s): %s", op, inputs.data ? inputs.data : "", what);
+    clg__text_free(&inputs);
+}
+
 clg_status clg__infer_fail(clg__infer *i, const char *format, ...)
 {
-    char    what[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
+    fail_op(i->graph, i->op->name, (const clg_tensor *const *)i->in, i->arity, CLG_INVALID_SHAPE, format, args);
     va_end(args);
-    clg__text inputs = {0};
-    describe_inputs(i->in, i->arity, &inputs);
-    clg__fail(i->graph->object.root, CLG_INVALID_SHAPE, "%s(%s): %s", i->op->name, inputs.data ? inputs.data : "", what);
-    clg__text_free(&inputs);
     return CLG_INVALID_SHAPE;
 }
 
 clg_tensor *clg__op_fail(const clg_tensor *any, const char *op, clg_status status, const char *format, ...)
 {
     if (!any) return NULL;
-    char    what[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(what, sizeof what, format, args);
+    fail_op(any->graph, op, &any, 1, status, format, args);
     va_end(args);
-    clg__fail(any->graph->object.root, status, "%s: %s", op, what);
     return NULL;
 }
 

@@ -72,7 +72,7 @@ clg_tensor *clg__apply_n(const clg__op *op, const void *attr, size_t attr_size, 
 #define clg__apply(op, ...)            clg__apply_n((op), NULL, 0, CLG__PACK(__VA_ARGS__))
 #define clg__apply_attr(op, attr, ...) clg__apply_n((op), (attr), sizeof *(attr), CLG__PACK(__VA_ARGS__))
 
-/* Fails the context of the graph that `any` belongs to: "<op>: <text>". Returns NULL for convenience. */
+/* Fails the context of the graph that `any` belongs to: "<op>(<shape of any>): <text>". Returns NULL for convenience. */
 clg_tensor *clg__op_fail(const clg_tensor *any, const char *op, clg_status status, const char *format, ...)
     CLG_PRINTF(4, 5);
 

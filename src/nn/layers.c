@@ -1,12 +1,11 @@
 /* layers.c - layers: parameters from the model, an operator on them. */
-#include "base/base.h"
 #include "init.h"
 #include <stdio.h>
 
 static clg_tensor *layer_fail(clg_tensor *x, const char *layer, const char *name, const char *what)
 {
     char shape[128];
-    clg__fail((clg__root *)clg_tensor_context(x), CLG_INVALID_SHAPE, "%s \"%s\" on %s: %s", layer, name ? name : "",
+    clg_context_fail(clg_tensor_context(x), CLG_INVALID_SHAPE, "%s \"%s\" on %s: %s", layer, name ? name : "",
               clg_shape_text(clg_tensor_shape(x), shape, sizeof shape), what);
     return NULL;
 }

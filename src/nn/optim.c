@@ -3,7 +3,6 @@
  * A rule is a table row: how many states of the parameters' size it keeps, the numbers that change from step to step, and
  * the formula. All is pointwise on tensors of one shape, so a plan makes one kernel of it. The changing numbers are
  * computed in double precision on the host and uploaded as one small input. */
-#include "base/base.h"
 #include <clgrad/optim.h>
 #include <math.h>
 #include <stdlib.h>
@@ -26,7 +25,6 @@ typedef struct rule {
 } rule;
 
 struct clg_optimizer {
-    clg__object object;
     const rule *rule;
     clg_model  *model;
     clg_graph  *graph; /* holds the states */
@@ -78,23 +76,24 @@ static const rule adam_rule = {{"first moment", "second moment"}, 2, 2, adam_num
 
 /* ---- optimisers -------------------------------------------------------------------------------------------------- */
 
-static void optimizer_destroy(clg__object *object) { free(object); }
-
 static clg_optimizer *create(clg_model *model, const rule *r, clg_optimizer fields)
 {
     if (!model) return NULL;
-    clg__root *root = (clg__root *)clg_model_context(model);
-    const bool valid = isfinite(fields.lr) && fields.momentum >= 0.0 && fields.momentum < 1.0 && fields.beta1 >= 0.0 &&
+    clg_context *ctx = clg_model_context(model);
+    const bool   valid = isfinite(fields.lr) && fields.momentum >= 0.0 && fields.momentum < 1.0 && fields.beta1 >= 0.0 &&
                        fields.beta1 < 1.0 && fields.beta2 >= 0.0 && fields.beta2 < 1.0 && fields.eps >= 0.0;
     if (!valid)
-        return clg__fail(root, CLG_INVALID_ARGUMENT,
-                         "optimizer: the learning rate must be finite, momentum and betas in [0, 1), eps at least 0"), NULL;
-    clg_optimizer *opt = clg__calloc(root, 1, sizeof *opt);
-    if (!opt) return NULL;
+        clg_context_fail(ctx, CLG_INVALID_ARGUMENT,
+                         "optimizer: the learning rate must be finite, momentum and betas in [0, 1), eps at least 0");
+    clg_optimizer *opt = valid ? malloc(sizeof *opt) : NULL;
+    if (!opt || !clg_context_own(ctx, opt, free)) {
+        clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of host memory for an optimizer");
+        free(opt);
+        return NULL;
+    }
     *opt = fields;
     opt->rule = r;
     opt->model = model;
-    clg__adopt(root, &opt->object, optimizer_destroy);
     return opt;
 }
 
@@ -117,7 +116,8 @@ void clg_optimizer_destroy(clg_optimizer **opt)
 {
     if (!opt || !*opt) return;
     clg_graph_destroy(&(*opt)->graph);
-    clg__destroy(&(*opt)->object);
+    clg_context_disown(clg_model_context((*opt)->model), *opt);
+    free(*opt);
     *opt = NULL;
 }
 
@@ -166,8 +166,8 @@ clg_plan *clg_plan_train_with(clg_tensor *loss, clg_optimizer *opt, clg_tensor *
     opt->rule->formula(opt, &u);
 
     const size_t total = 2 + (size_t)states + count;
-    clg_tensor **out = clg__calloc((clg__root *)clg_tensor_context(loss), total, sizeof(clg_tensor *));
-    if (!out) return NULL;
+    clg_tensor **out = calloc(total, sizeof *out);
+    if (!out) return clg_context_fail(clg_tensor_context(loss), CLG_OUT_OF_MEMORY, "out of host memory for a plan"), NULL;
     out[0] = loss;
     for (int i = 0; i < states; i++) out[1 + i] = clg_assign(u.state[i], u.next[i]);
     out[1 + states] = clg_assign(u.p, u.next[states]);

@@ -37,9 +37,9 @@ static clg_status conv_infer(clg__infer *i)
     if (w.rank != 4 || i->in[1]->count == 0)
         return clg__infer_fail(i, "the weight must be [channels, C / groups, KH, KW] without an empty extent");
     if (w.dim[0] % a->groups != 0 || x.dim[1] % a->groups != 0 || x.dim[1] / a->groups != w.dim[1])
-        return clg__infer_fail(i, "with %d group%s, x of %lld channels needs a weight of [channels, %lld / %d, KH, KW] and "
-                               "channels divisible by %d", a->groups, a->groups == 1 ? "" : "s", (long long)x.dim[1],
-                               (long long)x.dim[1], a->groups, a->groups);
+        return clg__infer_fail(i, "with %d group%s, x of %lld channels needs a weight of [channels, %lld / %d, KH, KW] "
+                               "and channels divisible by %d", a->groups, a->groups == 1 ? "" : "s",
+                               (long long)x.dim[1], (long long)x.dim[1], a->groups, a->groups);
     if (i->arity == 3 && !clg_shape_equal(i->in[2]->shape, CLG_SHAPE(w.dim[0])))
         return clg__infer_fail(i, "the bias must be [%lld]", (long long)w.dim[0]);
 
@@ -50,8 +50,8 @@ static clg_status conv_infer(clg__infer *i)
             return clg__infer_fail(i, "images of that extent are not supported");
         const int64_t window = a->dilation[d] * (w.dim[2 + d] - 1) + 1;
         if (padded < window)
-            return clg__infer_fail(i, "the window's %s is %lld, more than the padded image's %lld", d ? "width" : "height",
-                                   (long long)window, (long long)padded);
+            return clg__infer_fail(i, "the window's %s is %lld, more than the padded image's %lld",
+                                   d ? "width" : "height", (long long)window, (long long)padded);
         i->shape.dim[2 + d] = (padded - window) / a->stride[d] + 1;
     }
     const int64_t planes = CLG__MAX(x.dim[0], 1) * a->groups, *y = i->shape.dim;
@@ -186,8 +186,8 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
     if (status == CLG_OK)
         status = launch(r, "conv2d", &defines, &t, shared * ceil_div(rows, t.rows),
                         CLG__ARGS(weight, src, bias, CLG__OUT, CLG__INT(n), CLG__INT(groups), CLG__INT(rows),
-                                  CLG__INT((uint64_t)from.dim[1] / groups), CLG__INT(from.dim[2]), CLG__INT(from.dim[3]),
-                                  CLG__INT(to.dim[2]), CLG__INT(to.dim[3]), CLG__INT(t.rows)));
+                                  CLG__INT((uint64_t)from.dim[1] / groups), CLG__INT(from.dim[2]),
+                                  CLG__INT(from.dim[3]), CLG__INT(to.dim[2]), CLG__INT(to.dim[3]), CLG__INT(t.rows)));
     clg__text_free(&defines);
     return status;
 }
@@ -217,7 +217,8 @@ static clg_status filter_record(clg__record *r)
     const uint64_t   each = groups * ceil_div(rows, t.rows) * ceil_div(taps, t.cols);
     const uint64_t   wanted = ceil_div((uint64_t)CLG__MAX(r->compute_units, 1) * UNITS_PER_CORE, each);
     const uint64_t   shares = CLG__MIN(CLG__MIN(wanted, n), MOST_SHARES);
-    const clg__arg   partial = shares == 1 ? CLG__OUT : CLG__WS(clg__record_workspace(r, shares * count * sizeof(float)));
+    const uint64_t   bytes = shares * count * sizeof(float);
+    const clg__arg   partial = shares == 1 ? CLG__OUT : CLG__WS(clg__record_workspace(r, bytes));
 
     clg__text defines = {0};
     write_defines(&defines, a, &t, false, false, NULL);
@@ -235,7 +236,7 @@ static clg_status filter_record(clg__record *r)
     return status;
 }
 
-/* ---- references: one walk over all products x w -> y, each operator summing into another of the three ------------- */
+/* ---- references: one walk over all products x w -> y, each operator summing into another of the three ----------- */
 
 static void walk(const conv_attr *a, int op, const double *x, const double *w, const double *y, double *out)
 {
@@ -294,8 +295,8 @@ clg_tensor *clg_conv2d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, cons
     if (a.groups < 1 || a.stride[0] < 1 || a.stride[1] < 1 || a.pad[0] < 0 || a.pad[1] < 0 || a.dilation[0] < 1 ||
         a.dilation[1] < 1)
         return clg__op_fail(x, "conv2d", CLG_INVALID_ARGUMENT,
-                            "groups %d, stride %dx%d, pad %dx%d, dilation %dx%d: pads may not be negative, the others must "
-                            "be positive", a.groups, a.stride[0], a.stride[1], a.pad[0], a.pad[1], a.dilation[0],
+                            "groups %d, stride %dx%d, pad %dx%d, dilation %dx%d: pads may not be negative, the others "
+                            "must be positive", a.groups, a.stride[0], a.stride[1], a.pad[0], a.pad[1], a.dilation[0],
                             a.dilation[1]);
     return bias ? clg__apply_attr(&clg__ops_conv2d[CONV], &a, x, weight, bias)
                 : clg__apply_attr(&clg__ops_conv2d[CONV], &a, x, weight);

@@ -42,8 +42,8 @@ static clg_status count_correct_record(clg__record *r)
                                          CLG__ARGS(CLG__IN(0), CLG__IN(1), CLG__WS(each), CLG__ROWS, CLG__COLS));
     return status != CLG_OK ? status
                             : clg__record_units(r, "reduce", "reduce_rows", "#define REDUCE_SUM\n", 1,
-                                                CLG__ARGS(CLG__WS(each), CLG__OUT, CLG__UINT(1), CLG__ROWS, CLG__ROWS,
-                                                          CLG__FLOAT(1)));
+                                                CLG__ARGS(CLG__WS(each), CLG__OUT, CLG__UINT(1), CLG__ROWS,
+                                                          CLG__UINT(CLG__MAX(1, r->rows)), CLG__FLOAT(1)));
 }
 
 static double row_loss(const double *x, size_t n, double label)

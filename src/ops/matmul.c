@@ -121,12 +121,15 @@ clg_tensor *clg_matmul(clg_tensor *a, clg_tensor *b, const clg_matmul_desc *desc
     if (a->shape.rank >= 2 && b->shape.rank >= 2 && (a->shape.rank > 2 || b->shape.rank > 2)) {
         if (b->shape.rank == 2 && !d.trans_a) { /* one matrix for all rows: a single product */
             clg_shape y = a->shape;
-            clg_tensor *flat = clg_matmul(clg_reshape(a, CLG_SHAPE(-1, last(a, 1))), b, &d);
+            y.dim[y.rank - 1] = 1;
+            clg_tensor *flat = clg_matmul(clg_reshape(a, CLG_SHAPE(clg_shape_count(y), last(a, 1))), b, &d);
             y.dim[y.rank - 1] = clg_tensor_shape(flat).dim[1];
             return flat ? clg_reshape(flat, y) : NULL;
         }
+        char text[128];
         if (!clg__broadcast(lead(a->shape), lead(b->shape), &batch) || batch.rank + 2 > CLG_MAX_RANK)
-            return clg__op_fail(a, "matmul", CLG_INVALID_SHAPE, "the leading dimensions do not broadcast");
+            return clg__op_fail(a, "matmul", CLG_INVALID_SHAPE, "the leading dimensions do not broadcast to those of %s",
+                                clg_shape_text(b->shape, text, sizeof text));
         if (a->shape.rank > 2) a = with_lead(a, batch);
         if (b->shape.rank > 2) b = with_lead(b, batch);
     }

@@ -1,8 +1,8 @@
 /* pool2d.c - the maximum or the mean of every window of every plane of x [N, C, H, W].
  *
- * Means are linear: avg_pool2d and avg_pool2d_grad are each other's gradients. Of the maximum, max_pool2d_grad(x, dy) puts
- * dy where x has its windows' maxima and max_pool2d_pick(x, g) takes g from there; these are each other's gradients in their
- * second input, and constant in x wherever they can be differentiated. */
+ * Means are linear: avg_pool2d and avg_pool2d_grad are each other's gradients. Of the maximum, max_pool2d_grad(x, dy)
+ * puts dy where x has its windows' maxima and max_pool2d_pick(x, g) takes g from there; these are each other's
+ * gradients in their second input, and constant in x wherever they can be differentiated. */
 #include "graph/op.h"
 #include <stdio.h>
 
@@ -97,9 +97,9 @@ static clg_status pool_record(clg__record *r)
     char             defines[512];
     if (r->node->count == 0) return CLG_OK;
     snprintf(defines, sizeof defines,
-             "#define KH %d\n#define KW %d\n#define STRIDE_H %d\n#define STRIDE_W %d\n#define PAD_H %d\n#define PAD_W %d\n"
-             "#define EXCLUDE_PAD %d\n", a->kernel[0], a->kernel[1], a->stride[0], a->stride[1], a->pad[0], a->pad[1],
-             a->exclude_pad);
+             "#define KH %d\n#define KW %d\n#define STRIDE_H %d\n#define STRIDE_W %d\n"
+             "#define PAD_H %d\n#define PAD_W %d\n#define EXCLUDE_PAD %d\n", a->kernel[0], a->kernel[1], a->stride[0],
+             a->stride[1], a->pad[0], a->pad[1], a->exclude_pad);
     clg__arg args[8] = {CLG__IN(0)};
     size_t   count = 1;
     if (r->node->arity == 2) args[count++] = CLG__IN(1);
@@ -155,7 +155,8 @@ static void pool_reference(const clg__ref *r)
         else if (op == &clg__ops_pool2d[MAX_GRAD]) r->out[winner(&w, width, r->in[0])] += r->in[1][i];
         else if (op == &clg__ops_pool2d[MAX_PICK]) r->out[i] = r->in[1][winner(&w, width, r->in[0])];
         else {
-            const double share = 1.0 / (double)(a->exclude_pad ? w.rows * w.cols : (int64_t)a->kernel[0] * a->kernel[1]);
+            const int64_t whole = (int64_t)a->kernel[0] * a->kernel[1];
+            const double  share = 1.0 / (double)(a->exclude_pad ? w.rows * w.cols : whole);
             for (int64_t k = 0; k < w.rows * w.cols; k++) {
                 const int64_t at = w.x + k / w.cols * width + k % w.cols;
                 if (op == &clg__ops_pool2d[AVG]) r->out[i] += r->in[0][at] * share;
@@ -184,8 +185,8 @@ static clg_tensor *pool(clg_tensor *x, const clg_pool2d_desc *desc, int op)
         const char *extent = d ? "width" : "height";
         if (a.kernel[d] < 1 || a.stride[d] < 1 || a.pad[d] < 0 || a.pad[d] > a.kernel[d] / 2)
             return clg__op_fail(x, name, CLG_INVALID_ARGUMENT,
-                                "%s: kernel %d, stride %d, pad %d: kernel and stride must be positive, the pad at most half "
-                                "the kernel", extent, a.kernel[d], a.stride[d], a.pad[d]);
+                                "%s: kernel %d, stride %d, pad %d: kernel and stride must be positive, the pad at most "
+                                "half the kernel", extent, a.kernel[d], a.stride[d], a.pad[d]);
         if (x->shape.dim[2 + d] + 2 * (int64_t)a.pad[d] < a.kernel[d])
             return clg__op_fail(x, name, CLG_INVALID_SHAPE, "the window's %s is %d, more than the padded image's %lld",
                                 extent, a.kernel[d], (long long)(x->shape.dim[2 + d] + 2 * (int64_t)a.pad[d]));

@@ -82,12 +82,12 @@ static clg__span address(const clg_plan *p, const clg__place *at)
     return (clg__span){i->slab < 0 ? NULL : p->slabs[i->slab], i->offset / 4 + (uint64_t)at->offset};
 }
 
-static bool bind_kernel(clg_plan *p, clg__planned *l)
+static bool bind_kernel(clg_plan *p, clg__planned *l, clg__program *generated)
 {
-    const clg__program_desc program = {.unit = l->unit, .defines = l->defines, .source = l->unit ? NULL : p->source.data};
+    const clg__program_desc unit = {.unit = l->unit, .defines = l->defines};
     clg__value             *values = clg__calloc(p->object.root, l->arg_count, sizeof *values);
-    clg__kernel_desc        desc = {.program = clg__program_get(p->ctx, &program), .name = l->kernel, .args = values,
-                                    .arg_count = l->arg_count};
+    clg__kernel_desc        desc = {.program = l->unit ? clg__program_get(p->ctx, &unit) : generated, .name = l->kernel,
+                                    .args = values, .arg_count = l->arg_count};
     for (size_t i = 0; values && i < l->arg_count; i++) {
         const clg__planned_arg *arg = &l->args[i];
         values[i].kind = arg->kind;
@@ -118,9 +118,14 @@ static bool bind_gemm(clg_plan *p, clg__planned *l)
 bool clg__plan_bind(clg_plan *p)
 {
     if (!allocate(p)) return false;
+    clg__program *generated = NULL;
+    if (p->source.size) {
+        generated = clg__program_get(p->ctx, &(clg__program_desc){.source = p->source.data});
+        if (!generated) return false;
+    }
     for (size_t i = 0; i < p->launch_count; i++) {
         clg__planned *l = &p->launches[i];
-        if (!(l->is_gemm ? bind_gemm(p, l) : bind_kernel(p, l))) return false;
+        if (!(l->is_gemm ? bind_gemm(p, l) : bind_kernel(p, l, generated))) return false;
         p->stats.launches += l->is_gemm ? clg__gemm_launches(l->call) : 1;
     }
     return true;

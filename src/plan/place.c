@@ -4,6 +4,7 @@
  * place in the model's gradient storage by the kernel that computes it. Everything else gets an interval of planned
  * memory, taking over the interval of an input that ends here where the operator allows it. */
 #include "plan/plan.h"
+#include <limits.h>
 #include <stdlib.h>
 
 static clg_tensor *node(const clg_plan *p, size_t i) { return p->graph->nodes[i]; }
@@ -15,6 +16,7 @@ int clg__plan_interval(clg_plan *p, uint64_t bytes, int first, int last)
     clg__interval *moved = clg__plan_grow(p, p->intervals, &p->interval_capacity, p->interval_count, sizeof *moved);
     if (!moved) return -1;
     p->intervals = moved;
+    if (p->guard) last = INT_MAX; /* nothing is shared then, so that every guard keeps its pattern */
     p->intervals[p->interval_count] = (clg__interval){.bytes = bytes + 8 * p->guard, .first = first, .last = last, .slab = -1};
     p->stats.unplanned_bytes += bytes;
     return (int)p->interval_count++;

@@ -235,8 +235,7 @@ static void define_operators(clg_plan *p, const clg__step *step, uint32_t chunk)
     static const char *const parameters[] = {"", "a", "a, b", "a, b, c"};
     char                     head[64];
     clg__text               *body = &p->source;
-    if (body->size == 0)
-        EMIT("#define CHUNK %u\n#if VEC == 1\ntypedef int ivec;\n#else\ntypedef CAT(int, VEC) ivec;\n#endif\n", chunk);
+    if (body->size == 0) EMIT("#define CHUNK %u\n", chunk);
     for (int i = 0; i < step->count; i++) {
         const clg__op *op = step->nodes[i]->op;
         if (op == &clg__op_full) continue;

@@ -130,12 +130,8 @@ bool clg__plan_guards_intact(clg_plan *p)
     for (size_t i = 0; i < p->interval_count; i++) {
         const clg__interval *v = &p->intervals[i];
         if (v->slab < 0) continue;
-        bool shared = false; /* memory that another interval reuses keeps no pattern */
-        for (size_t k = 0; k < p->interval_count; k++)
-            shared |= k != i && p->intervals[k].slab == v->slab && p->intervals[k].offset < v->offset + v->bytes &&
-                      v->offset < p->intervals[k].offset + p->intervals[k].bytes;
-        uint32_t *words = shared ? NULL : malloc(v->bytes);
-        if (!words) continue;
+        uint32_t *words = malloc(v->bytes);
+        if (!words) return false;
         if (clg__buffer_read(p->ctx, p->slabs[v->slab], v->offset, words, v->bytes) != CLG_OK) intact = false;
         for (size_t w = 0; w < p->guard && intact; w++)
             intact = words[w] == pattern && words[v->bytes / 4 - 1 - w] == pattern;
