@@ -133,7 +133,7 @@ BUILDER(take_rows, clg_take_rows(in[0], in[1], row->with.numbers[0], row->with.n
 static const op_row pointwise_rows[] = {
     EACH_LENGTH(neg, NORMAL, EXACT, 1),
     {"neg", build_neg, {{NORMAL, NO_DIMS}}, EXACT, 1, {.dims = {0}}},
-    {"tanh", build_tanh, {{NORMAL, NO_DIMS}}, 0, 1, {.dims = {0}}},
+    {"sqrt", build_sqrt, {{POSITIVE, NO_DIMS}}, 0, 1, {.dims = {0}}},
     EACH_LENGTH(exp, NORMAL, SMOOTH, 1),
     EACH_LENGTH(log, POSITIVE, SMOOTH, 1),
     EACH_LENGTH(sqrt, POSITIVE, SMOOTH, 1),

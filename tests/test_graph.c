@@ -210,7 +210,7 @@ static void values_are_moved_whole_or_not_at_all(void **state)
     clg_graph  *g = new_graph();
     clg_tensor *x = floats(g, CLG_SHAPE(2, 3)), *y = clg_exp(x), *n = clg_input(g, CLG_I32, CLG_SCALAR);
     float       value[7] = {1, 2, 3, 4, 5, 6, 7};
-    static const char *const size[] = {"24", NULL}, *const nothing[] = {"exp", "no value", NULL}, *const f32[] = {"f32", NULL};
+    static const char *const size[] = {"24", NULL}, *const nothing[] = {"read", "[2, 3]", "no value", NULL}, *const f32[] = {"f32", NULL};
     assert_int_equal(clg_tensor_write(x, value, 28), CLG_INVALID_ARGUMENT);
     expect_error(CLG_INVALID_ARGUMENT, size);
     assert_int_equal(clg_tensor_read(x, value, 20), CLG_INVALID_ARGUMENT);

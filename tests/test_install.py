@@ -1,4 +1,4 @@
-"""test_install.py SOURCE BUILD CC - what `meson install` leaves suffices to build and run a program outside the tree."""
+"""test_install.py SOURCE BUILD CC - what `meson install` leaves suffices to build and run a program."""
 import os
 import shlex
 import subprocess
@@ -16,7 +16,8 @@ ROOT = Path(TEMP.name)
 
 def run(command, **more):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, **more)
-    assert done.returncode == 0, f"{shlex.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, f"{shlex.join(map(str, command))} ended with {done.returncode}:\n{said}"
     return done.stdout
 
 

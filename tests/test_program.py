@@ -271,7 +271,8 @@ def test_missing_files():
 def test_damaged_idx_files():
     pixels, labels = part("images-idx3"), part("labels-idx1")
     cases = {"truncated": pixels[:-1], "only-header": pixels[:16], "half-header": pixels[:7], "empty": b"",
-             "magic": b"\1" + pixels[1:], "type": pixels[:2] + b"\x0d" + pixels[3:], "rank": pixels[:3] + b"\1" + pixels[4:],
+             "magic": b"\1" + pixels[1:], "type": pixels[:2] + b"\x0d" + pixels[3:],
+             "rank": pixels[:3] + b"\1" + pixels[4:],
              "more": idx.header(301, 12, 12) + pixels[16:], "fewer": idx.header(299, 12, 12) + pixels[16:],
              "huge": idx.header(0xffffffff, 0xffffffff, 0xffffffff) + pixels[16:],
              "wraps": idx.header(300, 0x80000000, 0x80000000) + pixels[16:], "flat": idx.header(300, 0, 12)}
@@ -353,8 +354,8 @@ def test_unwritable_outputs():
 
 def test_diverged_training_saves_nothing():
     before = listing()
-    done = clgrad("train", "--data", DATA, "--model", "mlp", "--optimizer", "sgd", "--lr", "1e30", "--epochs", 3, "--out",
-                  ROOT / "diverged.safetensors")
+    done = clgrad("train", "--data", DATA, "--model", "mlp", "--optimizer", "sgd", "--lr", "1e30", "--epochs", 3,
+                  "--out", ROOT / "diverged.safetensors")
     assert done.returncode == 1 and "--lr" in done.stderr and listing() == before, done
 
 
@@ -378,8 +379,10 @@ def test_damaged_models():
 
     meta = header["__metadata__"]
     cases = {
-        "empty": b"", "short": whole[:5], "truncated": whole[:-1], "longer": whole + b"\0", "header-cut": whole[:8 + size // 2],
-        "header-huge": struct.pack("<Q", 2**63) + whole[8:], "header-past-end": struct.pack("<Q", len(whole)) + whole[8:],
+        "empty": b"", "short": whole[:5], "truncated": whole[:-1], "longer": whole + b"\0",
+        "header-cut": whole[:8 + size // 2],
+        "header-huge": struct.pack("<Q", 2**63) + whole[8:],
+        "header-past-end": struct.pack("<Q", len(whole)) + whole[8:],
         "no-json": safetensors(b"\xff" * 64, body), "json-array": safetensors(b"[1,2]", body),
         "type": changed(first, dtype="I64"), "unknown-type": changed(first, dtype="Q7"),
         "shape": changed(first, shape=[1]), "shape-overflow": changed(first, shape=[2**40, 2**40]),

@@ -1,4 +1,4 @@
-# packages.sh - what clgrad needs on Debian 12, one list for quickstart, check and README. To be sourced by a POSIX shell.
+# packages.sh - what clgrad needs on Debian 12, one list for quickstart, check and README. To be sourced.
 
 packages='gcc g++ libc6-dev meson ninja-build pkg-config ocl-icd-opencl-dev opencl-headers libclblast-dev zlib1g-dev
     libcjson-dev libcmocka-dev pocl-opencl-icd dataset-fashion-mnist'

@@ -25,12 +25,13 @@ typedef struct rule {
 } rule;
 
 struct clg_optimizer {
-    const rule *rule;
-    clg_model  *model;
-    clg_graph  *graph; /* holds the states */
-    clg_tensor *state[MAX_STATES], *numbers[MAX_NUMBERS];
-    double      lr, momentum, beta1, beta2, eps;
-    uint64_t    steps;
+    const rule  *rule;
+    clg_context *ctx;
+    clg_model   *model;
+    clg_graph   *graph; /* holds the states */
+    clg_tensor  *state[MAX_STATES], *numbers[MAX_NUMBERS];
+    double       lr, momentum, beta1, beta2, eps;
+    uint64_t     steps;
 };
 
 /* ---- rules ------------------------------------------------------------------------------------------------------- */
@@ -93,6 +94,7 @@ static clg_optimizer *create(clg_model *model, const rule *r, clg_optimizer fiel
     }
     *opt = fields;
     opt->rule = r;
+    opt->ctx = ctx;
     opt->model = model;
     return opt;
 }
@@ -116,7 +118,7 @@ void clg_optimizer_destroy(clg_optimizer **opt)
 {
     if (!opt || !*opt) return;
     clg_graph_destroy(&(*opt)->graph);
-    clg_context_disown(clg_model_context((*opt)->model), *opt);
+    clg_context_disown((*opt)->ctx, *opt);
     free(*opt);
     *opt = NULL;
 }
@@ -143,7 +145,7 @@ static void before_step(void *user, uint64_t run)
 static bool make_states(clg_optimizer *opt, clg_shape shape)
 {
     if (opt->graph) return true;
-    opt->graph = clg_graph_create(clg_model_context(opt->model), NULL);
+    opt->graph = clg_graph_create(opt->ctx, NULL);
     for (int i = 0; i < opt->rule->states; i++) {
         opt->state[i] = clg_tensor_named(clg_state(opt->graph, CLG_F32, shape), opt->rule->names[i]);
         if (!opt->state[i]) return false;

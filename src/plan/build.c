@@ -64,7 +64,14 @@ static void prune(clg_plan *p, clg_tensor *const *outs, size_t count)
     }
 }
 
-clg_plan *clg__plan_create_guarded(clg_tensor *const *outs, size_t count, size_t guard)
+static clg_plan *give_up(clg_plan *p)
+{
+    clg__fail(p->object.root, CLG_INTERNAL, "a plan could not be made"); /* when no stage has said why */
+    clg_plan_destroy(&p);
+    return NULL;
+}
+
+clg_plan *clg__plan_prepare(clg_tensor *const *outs, size_t count, size_t guard)
 {
     for (size_t i = 0; i < count; i++)
         if (!outs[i]) return NULL;
@@ -91,11 +98,14 @@ clg_plan *clg__plan_create_guarded(clg_tensor *const *outs, size_t count, size_t
     p->place = clg__calloc(root, n, sizeof *p->place);
     bool ok = p->needed && p->is_output && p->step_of && p->last_use && p->place;
     if (ok) prune(p, outs, count);
-    ok = ok && clg__plan_fuse(p) && clg__plan_place(p) && clg__plan_record(p) && clg__plan_bind(p);
-    if (ok) return p;
-    clg__fail(root, CLG_INTERNAL, "a plan could not be made"); /* when no stage has said why */
-    clg_plan_destroy(&p);
-    return NULL;
+    ok = ok && clg__plan_fuse(p) && clg__plan_place(p) && clg__plan_record(p);
+    return ok ? p : give_up(p);
+}
+
+clg_plan *clg__plan_create_guarded(clg_tensor *const *outs, size_t count, size_t guard)
+{
+    clg_plan *p = clg__plan_prepare(outs, count, guard);
+    return !p || clg__plan_bind(p) ? p : give_up(p);
 }
 
 clg_plan *clg_plan_create_all(clg_tensor *const *outs, size_t count) { return clg__plan_create_guarded(outs, count, 0); }

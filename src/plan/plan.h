@@ -114,6 +114,9 @@ bool clg__plan_place(clg_plan *p);  /* steps -> place, intervals */
 bool clg__plan_record(clg_plan *p); /* steps -> launches */
 bool clg__plan_bind(clg_plan *p);   /* launches -> kernels */
 
+/* All stages but the last: nothing is allocated on the device or built. clg__plan_bind makes a plan of it. */
+clg_plan *clg__plan_prepare(clg_tensor *const *outs, size_t count, size_t guard);
+
 /* Records the generated kernel of a pointwise step. */
 clg_status clg__plan_pointwise(clg_plan *p, int step);
 

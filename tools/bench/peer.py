@@ -1,4 +1,4 @@
-"""peer.py MODEL IMAGES EPOCHS BATCH THREADS - the program's networks in PyTorch; prints images/s of the last epoch as JSON.
+"""peer.py MODEL IMAGES EPOCHS BATCH THREADS - the program's networks in PyTorch; prints the last epoch's images/s.
 
 The data are float tensors in memory; a step gathers its rows, as clgrad's does. The loss is summed in a tensor and read
 once an epoch."""
@@ -25,6 +25,13 @@ def load(kind, offset):
         return numpy.frombuffer(file.read(), numpy.uint8, offset=offset)
 
 
+def blas():
+    """What multiplies matrices in this process: without OpenBLAS or MKL, Debian's PyTorch falls back to the reference."""
+    with open("/proc/self/maps") as maps:
+        loaded = maps.read()
+    return next((name for name in ("openblas", "mkl", "blis") if name in loaded), "reference BLAS")
+
+
 def epoch(net, optimizer, images, labels, batch):
     total = torch.zeros(())
     start = time.perf_counter()
@@ -48,7 +55,7 @@ def main(model, *numbers):
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for _ in range(epochs):
         speed = epoch(net, optimizer, images, labels, batch)
-    print(json.dumps({"images_per_second": speed, "version": torch.__version__}))
+    print(json.dumps({"images_per_second": speed, "version": f"{torch.__version__} with {blas()}"}))
 
 
 main(*sys.argv[1:])

@@ -27,7 +27,7 @@ static void help(FILE *to)
     for (size_t i = 0; i < COMMANDS; i++) fprintf(to, "  %-22s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(to, "  %-22s %s\n"
                 "  %-22s %s\n\n"
-                "Environment: CLGRAD_DEVICE (as --device), CLGRAD_PROFILE (cpu, gpu, or key=value,...; see devices -v).\n",
+                "Environment: CLGRAD_DEVICE (as --device), CLGRAD_PROFILE (cpu, gpu, key=value,...; see devices -v).\n",
             "help [COMMAND]", "This text, or a command's options", "--version", "The library's version");
 }
 

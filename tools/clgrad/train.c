@@ -1,6 +1,7 @@
 /* train.c - clgrad train: learns the training images, measures itself on the test images after each epoch, saves.
  *
- * What can be refused is refused before the first step: options, device, data, then whether model and log can be written. */
+ * What can be refused is refused before the first step: options, where the model goes, device,
+ * data, the log. */
 #include "options.h"
 #include "pass.h"
 #include "report.h"

@@ -39,13 +39,13 @@ int main(int argc, char **argv)
     clg_tensor *hits = clg_count_correct(network(net, ex), ey);
     clg_plan   *eval = clg_plan_create(hits);
 
-    for (int epoch = 0; epoch < EPOCHS && !clg_context_failed(ctx); epoch++) {
+    for (unsigned epoch = 0; epoch < EPOCHS && !clg_context_failed(ctx); epoch++) {
         clg_loader it = clg_loader_begin(train, &(clg_loader_desc){.batch = BATCH, .shuffle = true, .seed = epoch});
         while (clg_loader_next(&it, x, y)) clg_plan_run(step); /* enqueues, never waits */
         double right = 0.0;
         it = clg_loader_begin(test, &(clg_loader_desc){.batch = BATCH});
         for (; clg_loader_next(&it, ex, ey); right += clg_tensor_scalar(hits)) clg_plan_run(eval);
-        printf("epoch %d  loss %.4f  accuracy %.2f%%\n", epoch + 1, clg_tensor_scalar(loss),
+        printf("epoch %u  loss %.4f  accuracy %.2f%%\n", epoch + 1, clg_tensor_scalar(loss),
                100.0 * right / (double)clg_dataset_count(test));
     }
     const bool failed = clg_context_failed(ctx) || clg_model_save(net, "image_cnn.safetensors");
