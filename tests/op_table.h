@@ -160,8 +160,8 @@ static const op_row broadcast_rows[] = {
 
 #define LONG_REDUCTIONS(name, values, flags)                                                                       \
     {#name, build_##name, {{values, DIMS(100003)}}, flags, 100003, {.dims = {0}}},                                       \
-    {#name, build_##name, {{values, DIMS(3, 40009)}}, flags, 40009, {.reduce = {.axes = {1}, .count = 1}}},        \
-    {#name, build_##name, {{values, DIMS(30011, 3)}}, flags, 30011, {.reduce = {.axes = {0}, .count = 1}}},        \
+    {#name, build_##name, {{values, DIMS(3, 100003)}}, flags, 100003, {.reduce = {.axes = {1}, .count = 1}}},        \
+    {#name, build_##name, {{values, DIMS(70001, 3)}}, flags, 70001, {.reduce = {.axes = {0}, .count = 1}}},        \
     {#name, build_##name, {{values, DIMS(2, 9001, 5)}}, flags, 9001, {.reduce = {.axes = {-2}, .count = 1}}},      \
     {#name, build_##name, {{values, DIMS(37, 1031)}}, flags, 1031, {.reduce = {.axes = {1}, .count = 1, .keepdims = true}}}, \
     {#name, build_##name, {{values, DIMS(37, 1031)}}, flags, 37, {.reduce = {.axes = {0}, .count = 1}}}

@@ -26,7 +26,7 @@ enum {
 };
 
 static const double roundings = 4.0;    /* of sqrt(terms) times the largest element: see op_table.h */
-static const double step = 0x1p-18;     /* of central differences */
+static const double step = 0x1p-20;     /* of central differences */
 static const double difference = 1e-6;  /* what their own error may be, relative */
 
 typedef struct subject {

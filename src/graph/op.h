@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "base/gemm_desc.h"
+#include "base/tile.h"
 #include <clgrad/ops.h>
 #include <math.h>
 

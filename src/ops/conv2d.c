@@ -5,7 +5,6 @@
  *   conv2d(x, w) -> y     conv2d_backward_data(w, dy) -> dx     conv2d_backward_filter(x, dy) -> dw
  * Their attributes carry the shape of what they compute. All three become matrix products in cl/conv2d.cl. */
 #include "graph/op.h"
-#include <string.h>
 
 enum { CONV, DATA, FILTER };
 extern const clg__op clg__ops_conv2d[];
@@ -113,48 +112,29 @@ static clg_tensor *filter_gradient(const clg__grad *g, int input) /* of dw = fil
 
 /* ---- launches ---------------------------------------------------------------------------------------------------- */
 
-typedef struct tile {
-    uint32_t side, m, n, k;
-    uint64_t rows, cols; /* of the product, by one group */
-} tile;
-
 enum {
     UNITS_PER_CORE = 8, /* that many units of work let cores finish together */
-    ITEM_OUTPUTS   = 8, /* most rows, and most columns, of an item's share of a local tile */
     MOST_SHARES    = 64,
 };
 
 static uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
-static tile choose_tile(const clg__record *r, uint64_t rows, uint64_t cols)
-{
-    const clg_profile *p = r->profile;
-    if (strcmp(p->base, "cpu") == 0) {
-        tile t = {.side = 1, .m = p->tile_m, .n = cols <= p->vec ? 1 : p->tile_n, .k = p->tile_k, .rows = rows};
-        t.cols = (uint64_t)t.n * p->vec;
-        return t;
-    }
-    tile t = {.side = 16, .k = p->tile_k};
-    while (t.side > 2 && t.side * t.side > p->wg) t.side /= 2;
-    t.rows = t.m = CLG__MIN(p->tile_m, t.side * ITEM_OUTPUTS);
-    t.cols = t.n = CLG__MIN(p->tile_n, t.side * ITEM_OUTPUTS);
-    while (t.k > 1 && t.k * (t.m + t.n + 2) * sizeof(float) > r->local_memory) t.k /= 2;
-    return t;
-}
+/* Rows of the product that a unit of work computes: a packed panel serves them all, where units are a CPU's. */
+static uint64_t rows_of(const clg__tile *t, uint64_t rows) { return t->side == 1 ? rows : t->m; }
 
-static void write_defines(clg__text *text, const conv_attr *a, const tile *t, bool backward, bool bias,
+static void write_defines(clg__text *text, const conv_attr *a, const clg__tile *t, bool backward, bool bias,
                           const char *epilogue)
 {
     const char *const names[] = {"H", "W"};
     for (int d = 0; d < 2; d++)
         clg__text_append(text, "#define K%s %d\n#define STRIDE_%s %d\n#define PAD_%s %d\n#define DIL_%s %d\n", names[d],
                          (int)a->w.dim[2 + d], names[d], a->stride[d], names[d], a->pad[d], names[d], a->dilation[d]);
-    clg__text_append(text, "#define BACKWARD %d\n#define BIAS %d\n#define EPILOGUE(T, a) (%s)\n#define TILE_SIDE %u\n"
-                     "#define TILE_M %u\n#define TILE_N %u\n#define TILE_K %u\n", backward, bias,
-                     epilogue ? epilogue : "a", t->side, t->m, t->n, t->k);
+    clg__text_append(text, "#define BACKWARD %d\n#define BIAS %d\n#define EPILOGUE(T, a) (%s)\n", backward, bias,
+                     epilogue ? epilogue : "a");
+    clg__tile_define(text, t);
 }
 
-static clg_status launch(clg__record *r, const char *kernel, const clg__text *defines, const tile *t, uint64_t units,
+static clg_status launch(clg__record *r, const char *kernel, const clg__text *defines, const clg__tile *t, uint64_t units,
                          const clg__arg *args, size_t count)
 {
     const uint64_t most = (uint64_t)CLG__MAX(r->compute_units, 1) * CLG__MAX(r->profile->groups, UNITS_PER_CORE);
@@ -171,10 +151,10 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
     const uint64_t  n = (uint64_t)from.dim[0], groups = (uint64_t)a->groups, rows = (uint64_t)to.dim[1] / groups;
     const uint64_t  pixels = (uint64_t)(to.dim[2] * to.dim[3]);
     const uint64_t  enough = (uint64_t)CLG__MAX(r->compute_units, 1) * UNITS_PER_CORE;
-    tile            t = choose_tile(r, rows, pixels);
+    const clg__tile t = clg__tile_choose(r->profile, r->local_memory, pixels);
     const uint64_t  shared = n * groups * ceil_div(pixels, t.cols);
-    while (t.side == 1 && t.rows > t.m && shared * ceil_div(rows, t.rows) < enough)
-        t.rows = ceil_div(ceil_div(t.rows, 2), t.m) * t.m;
+    uint64_t        block = rows_of(&t, rows);
+    while (block > t.m && shared * ceil_div(rows, block) < enough) block = ceil_div(ceil_div(block, 2), t.m) * t.m;
 
     clg__text defines = {0};
     write_defines(&defines, a, &t, backward, r->node->arity == 3, r->epilogue);
@@ -184,10 +164,10 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
                                    CLG__ARGS(CLG__IN(0), weight, CLG__UINT(groups), CLG__UINT(a->w.dim[0] / a->groups),
                                              CLG__UINT(a->w.dim[1])));
     if (status == CLG_OK)
-        status = launch(r, "conv2d", &defines, &t, shared * ceil_div(rows, t.rows),
+        status = launch(r, "conv2d", &defines, &t, shared * ceil_div(rows, block),
                         CLG__ARGS(weight, src, bias, CLG__OUT, CLG__INT(n), CLG__INT(groups), CLG__INT(rows),
                                   CLG__INT((uint64_t)from.dim[1] / groups), CLG__INT(from.dim[2]),
-                                  CLG__INT(from.dim[3]), CLG__INT(to.dim[2]), CLG__INT(to.dim[3]), CLG__INT(t.rows)));
+                                  CLG__INT(from.dim[3]), CLG__INT(to.dim[2]), CLG__INT(to.dim[3]), CLG__INT(block)));
     clg__text_free(&defines);
     return status;
 }
@@ -213,8 +193,8 @@ static clg_status filter_record(clg__record *r)
     const conv_attr *a = r->node->attr;
     const uint64_t   n = (uint64_t)a->x.dim[0], groups = (uint64_t)a->groups, rows = (uint64_t)a->w.dim[0] / groups;
     const uint64_t   count = (uint64_t)r->node->count, taps = count / (uint64_t)a->w.dim[0];
-    const tile       t = choose_tile(r, rows, taps);
-    const uint64_t   each = groups * ceil_div(rows, t.rows) * ceil_div(taps, t.cols);
+    const clg__tile  t = clg__tile_choose(r->profile, r->local_memory, taps);
+    const uint64_t   block = rows_of(&t, rows), each = groups * ceil_div(rows, block) * ceil_div(taps, t.cols);
     const uint64_t   wanted = ceil_div((uint64_t)CLG__MAX(r->compute_units, 1) * UNITS_PER_CORE, each);
     const uint64_t   shares = CLG__MIN(CLG__MIN(wanted, n), MOST_SHARES);
     const uint64_t   bytes = shares * count * sizeof(float);
@@ -227,7 +207,7 @@ static clg_status filter_record(clg__record *r)
         status = launch(r, "conv2d_filter", &defines, &t, shares * each,
                         CLG__ARGS(CLG__IN(1), CLG__IN(0), partial, CLG__INT(n), CLG__INT(groups), CLG__INT(rows),
                                   CLG__INT(a->w.dim[1]), CLG__INT(a->x.dim[2]), CLG__INT(a->x.dim[3]),
-                                  CLG__INT(a->y.dim[2]), CLG__INT(a->y.dim[3]), CLG__INT(shares), CLG__INT(t.rows)));
+                                  CLG__INT(a->y.dim[2]), CLG__INT(a->y.dim[3]), CLG__INT(shares), CLG__INT(block)));
     if (shares != 1 && status == CLG_OK)
         status = clg__record_units(r, "conv2d", "conv2d_sum", defines.data,
                                    ceil_div(count, (uint64_t)r->profile->wg * r->profile->vec),
