@@ -218,7 +218,7 @@ TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), TE
                     inside ? gather_one(&from, channel, p / dst_w, p % dst_w, k % WINDOW / KW, k % KW) : 0.0f;
             }
             barrier(CLK_LOCAL_MEM_FENCE);
-            tile_multiply(sum, tile_a, tile_b);
+            tile_multiply(sum, tile_a, tile_b, min(TILE_K, taps - k0));
             barrier(CLK_LOCAL_MEM_FENCE); /* what follows overwrites the tiles */
         }
         for (int r = 0; r < ITEM_M; r++)
@@ -265,7 +265,7 @@ TILE_KERNEL conv2d_filter(TENSOR_OF(const float, dy), TENSOR_OF(const float, x),
                     inside ? gather_one(&from, channel, p / dst_w, p % dst_w, t % WINDOW / KW, t % KW) : 0.0f;
             }
             barrier(CLK_LOCAL_MEM_FENCE);
-            tile_multiply(sum, tile_a, tile_b);
+            tile_multiply(sum, tile_a, tile_b, min(TILE_K, q1 - q));
             barrier(CLK_LOCAL_MEM_FENCE); /* what follows overwrites the tiles */
         }
         for (int r = 0; r < ITEM_M; r++)

@@ -124,7 +124,7 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
             tile_b[d * PITCH_B + j] = inside ? b[(j0 + j) * b_col + (k0 + d) * b_k] : 0.0f;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-        tile_multiply(sum, tile_a, tile_b);
+        tile_multiply(sum, tile_a, tile_b, min(TILE_K, k - k0));
         barrier(CLK_LOCAL_MEM_FENCE); /* the next depth overwrites the tiles */
     }
     for (int r = 0; r < ITEM_M; r++)

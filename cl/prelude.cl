@@ -159,12 +159,12 @@ static inline void tile_multiply(vec *out, const int rows, global const float *a
 #define PITCH_A (TILE_M + 1) /* off the powers of two, for local memory has banks */
 #define PITCH_B (TILE_N + 1)
 
-/* acc += A B for one depth of TILE_K: a [TILE_K][PITCH_A], b [TILE_K][PITCH_B]. An item's rows and columns are
+/* acc += A B for a depth of at most TILE_K: a [depth][PITCH_A], b [depth][PITCH_B]. An item's rows and columns are
  * TILE_SIDE apart, so that neighbours store side by side. */
-static inline void tile_multiply(float acc[ITEM_M][ITEM_N], local const float *a, local const float *b)
+static inline void tile_multiply(float acc[ITEM_M][ITEM_N], local const float *a, local const float *b, const int depth)
 {
     a += get_local_id(1), b += get_local_id(0);
-    for (int k = 0; k < TILE_K; k++, a += PITCH_A, b += PITCH_B) {
+    for (int k = 0; k < depth; k++, a += PITCH_A, b += PITCH_B) {
         float col[ITEM_N];
         UNROLL for (int j = 0; j < ITEM_N; j++) col[j] = b[j * TILE_SIDE];
         UNROLL for (int i = 0; i < ITEM_M; i++) {

@@ -4,7 +4,7 @@
 
 enum { ITEM_OUTPUTS = 8 }; /* most rows, and most columns, of an item's share of a local tile */
 
-clg__tile clg__tile_choose(const clg_profile *p, uint64_t local_memory, uint64_t cols)
+clg__tile clg__tile_choose(const clg_profile *p, uint64_t local_memory, uint64_t rows, uint64_t cols)
 {
     if (strcmp(p->base, "cpu") == 0) {
         const uint32_t n = cols <= p->vec ? 1 : p->tile_n; /* a narrow product would waste the other vectors */
@@ -13,7 +13,10 @@ clg__tile clg__tile_choose(const clg_profile *p, uint64_t local_memory, uint64_t
     clg__tile t = {.side = 16, .k = p->tile_k};
     while (t.side > 2 && t.side * t.side > p->wg) t.side /= 2;
     t.m = CLG__MIN(p->tile_m, t.side * ITEM_OUTPUTS);
-    t.n = t.cols = CLG__MIN(p->tile_n, t.side * ITEM_OUTPUTS);
+    t.n = CLG__MIN(p->tile_n, t.side * ITEM_OUTPUTS);
+    while (t.m > t.side && t.m / 2 >= rows) t.m /= 2; /* small products would waste most of a tile */
+    while (t.n > t.side && t.n / 2 >= cols) t.n /= 2;
+    t.cols = t.n;
     while (t.k > 1 && t.k * (t.m + t.n + 2) * sizeof(float) > local_memory) t.k /= 2;
     return t;
 }

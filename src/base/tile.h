@@ -13,8 +13,8 @@ typedef struct clg__tile {
     uint32_t cols; /* elements of a row: n, or n vectors */
 } clg__tile;
 
-/* What the profile wants, cut to the local memory, for a product of `cols` columns. */
-clg__tile clg__tile_choose(const clg_profile *profile, uint64_t local_memory, uint64_t cols);
+/* What the profile wants, cut to the local memory and to a product of rows x cols. */
+clg__tile clg__tile_choose(const clg_profile *profile, uint64_t local_memory, uint64_t rows, uint64_t cols);
 
 /* Appends the TILE_* macros of prelude.cl. */
 void clg__tile_define(clg__text *defines, const clg__tile *tile);

@@ -23,7 +23,7 @@ static int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 static shape choose_shape(const clg_device_info *info, const clg__gemm *gemm)
 {
-    const clg__tile t = clg__tile_choose(&info->profile, info->local_memory, (uint64_t)gemm->n);
+    const clg__tile t = clg__tile_choose(&info->profile, info->local_memory, (uint64_t)gemm->m, (uint64_t)gemm->n);
     shape s = {.tile = t, .rows = t.m, .cols = t.cols};
     if (t.side > 1) return s;
     const int64_t enough = (int64_t)CLG__MAX(info->compute_units, 1) * BLOCKS_PER_CORE;

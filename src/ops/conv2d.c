@@ -151,7 +151,7 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
     const uint64_t  n = (uint64_t)from.dim[0], groups = (uint64_t)a->groups, rows = (uint64_t)to.dim[1] / groups;
     const uint64_t  pixels = (uint64_t)(to.dim[2] * to.dim[3]);
     const uint64_t  enough = (uint64_t)CLG__MAX(r->compute_units, 1) * UNITS_PER_CORE;
-    const clg__tile t = clg__tile_choose(r->profile, r->local_memory, pixels);
+    const clg__tile t = clg__tile_choose(r->profile, r->local_memory, rows, pixels);
     const uint64_t  shared = n * groups * ceil_div(pixels, t.cols);
     uint64_t        block = rows_of(&t, rows);
     while (block > t.m && shared * ceil_div(rows, block) < enough) block = ceil_div(ceil_div(block, 2), t.m) * t.m;
@@ -193,7 +193,7 @@ static clg_status filter_record(clg__record *r)
     const conv_attr *a = r->node->attr;
     const uint64_t   n = (uint64_t)a->x.dim[0], groups = (uint64_t)a->groups, rows = (uint64_t)a->w.dim[0] / groups;
     const uint64_t   count = (uint64_t)r->node->count, taps = count / (uint64_t)a->w.dim[0];
-    const clg__tile  t = clg__tile_choose(r->profile, r->local_memory, taps);
+    const clg__tile  t = clg__tile_choose(r->profile, r->local_memory, rows, taps);
     const uint64_t   block = rows_of(&t, rows), each = groups * ceil_div(rows, block) * ceil_div(taps, t.cols);
     const uint64_t   wanted = ceil_div((uint64_t)CLG__MAX(r->compute_units, 1) * UNITS_PER_CORE, each);
     const uint64_t   shares = CLG__MIN(CLG__MIN(wanted, n), MOST_SHARES);
