@@ -444,6 +444,104 @@ static void two_threads_train_alike(void **state)
     assert_true(w[0].losses[5] < w[0].losses[0]);
 }
 
+/* ---- several uses of one model ------------------------------------------------------------------------------------ */
+
+static void fill_ones(float *value, size_t count, uint64_t seed, double scale)
+{
+    (void)seed, (void)scale;
+    for (size_t i = 0; i < count; i++) value[i] = 1.0f;
+}
+
+static clg_tensor *one(clg_model *m, clg_graph *g, const char *name)
+{
+    return clg_model_parameter(m, g, name, CLG_SHAPE(1), fill_ones, 0.0);
+}
+
+static void losses_that_share_a_model_alternate(void **state)
+{
+    (void)state;
+    clg_model     *m = clg_model_create(ctx, NULL);
+    clg_graph     *g = new_graph(), *h = new_graph();
+    clg_optimizer *opt = clg_sgd_create(m, &(clg_sgd_desc){.lr = 0.125f});
+    clg_tensor    *both = clg_sum(clg_add(one(m, g, "a"), one(m, g, "b")), NULL), *first = clg_sum(one(m, h, "a"), NULL);
+    clg_plan      *p = clg_plan_train(both, opt), *q = clg_plan_train(first, opt);
+    assert_true(p && q);
+    clg_plan_run(p);
+    clg_plan_run(q);
+    EXPECT(one(m, g, "a"), 0.75f);
+    EXPECT(one(m, g, "b"), 0.875f); /* the second loss does not reach it */
+}
+
+static void gradients_that_would_mix_are_refused(void **state)
+{
+    (void)state;
+    clg_model  *m = clg_model_create(ctx, NULL);
+    clg_graph  *g = new_graph();
+    clg_tensor *a = one(m, g, "a"), *l1 = clg_sum(a, NULL), *l2 = clg_sum(clg_mul(a, a), NULL);
+    clg_tensor *both[] = {clg_model_gradients(m, l1), clg_model_gradients(m, l2)};
+    assert_null(clg_plan_create_all(both, 2));
+    assert_non_null(strstr(clg_context_error(ctx), "one gradient"));
+    clg_context_clear_error(ctx);
+    clg_tensor *decay = clg_add(l1, clg_sum(clg_mul(clg_model_arena(m, g), clg_model_arena(m, g)), NULL));
+    assert_null(clg_model_gradients(m, decay));
+    assert_non_null(strstr(clg_context_error(ctx), "clg_model_arena"));
+}
+
+static void count_run(void *user, uint64_t run)
+{
+    *(uint64_t *)user += run + 1;
+}
+
+static void hooks_add_to_the_optimizer(void **state)
+{
+    (void)state;
+    clg_model     *m = clg_model_create(ctx, NULL);
+    clg_graph     *g = new_graph();
+    clg_optimizer *opt = clg_sgd_create(m, &(clg_sgd_desc){.lr = 0.5f});
+    clg_plan      *p = clg_plan_train(clg_sum(one(m, g, "a"), NULL), opt);
+    uint64_t       runs = 0;
+    clg_plan_on_run(p, count_run, &runs);
+    clg_plan_run(p);
+    clg_plan_run(p);
+    assert_int_equal(runs, 1 + 2);
+    EXPECT(one(m, g, "a"), 0.0f);
+}
+
+static void stale_reshapes_are_refused(void **state)
+{
+    (void)state;
+    clg_graph  *g = new_graph();
+    clg_tensor *s = clg_state(g, CLG_F32, CLG_SHAPE(2, 3)), *flat = clg_flatten(s, 0);
+    clg_tensor *early = clg_sum(flat, NULL), *set = clg_assign(s, clg_full(g, CLG_SHAPE(2, 3), 2.0));
+    clg_tensor *late[] = {set, clg_exp(flat)}, *fine[] = {early, set, clg_exp(clg_reshape(s, CLG_SHAPE(3, 2)))};
+    assert_null(clg_plan_create_all(late, 2));
+    assert_non_null(strstr(clg_context_error(ctx), "reshape after it"));
+    clg_context_clear_error(ctx);
+    clg_plan *p = planned(fine, 3);
+    clg_plan_run(p);
+    clg_plan_run(p);
+    EXPECT(early, 12.0f); /* what the first run assigned */
+}
+
+static void missing_arrays_are_survived(void **state)
+{
+    (void)state;
+    clg_graph  *g = new_graph();
+    clg_tensor *x = clg_input(g, CLG_F32, CLG_SHAPE(3)), *loss = clg_sum(x, NULL), *out;
+    assert_null(clg_plan_create_all(NULL, 2));
+    assert_int_equal(clg_gradients(loss, NULL, 1, &out), CLG_INVALID_ARGUMENT);
+    assert_int_equal(clg_gradients(loss, &x, 1, NULL), CLG_INVALID_ARGUMENT);
+    assert_false(clg_loader_next(NULL, x, x));
+    clg_plan_dump(clg_plan_create(loss), NULL);
+    char text[8] = "keep";
+    assert_string_equal(clg_profile_text(NULL, text, sizeof text), "keep");
+    assert_int_equal(clg_tensor_read(x, NULL, 12), CLG_INVALID_ARGUMENT);
+    clg_context_clear_error(ctx);
+    assert_int_equal(clg_tensor_write(x, NULL, 12), CLG_INVALID_ARGUMENT);
+    clg_context_clear_error(ctx);
+    assert_null(clg_input(g, (clg_dtype)9, CLG_SHAPE(3)));
+}
+
 int main(int argc, char **argv) /* an argument selects tests: "assign*" */
 {
     static const struct CMUnitTest tests[] = {
@@ -459,6 +557,11 @@ int main(int argc, char **argv) /* an argument selects tests: "assign*" */
         cmocka_unit_test_setup(a_steady_step_moves_nothing_but_its_numbers, begin),
         cmocka_unit_test_setup(memory_of_a_plan_is_as_stated, begin),
         cmocka_unit_test_setup(the_hook_is_called_before_each_run, begin),
+        cmocka_unit_test_setup(losses_that_share_a_model_alternate, begin),
+        cmocka_unit_test_setup(gradients_that_would_mix_are_refused, begin),
+        cmocka_unit_test_setup(hooks_add_to_the_optimizer, begin),
+        cmocka_unit_test_setup(stale_reshapes_are_refused, begin),
+        cmocka_unit_test_setup(missing_arrays_are_survived, begin),
         cmocka_unit_test_setup(too_much_memory_is_refused, begin),
         cmocka_unit_test_setup(two_threads_train_alike, begin),
     };

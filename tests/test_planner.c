@@ -327,6 +327,10 @@ static void expect_harmless(paper *m, int s, const clg_tensor *out)
 static void carry_out(const sketch *s)
 {
     clg_plan *p = clg__plan_prepare(s->out, s->outs, 0);
+    if (!p && strstr(clg_context_error(ctx), "a reshape made before an assignment")) { /* refused, as it should be */
+        clg_context_clear_error(ctx);
+        return;
+    }
     if (!p) fail_msg("%s", clg_context_error(ctx));
     paper m = {.p = p, .s = s};
     assert_true(clg__plan_memory(p->intervals, p->interval_count, 1 << 20, 64, &m.slabs));

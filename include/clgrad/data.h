@@ -44,7 +44,9 @@ typedef struct clg_loader {
 
 CLG_API clg_loader clg_loader_begin(clg_dataset *data, const clg_loader_desc *desc);
 
-/* Enqueues the next batch into x [batch, channels, height, width] f32 (bytes scaled to 0..1) and y [batch] i32; false at
+/* The data set keeps the means to feed a pair x, y, and their memory, until it is destroyed: use a pair again and again.
+ *
+ * Enqueues the next batch into x [batch, channels, height, width] f32 (bytes scaled to 0..1) and y [batch] i32; false at
  * the end of the data and in a failed context. */
 CLG_API bool clg_loader_next(clg_loader *loader, clg_tensor *x, clg_tensor *y);
 

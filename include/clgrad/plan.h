@@ -22,8 +22,8 @@ CLG_API void      clg_plan_destroy(clg_plan **plan);
 /* Enqueues one run and returns without waiting. Nothing happens on a NULL plan or in a failed context. */
 CLG_API void clg_plan_run(clg_plan *plan);
 
-/* `hook` is called before each run, with the number of runs before it: the place to write inputs that change each step,
- * such as a learning rate. One hook a plan. */
+/* `hook` is called before each run, with the number of runs before it: the place to write inputs that change each step.
+ * Hooks are called in the order in which they were added (a training plan's optimiser adds the first). */
 typedef void clg_plan_hook(void *user, uint64_t run);
 CLG_API void clg_plan_on_run(clg_plan *plan, clg_plan_hook *hook, void *user);
 

@@ -48,7 +48,8 @@ CLG_API clg_tensor *clg_full(clg_graph *g, clg_shape shape, double value);
 CLG_API clg_tensor *clg_scalar(clg_graph *g, double value);
 
 /* A node that, when a plan computes it, stores `value` in `dst`: persistent, of the same shape and type. Nodes created
- * earlier read the old value, nodes created later the new. */
+ * earlier read the old value, nodes created later the new. Reading the returned tensor reads `dst`; so does a reshape of
+ * `dst`, which therefore must not be older than an assignment that its reader is younger than (an error of the plan). */
 CLG_API clg_tensor *clg_assign(clg_tensor *dst, clg_tensor *value);
 
 /* ---- differentiation ------------------------------------------------------------------------------------------ */

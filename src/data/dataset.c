@@ -284,7 +284,7 @@ static feed *feed_for(clg_dataset *data, clg_tensor *x, clg_tensor *y, int64_t b
 
 bool clg_loader_next(clg_loader *loader, clg_tensor *x, clg_tensor *y)
 {
-    clg_dataset *data = loader->data;
+    clg_dataset *data = loader ? loader->data : NULL;
     if (!data || clg_context_failed(data->ctx)) return false;
     const clg_loader_desc *desc = &loader->desc;
     const int64_t left = data->count - loader->next;

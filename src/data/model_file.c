@@ -275,6 +275,7 @@ clg_status clg_file_metadata(clg_context *ctx, const char *path, const char *key
 {
     if (!ctx) return CLG_INVALID_ARGUMENT;
     clg__root *root = (clg__root *)ctx;
+    if (!value) size = 0;
     if (size) value[0] = 0;
     if (!path || !key) return clg__report(root, CLG_INVALID_ARGUMENT, "metadata: no path or no key given");
     uint8_t *bytes = NULL;

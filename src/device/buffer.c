@@ -113,6 +113,7 @@ clg_status clg__buffer_write(clg_context *ctx, clg__buffer *buffer, size_t at, c
 {
     if (!clg__usable(ctx)) return clg_context_status(ctx);
     if (bytes == 0) return CLG_OK;
+    if (!data) return clg__fail(&ctx->root, CLG_INVALID_ARGUMENT, "writing %zu bytes from NULL", bytes);
     if (check_range(ctx, buffer, at, bytes, "writing") != CLG_OK) return ctx->root.status;
 
     cl_int code;
@@ -134,6 +135,7 @@ clg_status clg__buffer_read(clg_context *ctx, clg__buffer *buffer, size_t at, vo
 {
     if (!clg__usable(ctx)) return clg_context_status(ctx);
     if (bytes == 0) return CLG_OK;
+    if (!data) return clg__fail(&ctx->root, CLG_INVALID_ARGUMENT, "reading %zu bytes to NULL", bytes);
     if (check_range(ctx, buffer, at, bytes, "reading") != CLG_OK) return ctx->root.status;
     const cl_int code = clEnqueueReadBuffer(ctx->queue, buffer->mem, CL_TRUE, at, bytes, data, 0, NULL, NULL);
     if (code != CL_SUCCESS) return clg__cl_fail(ctx, code, "reading %zu bytes from %s failed", bytes, ctx->info->name);

@@ -141,7 +141,7 @@ clg_status clg_profile_parse(clg_profile *profile, const char *text, char *error
 
 char *clg_profile_text(const clg_profile *profile, char *text, size_t size)
 {
-    if (size == 0) return text;
+    if (size == 0 || !profile) return text;
     clg_profile copy = *profile;
     size_t      at = (size_t)snprintf(text, size, "%s", copy.base);
     for (size_t i = 0; i < CLG__COUNT(fields) && at < size; i++)

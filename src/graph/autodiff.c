@@ -18,6 +18,7 @@ clg_tensor *clg__reduce_to(clg_tensor *x, clg_shape shape)
 
 clg_status clg__gradients_or_null(clg_tensor *loss, clg_tensor *const *wrt, size_t count, clg_tensor **out)
 {
+    if (count && (!wrt || !out)) return CLG_INVALID_ARGUMENT;
     for (size_t i = 0; i < count; i++) out[i] = NULL;
     if (!loss) return CLG_INVALID_ARGUMENT;
     clg_graph *g = loss->graph;

@@ -236,6 +236,8 @@ clg_tensor *clg__leaf(clg_graph *g, clg__storage *s, int64_t offset, clg_shape s
 static clg_tensor *persistent(clg_graph *g, clg_dtype dtype, clg_shape shape, const char *what)
 {
     if (!g || clg_context_failed(g->ctx)) return NULL;
+    if (clg_dtype_size(dtype) == 0)
+        return clg__fail(g->object.root, CLG_INVALID_ARGUMENT, "%s: %d is no type", what, (int)dtype), NULL;
     const int64_t count = clg_shape_count(shape);
     char          text[128];
     if (count < 0) {

@@ -86,7 +86,8 @@ static clg__parameter *add_parameter(clg_model *m, const char *name, clg_shape s
 clg_tensor *clg_model_parameter(clg_model *m, clg_graph *g, const char *name, clg_shape shape, clg_fill_fn *fill,
                                 double scale)
 {
-    if (!m || !g || !name || clg_context_failed(m->ctx)) return NULL;
+    if (!m || !g || clg_context_failed(m->ctx)) return NULL;
+    if (!name || !*name) return clg__fail(m->object.root, CLG_INVALID_ARGUMENT, "a parameter needs a name"), NULL;
     if (g->ctx != m->ctx)
         return clg__fail(g->object.root, CLG_INVALID_ARGUMENT, "parameter %s: model and graph have different contexts", name), NULL;
     const clg__parameter *p = NULL;
@@ -118,27 +119,30 @@ clg_tensor *clg_model_gradients(clg_model *m, clg_tensor *loss)
     if (!m || !loss) return NULL;
     clg_graph   *g = loss->graph;
     clg__root   *root = g->object.root;
-    if (!clg_model_arena(m, g)) return NULL;
-    clg_tensor **wrt = clg__calloc(root, m->count, sizeof *wrt), **grad = clg__calloc(root, m->count, sizeof *grad);
+    clg_tensor  *arena = clg_model_arena(m, g);
+    if (!arena) return NULL;
+    clg_tensor **wrt = clg__calloc(root, m->count + 1, sizeof *wrt), **grad = clg__calloc(root, m->count + 1, sizeof *grad);
     const size_t attr_size = sizeof(clg__pack_attr) + m->count * sizeof(int64_t);
     clg__pack_attr *attr = clg__calloc(root, 1, attr_size);
     clg_tensor     *packed = NULL;
     if (!wrt || !grad || !attr) goto done;
 
     for (size_t i = 0; i < m->count; i++) wrt[i] = clg__leaf(g, m->values, m->parameters[i].offset, m->parameters[i].shape);
-    if (clg__gradients_or_null(loss, wrt, m->count, grad) != CLG_OK) goto done;
-    int arity = 0;
+    wrt[m->count] = arena;
+    if (clg__gradients_or_null(loss, wrt, m->count + 1, grad) != CLG_OK) goto done;
+    bool any = false;
     attr->storage = m->gradients;
-    for (size_t i = 0; i < m->count; i++) /* parameters without a gradient keep the zeros that the storage starts with */
-        if (grad[i]) {
-            grad[arity] = grad[i];
-            attr->offset[arity++] = m->parameters[i].offset;
-        }
-    if (arity == 0) {
-        clg__fail(root, CLG_INVALID_ARGUMENT, "the loss does not depend on any parameter of the model");
-        goto done;
+    for (size_t i = 0; i < m->count; i++) { /* zeros too are written: other losses share the storage */
+        any = any || grad[i];
+        if (!grad[i]) grad[i] = clg_full(g, m->parameters[i].shape, 0.0);
+        attr->offset[i] = m->parameters[i].offset;
     }
-    if (clg__graph_hold(g, m->gradients)) packed = clg__apply_n(&clg__op_pack, attr, attr_size, grad, arity);
+    if (grad[m->count])
+        clg__fail(root, CLG_UNSUPPORTED, "a loss cannot be built on clg_model_arena: use the parameters themselves");
+    else if (!any)
+        clg__fail(root, CLG_INVALID_ARGUMENT, "the loss does not depend on any parameter of the model");
+    else if (clg__graph_hold(g, m->gradients))
+        packed = clg__apply_n(&clg__op_pack, attr, attr_size, grad, (int)m->count);
 done:
     free(wrt);
     free(grad);

@@ -157,7 +157,7 @@ static bool make_states(clg_optimizer *opt, clg_shape shape)
 
 clg_plan *clg_plan_train_with(clg_tensor *loss, clg_optimizer *opt, clg_tensor *const *extra, size_t count)
 {
-    if (!loss || !opt) return NULL;
+    if (!loss || !opt || (count && !extra)) return NULL;
     update u = {.graph = clg_tensor_graph(loss)};
     u.g = clg_model_gradients(opt->model, loss);
     u.p = clg_model_arena(opt->model, u.graph);

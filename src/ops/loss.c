@@ -141,7 +141,7 @@ const clg__op clg__ops_loss[] = {
                             .reference = cross_entropy_grad_reference},
     [ROW_WEIGHT] = {.name = "row_weight", .arity = 1, .flags = CLG__NO_GRAD, .infer = row_weight_infer,
                     .record = row_weight_record, .reference = row_weight_reference},
-    [COUNT_CORRECT] = {.name = "count_correct", .arity = 2, .flags = CLG__NO_GRAD, .infer = loss_infer,
+    [COUNT_CORRECT] = {.name = "count_correct", .arity = 2, .infer = loss_infer,
                        .record = count_correct_record, .reference = count_correct_reference},
     {0},
 };

@@ -50,7 +50,7 @@ static void take_reference(const clg__ref *r)
 }
 
 const clg__op clg__ops_take_rows[] = {
-    {.name = "take_rows", .arity = 2, .flags = CLG__NO_GRAD, .infer = take_infer, .record = take_record,
+    {.name = "take_rows", .arity = 2, .infer = take_infer, .record = take_record,
      .reference = take_reference},
     {0},
 };

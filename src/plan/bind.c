@@ -18,16 +18,11 @@ static bool hold_storage(clg_plan *p, clg__storage *s)
     return true;
 }
 
-/* Outputs too, which nothing may launch on: an output that is a leaf, or empty. */
+/* Every storage that a needed node lies in, whether or not something launches on it. */
 static bool hold_storages(clg_plan *p)
 {
-    for (size_t i = 0; i < p->launch_count; i++)
-        for (size_t k = 0; k < p->launches[i].arg_count; k++) {
-            clg__storage *s = p->launches[i].args[k].place.storage;
-            if (s && !hold_storage(p, s)) return false;
-        }
     for (size_t i = 0; i < p->node_count; i++)
-        if (p->is_output[i] && p->place[i].storage && !hold_storage(p, p->place[i].storage)) return false;
+        if (p->needed[i] && p->place[i].storage && !hold_storage(p, p->place[i].storage)) return false;
     return true;
 }
 
@@ -36,6 +31,7 @@ static bool enough_memory(clg_plan *p)
     const clg_device_info *device = clg_context_device(p->ctx);
     const uint64_t         held = clg_context_counters(p->ctx).bytes_allocated;
     uint64_t               fresh = 0;
+    p->stats.persistent_bytes = p->stats.planned_bytes = 0;
     for (size_t i = 0; i < p->storage_count; i++) {
         const uint64_t bytes = (uint64_t)p->storages[i]->count * clg_dtype_size(p->storages[i]->dtype);
         p->stats.persistent_bytes += bytes;
@@ -52,6 +48,9 @@ static bool enough_memory(clg_plan *p)
     return false;
 }
 
+/* Before anything is recorded, since the sizes of what cannot fit may not even be launched upon. */
+bool clg__plan_fits(clg_plan *p) { return hold_storages(p) && enough_memory(p); }
+
 static bool allocate(clg_plan *p)
 {
     const clg_device_info *device = clg_context_device(p->ctx);
@@ -63,7 +62,7 @@ static bool allocate(clg_plan *p)
                   (double)largest / 0x1p20, device->name, (double)device->max_allocation / 0x1p20);
         return false;
     }
-    if (!hold_storages(p) || !enough_memory(p)) return false;
+    if (!enough_memory(p)) return false;
     for (size_t i = 0; i < p->storage_count; i++)
         if (clg__storage_ready(p->storages[i]) != CLG_OK) return false;
     p->slabs = clg__calloc(p->object.root, (size_t)p->slab_sizes.count, sizeof(clg__buffer *));

@@ -73,9 +73,9 @@ static clg_plan *give_up(clg_plan *p)
 
 clg_plan *clg__plan_prepare(clg_tensor *const *outs, size_t count, size_t guard)
 {
+    if (!outs || count == 0) return NULL;
     for (size_t i = 0; i < count; i++)
         if (!outs[i]) return NULL;
-    if (count == 0) return NULL;
     clg_graph *g = outs[0]->graph;
     clg__root *root = g->object.root;
     if (clg_context_failed(g->ctx)) return NULL;
@@ -88,6 +88,7 @@ clg_plan *clg__plan_prepare(clg_tensor *const *outs, size_t count, size_t guard)
     p->graph = g;
     p->node_count = g->count;
     p->guard = guard;
+    p->last_hook = &p->hooks;
     clg__adopt(root, &p->object, plan_destroy);
 
     const size_t n = g->count;
@@ -98,7 +99,7 @@ clg_plan *clg__plan_prepare(clg_tensor *const *outs, size_t count, size_t guard)
     p->place = clg__calloc(root, n, sizeof *p->place);
     bool ok = p->needed && p->is_output && p->step_of && p->last_use && p->place;
     if (ok) prune(p, outs, count);
-    ok = ok && clg__plan_fuse(p) && clg__plan_place(p) && clg__plan_record(p);
+    ok = ok && clg__plan_fuse(p) && clg__plan_place(p) && clg__plan_fits(p) && clg__plan_record(p);
     return ok ? p : give_up(p);
 }
 

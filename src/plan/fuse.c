@@ -76,6 +76,14 @@ static bool add_edge(fuser *f, const clg_tensor *before, const clg_tensor *after
     return true;
 }
 
+/* A view shows memory, not the value that it had: one made before an assignment but read after it would show the new. */
+static bool is_stale(const clg_tensor *in, const clg_tensor *assign)
+{
+    const clg_tensor *to = ((const clg__assign_attr *)assign->attr)->to, *base = clg__base_of(in);
+    while (in->op->flags & CLG__VIEW && in->in[0] != base) in = in->in[0];
+    return in != base && base->op == &clg__op_leaf && overlap(base, to) && in->id < assign->id;
+}
+
 static bool order_assignments(fuser *f)
 {
     const clg_plan *p = f->p;
@@ -94,6 +102,12 @@ static bool order_assignments(fuser *f)
                 touches = true;
                 exact = exact && leaf == to && clg__reads_exactly(t, leaf);
             }
+            for (int k = 0; k < t->arity && i > a; k++)
+                if (is_stale(t->in[k], assign)) {
+                    clg__fail(f->root, CLG_UNSUPPORTED, "%s: input %d is a reshape made before an assignment to the tensor "
+                              "that it shows: reshape after it", t->op->name, k);
+                    return false;
+                }
             if (touches && !(i < a ? add_edge(f, t, assign, exact) : add_edge(f, assign, t, false))) return false;
         }
     }

@@ -55,6 +55,10 @@ static bool place_outputs(clg_plan *p)
             t->offset = to->offset;
         } else if (t->op == &clg__op_pack) {
             t->storage = ((const clg__pack_attr *)t->attr)->storage;
+            for (size_t k = 0; k < i; k++)
+                if (p->needed[k] && node(p, k)->op == &clg__op_pack && node(p, k)->storage == t->storage)
+                    return clg__fail(p->object.root, CLG_UNSUPPORTED, "a plan can hold one gradient of a model's parameters: "
+                                     "make a plan for each, or add the losses"), false;
         } else if (p->is_output[i] && !t->storage) {
             t->storage = clg__storage_create(p->object.root, t->dtype, t->count, "an output");
             if (!t->storage || !clg__graph_hold(p->graph, t->storage)) return false;

@@ -75,6 +75,12 @@ typedef struct clg__planned {
     clg__gemm_call   *call;
 } clg__planned;
 
+typedef struct clg__hook {
+    clg_plan_hook    *call;
+    void             *user;
+    struct clg__hook *next;
+} clg__hook;
+
 struct clg_plan {
     clg__object    object;
     clg_context   *ctx;
@@ -99,8 +105,7 @@ struct clg_plan {
     clg__slabs     slab_sizes;
     clg__storage **storages; /* that launches refer to */
     size_t         storage_count, storage_capacity;
-    clg_plan_hook *hook;
-    void          *hook_user;
+    clg__hook     *hooks, **last_hook;
     uint64_t       runs;
     size_t         guard; /* elements of slack around every interval, for tests */
     clg_plan_stats stats;
@@ -111,6 +116,7 @@ void *clg__plan_grow(clg_plan *p, void *array, size_t *capacity, size_t count, s
 
 bool clg__plan_fuse(clg_plan *p);   /* needed -> steps, in the order of execution */
 bool clg__plan_place(clg_plan *p);  /* steps -> place, intervals */
+bool clg__plan_fits(clg_plan *p);   /* what must persist is compared with the device's memory */
 bool clg__plan_record(clg_plan *p); /* steps -> launches */
 bool clg__plan_bind(clg_plan *p);   /* launches -> kernels */
 

@@ -3,15 +3,21 @@
 
 void clg_plan_on_run(clg_plan *p, clg_plan_hook *hook, void *user)
 {
-    if (!p) return;
-    p->hook = hook;
-    p->hook_user = user;
+    if (!p || !hook) return;
+    clg__hook *h = clg__arena_alloc(&p->arena, sizeof *h);
+    if (!h) {
+        clg__fail(p->object.root, CLG_OUT_OF_MEMORY, "out of host memory for a hook");
+        return;
+    }
+    *h = (clg__hook){.call = hook, .user = user};
+    *p->last_hook = h;
+    p->last_hook = &h->next;
 }
 
 void clg_plan_run(clg_plan *p)
 {
     if (!p || clg_context_failed(p->ctx)) return;
-    if (p->hook) p->hook(p->hook_user, p->runs);
+    for (const clg__hook *h = p->hooks; h; h = h->next) h->call(h->user, p->runs);
     clg_status status = clg_context_status(p->ctx);
     for (size_t i = 0; i < p->launch_count && status == CLG_OK; i++) {
         const clg__planned *l = &p->launches[i];
@@ -40,7 +46,7 @@ static void dump_step(const clg_plan *p, int s, FILE *to)
 
 void clg_plan_dump(const clg_plan *p, FILE *to)
 {
-    if (!p) return;
+    if (!p || !to) return;
     size_t l = 0;
     for (int s = 0; s < p->step_count; s++) {
         dump_step(p, s, to);
