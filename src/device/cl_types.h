@@ -66,7 +66,8 @@ const char      *clg__list_engine(const clg_profile *profile);
 
 /* profile.c */
 void clg__profile_of(clg_profile *profile, const char *base, const clg_device_info *info);
-void clg__profile_fit(clg_profile *profile, const clg_device_info *info);
+/* The device's profile with `text` applied, over what suits the device under the base that the text names. */
+clg_status clg__profile_apply(clg_device_info *info, const char *text, char *error, size_t error_size);
 
 /* buffer.c */
 void clg__slots_free(clg_context *ctx);

@@ -20,18 +20,9 @@ static const char *or_environment(const char *value, const char *variable)
 
 static clg_status choose_profile(clg_context *ctx, const char *text)
 {
-    char        error[512];
-    clg_profile profile = ctx->info->profile;
-    clg_status  status = clg_profile_parse(&profile, text, error, sizeof error);
-    if (status == CLG_OK) { /* again, over what suits this device under the base that the text names */
-        clg__profile_of(&profile, profile.base, ctx->info);
-        status = clg_profile_parse(&profile, text, error, sizeof error);
-    }
-    if (status != CLG_OK) return clg__fail(&ctx->root, status, "%s", error);
-    clg__profile_fit(&profile, ctx->info);
-    ctx->info->profile = profile;
-    ctx->info->gemm_engine = clg__list_engine(&profile);
-    return CLG_OK;
+    char error[512];
+    const clg_status status = clg__profile_apply(ctx->info, text, error, sizeof error);
+    return status == CLG_OK ? status : clg__fail(&ctx->root, status, "%s", error);
 }
 
 static clg_status open_device(clg_context *ctx, const clg_context_desc *desc)

@@ -96,6 +96,7 @@ static bool describe(list *l, clg_device_info *info, cl_device_id id)
     info->max_work_group = number_size_t(id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     clg__profile_of(&info->profile, info->type == CLG_DEVICE_CPU ? "cpu" : "gpu", info);
     info->gemm_engine = clg__list_engine(&info->profile);
+    if (getenv("CLGRAD_PROFILE")) clg__profile_apply(info, getenv("CLGRAD_PROFILE"), NULL, 0); /* a context reports errors */
     return true;
 }
 
@@ -262,7 +263,8 @@ static void say(message *m, const char *format, ...)
 
 static void say_install(message *m)
 {
-    say(m, "; install one: a CPU works with pocl (apt install pocl-opencl-icd), a GPU with its vendor's OpenCL driver");
+    say(m, "; install one: a CPU works with pocl (apt install pocl-opencl-icd), a GPU with its vendor's driver (on Debian "
+           "intel-opencl-icd, mesa-opencl-icd or nvidia-opencl-icd)");
     static const char *const variables[] = {"OCL_ICD_VENDORS", "OCL_ICD_FILENAMES", "OPENCL_VENDOR_PATH"};
     for (size_t i = 0; i < CLG__COUNT(variables); i++) {
         const char *value = getenv(variables[i]);

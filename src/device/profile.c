@@ -149,6 +149,11 @@ char *clg_profile_text(const clg_profile *profile, char *text, size_t size)
     return text;
 }
 
+static void fit(clg_profile *profile, const clg_device_info *info)
+{
+    while (profile->wg > 1 && profile->wg > info->max_work_group) profile->wg /= 2;
+}
+
 void clg__profile_of(clg_profile *profile, const char *base, const clg_device_info *info)
 {
     const clg_profile *found = base_named(base, strlen(base));
@@ -156,10 +161,18 @@ void clg__profile_of(clg_profile *profile, const char *base, const clg_device_in
     for (size_t i = 0; i < CLG__COUNT(rules); i++)
         if (strcmp(rules[i].base, profile->base) == 0 && rules[i].vector_width == info->vector_width)
             clg_profile_parse(profile, rules[i].values, NULL, 0);
-    clg__profile_fit(profile, info);
+    fit(profile, info);
 }
 
-void clg__profile_fit(clg_profile *profile, const clg_device_info *info)
+clg_status clg__profile_apply(clg_device_info *info, const char *text, char *error, size_t error_size)
 {
-    while (profile->wg > 1 && profile->wg > info->max_work_group) profile->wg /= 2;
+    clg_profile profile = info->profile;
+    clg_status  status = clg_profile_parse(&profile, text, error, error_size);
+    if (status != CLG_OK) return status;
+    clg__profile_of(&profile, profile.base, info);
+    status = clg_profile_parse(&profile, text, error, error_size);
+    fit(&profile, info);
+    info->profile = profile;
+    info->gemm_engine = clg__list_engine(&profile);
+    return status;
 }

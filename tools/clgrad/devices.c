@@ -171,13 +171,13 @@ static int list_devices(const devices_options *o, const clg_device_list *list)
     const clg_device_info *marked =
         clg_device_list_select(list, o->device ? o->device : getenv("CLGRAD_DEVICE"), error, sizeof error);
     if (!marked && list->device_count > 0) return fail(cmd, "%s", error);
+    clg_profile profile = marked ? marked->profile : (clg_profile){0};
+    if (marked && clg_profile_parse(&profile, getenv("CLGRAD_PROFILE"), error, sizeof error) != CLG_OK)
+        return fail(cmd, "%s", error);
 
     if (!o->json) print_tree(list, marked, o->verbose);
     else if (!print_json(list, marked)) return fail(cmd, "cannot write the list");
-    if (list->device_count > 0) return 0;
-    return fail(cmd, "no OpenCL %s found. Install a driver: on Debian 'apt install pocl-opencl-icd' for the CPU, "
-                     "'intel-opencl-icd', 'mesa-opencl-icd' or 'nvidia-opencl-icd' for a GPU",
-                list->platform_count ? "device" : "platform");
+    return list->device_count > 0 ? 0 : fail(cmd, "%s", error);
 }
 
 static int run(int argc, char **argv)

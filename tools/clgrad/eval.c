@@ -51,7 +51,9 @@ static int eval(const eval_options *o, clg_context *ctx)
     network          net;
     const clg_status described = network_describe(ctx, o->model, &net);
     if (described == CLG_FORMAT && !*clg_context_error(ctx))
-        return fail(&command_eval, "%s names no network of clgrad in its metadata; clgrad train writes it", o->model);
+        return fail(&command_eval,
+                    "%s has no metadata that describes a network of clgrad (network, classes, image), as clgrad train "
+                    "writes it", o->model);
     if (described) return fail_context(&command_eval, ctx);
 
     clg_dataset *data = source_open(&command_eval, ctx, o->data, "t10k");

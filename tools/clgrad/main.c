@@ -5,6 +5,7 @@
 
 #include <clgrad/clgrad.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,8 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    for (int fd = 0; fd <= 2; fd++) /* a file opened later must not take the place of a closed standard stream */
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0) return EXIT_RUN;
     const int status = run(argc, argv);
     errno = 0;
     if ((fflush(stdout) || ferror(stdout)) && !status)

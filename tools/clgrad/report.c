@@ -19,10 +19,11 @@ void report_progress(const epoch_result *r, int64_t images_now, double seconds_n
     const double  share = (double)images_now / (double)r->images;
     const double  rate = (double)images_now / seconds_now;
     const int64_t left = (r->epochs - r->epoch + 1) * r->images - images_now;
-    const int     width = (int)sizeof bar - 1, seconds = (int)((double)left / rate);
-    printf("\repoch %lld/%lld [%-*.*s] %3.0f%%  %.0f images/s  loss %.4f  %d:%02d left \033[K", (long long)r->epoch,
-           (long long)r->epochs, width, (int)(share * width), bar, 100.0 * share, rate, loss_now, seconds / 60,
-           seconds % 60);
+    const int     width = (int)sizeof bar - 1;
+    const int64_t seconds = (int64_t)((double)left / rate);
+    printf("\repoch %lld/%lld [%-*.*s] %3.0f%%  %.0f images/s  loss %.4f  %lld:%02d left \033[K", (long long)r->epoch,
+           (long long)r->epochs, width, (int)(share * width), bar, 100.0 * share, rate, loss_now, (long long)seconds / 60,
+           (int)(seconds % 60));
     fflush(stdout);
 }
 

@@ -126,8 +126,18 @@ static int epochs(const train_options *o, clg_context *ctx, pass *train, pass *t
 static int logged_epochs(const train_options *o, clg_context *ctx, pass *train, pass *test)
 {
     if (!o->log) return epochs(o, ctx, train, test, NULL);
-    FILE *log = fopen(o->log, "w");
+    const int   file = open(o->log, O_WRONLY | O_CREAT, 0666);
+    FILE       *log = file < 0 ? NULL : fdopen(file, "w");
+    struct stat same[2];
     if (!log) return fail(&command_train, "--log %s: %s", o->log, strerror(errno));
+    if (!stat(o->out, &same[0]) && !fstat(file, &same[1]) && same[0].st_ino == same[1].st_ino &&
+        same[0].st_dev == same[1].st_dev) {
+        fclose(log);
+        if (same[1].st_size == 0) unlink(o->log);
+        return usage(&command_train, "--log and --out name the same file");
+    }
+    if (ftruncate(file, 0) && errno != EINVAL) /* EINVAL: a pipe or a terminal */
+        return fclose(log), fail(&command_train, "--log %s: cannot write: %s", o->log, strerror(errno));
     setvbuf(log, NULL, _IONBF, 0);
     const int   status = epochs(o, ctx, train, test, log);
     struct stat info;
