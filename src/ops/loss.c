@@ -48,8 +48,8 @@ static clg_status count_correct_record(clg__record *r)
 
 static double row_loss(const double *x, size_t n, double label)
 {
-    double max = -INFINITY, sum = 0.0;
-    if (label >= (double)n) return NAN;
+    double max = -(double)INFINITY, sum = 0.0;
+    if (label >= (double)n) return (double)NAN;
     for (size_t i = 0; i < n; i++) max = isnan(x[i]) ? x[i] : fmax(max, x[i]);
     for (size_t i = 0; i < n; i++) sum += exp(x[i] - max);
     return max + log(sum) - x[(size_t)label];

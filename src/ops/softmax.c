@@ -11,7 +11,7 @@ extern const clg__op clg__ops_softmax[];
 
 static double log_sum_exp(const double *x, size_t n)
 {
-    double max = -INFINITY, sum = 0.0;
+    double max = -(double)INFINITY, sum = 0.0;
     for (size_t i = 0; i < n; i++) max = isnan(x[i]) ? x[i] : fmax(max, x[i]);
     for (size_t i = 0; i < n; i++) sum += exp(x[i] - max);
     return max + log(sum);
