@@ -7,36 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-
-static clg_context *ctx;
-
-static int open_context(void **state)
-{
-    (void)state;
-    ctx = clg_context_create(NULL);
-    if (clg_context_failed(ctx)) fprintf(stderr, "%s\n", clg_context_error(ctx));
-    return clg_context_failed(ctx) ? -1 : 0;
-}
-
-static int close_context(void **state)
-{
-    (void)state;
-    clg_context_destroy(&ctx);
-    return 0;
-}
+#include "fixture.h"
 
 static int clear_error(void **state)
 {
     (void)state;
     clg_context_clear_error(ctx);
     return 0;
-}
-
-static clg_graph *new_graph(void)
-{
-    clg_graph *g = clg_graph_create(ctx, NULL);
-    assert_non_null(g);
-    return g;
 }
 
 static clg_tensor *floats(clg_graph *g, clg_shape shape) { return clg_input(g, CLG_F32, shape); }

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "fixture.h"
 
 enum {
     MAX_INPUTS = 3,
@@ -43,7 +44,6 @@ typedef struct subject {
     uint64_t    seed;
 } subject;
 
-static clg_context *ctx;
 static int          failures;
 
 static void failed(const subject *s, const char *format, ...) CLG_PRINTF(2, 3);
@@ -653,21 +653,6 @@ static void operators_give_known_values(void **state)
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */
-
-static int open_context(void **state)
-{
-    (void)state;
-    ctx = clg_context_create(NULL);
-    if (clg_context_failed(ctx)) fprintf(stderr, "%s\n", clg_context_error(ctx));
-    return clg_context_failed(ctx) ? -1 : 0;
-}
-
-static int close_context(void **state)
-{
-    (void)state;
-    clg_context_destroy(&ctx);
-    return 0;
-}
 
 static int forget_failures(void **state)
 {
