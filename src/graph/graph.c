@@ -85,6 +85,14 @@ const clg_tensor *clg__base_of(const clg_tensor *t)
     return t;
 }
 
+int64_t clg__view_offset(const clg_tensor *t)
+{
+    int64_t offset = 0;
+    for (; t->op->flags & CLG__VIEW; t = t->in[0])
+        if (t->op->flags & CLG__PART) offset += ((const clg__part *)t->attr)->offset;
+    return offset;
+}
+
 /* The array with room for one more element; NULL when out of memory, and then the old one stays. */
 static void *grown(clg__root *root, void *array, size_t *capacity, size_t count, size_t size)
 {
@@ -173,6 +181,19 @@ clg_status clg__infer_broadcast(clg__infer *i)
             return clg__infer_fail(i, "the shapes do not broadcast: each pair of extents must be equal or one of them 1");
     }
     return CLG_OK;
+}
+
+clg_status clg__part_infer(clg__infer *i)
+{
+    const clg__part *part = i->attr;
+    i->shape = part->shape;
+    return part->offset + clg_shape_count(i->shape) <= i->in[0]->count ? CLG_OK : clg__infer_fail(i, "a part beyond the end");
+}
+
+void clg__part_reference(const clg__ref *r)
+{
+    const clg__part *part = r->node->attr;
+    if (r->node->count) memcpy(r->out, r->in[0] + part->offset, (size_t)r->node->count * sizeof *r->out);
 }
 
 static clg_tensor *add_node(clg_graph *g, const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in,

@@ -49,6 +49,9 @@ clg_tensor *clg__leaf(clg_graph *g, clg__storage *s, int64_t offset, clg_shape s
 /* The node whose memory a chain of views shows. */
 const clg_tensor *clg__base_of(const clg_tensor *t);
 
+/* How many elements from the start of that memory on. */
+int64_t clg__view_offset(const clg_tensor *t);
+
 /* clg_gradients, but out[i] is NULL where the loss does not depend on wrt[i]. */
 clg_status clg__gradients_or_null(clg_tensor *loss, clg_tensor *const *wrt, size_t count, clg_tensor **out);
 

@@ -46,6 +46,7 @@ enum clg__flags {
     CLG__LEAF      = 1 << 3, /* no launch: the value is there before the plan runs */
     CLG__NO_GRAD   = 1 << 4, /* the derivative is zero everywhere, or makes no sense */
     CLG__EPILOGUE  = 1 << 5, /* record honours clg__record.epilogue */
+    CLG__PART      = 1 << 6, /* with CLG__VIEW: attr starts with a clg__part, which says where in the first input */
 };
 
 struct clg__op {
@@ -92,6 +93,28 @@ struct clg__infer {
 clg_status clg__infer_same(clg__infer *i);      /* the first input's shape; all inputs f32 and of that shape */
 clg_status clg__infer_broadcast(clg__infer *i); /* NumPy's broadcast of all inputs; all f32 */
 clg_status clg__infer_fail(clg__infer *i, const char *format, ...) CLG_PRINTF(2, 3);
+
+/* ---- several results ----------------------------------------------------------------------------------------------
+ *
+ * An operator with several results is a node [n] of flag CLG__NO_GRAD whose kernels lay them side by side, each from a
+ * multiple of CLG__PART_ALIGN on. What its callers get are parts: rows of the operator table with the flags CLG__VIEW |
+ * CLG__PART and with clg__part_infer and clg__part_reference, whose first input is that node, and whose further inputs are
+ * those that it is differentiated by: `gradient` is asked for them. */
+
+enum { CLG__PART_ALIGN = 16 };
+
+typedef struct clg__part {
+    int64_t   offset; /* elements */
+    clg_shape shape;
+} clg__part;
+
+static inline int64_t clg__part_end(int64_t offset, int64_t count) /* where the next part starts */
+{
+    return (offset + count + CLG__PART_ALIGN - 1) / CLG__PART_ALIGN * CLG__PART_ALIGN;
+}
+
+clg_status clg__part_infer(clg__infer *i);
+void       clg__part_reference(const clg__ref *r);
 
 /* ---- differentiation -------------------------------------------------------------------------------------------- */
 

@@ -9,7 +9,12 @@
 
 static clg_tensor *node(const clg_plan *p, size_t i) { return p->graph->nodes[i]; }
 
-clg__place clg__plan_where(const clg_plan *p, const clg_tensor *t) { return p->place[clg__base_of(t)->id]; }
+clg__place clg__plan_where(const clg_plan *p, const clg_tensor *t)
+{
+    clg__place at = p->place[clg__base_of(t)->id];
+    at.offset += clg__view_offset(t);
+    return at;
+}
 
 int clg__plan_interval(clg_plan *p, uint64_t bytes, int first, int last)
 {

@@ -32,7 +32,7 @@ static clg__storage *storage_of(const clg_tensor *t, const char *what, size_t *o
                      "the tensor has no value: it is neither persistent nor an output of a plan made so far");
         return NULL;
     }
-    *offset = (size_t)base->offset * clg_dtype_size(base->dtype);
+    *offset = (size_t)(base->offset + clg__view_offset(t)) * clg_dtype_size(base->dtype);
     return clg__storage_ready(base->storage) == CLG_OK ? base->storage : NULL;
 }
 
