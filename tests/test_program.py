@@ -80,8 +80,8 @@ def test_help_and_version():
     assert succeeds("--version").startswith("clgrad ")
     for arguments in (["--help"], ["help"], ["-h"]):
         text = succeeds(*arguments)
-        assert all(word in text for word in ("devices", "train", "eval")), text
-    for command in ("devices", "train", "eval"):
+        assert all(word in text for word in ("devices", "train", "eval", "bench")), text
+    for command in ("devices", "train", "eval", "bench"):
         assert succeeds("help", command) == succeeds(command, "--help")
     assert all(f"--{name} " in succeeds("help", "train") for name in
                "data model epochs batch optimizer lr seed limit device out log".split())
@@ -247,6 +247,52 @@ def test_progress_on_a_terminal():
     child.stderr.close()
     for text in (b"\repoch 1/1 [", b"images/s", b"left", b"%", b"\repoch 1/1  train loss"):
         assert text in shown, shown
+
+
+# ---- measuring --------------------------------------------------------------------------------------------------
+
+
+def test_bench_of_a_network():
+    for model in ("cnn", "mlp"):
+        told = json.loads(succeeds("bench", "--model", model, "--batch", 16, "--steps", 7, "--json"))
+        assert told["model"] == model and told["batch"] == 16 and told["steps"] >= 7, told
+        assert 0 < told["best_seconds"] <= told["median_seconds"] < 60, told
+        assert abs(told["items_per_second"] * told["median_seconds"] - 16) < 1e-6, told
+        assert told["launches_per_step"] >= 5 and told["bytes_to_device_per_step"] <= 8 * 16 + 4096, told
+        assert told["allocations"] == 0 and told["program_builds"] == 0, told
+        assert 0 < told["planned_bytes"] <= told["unplanned_bytes"] and told["persistent_bytes"] > 0, told
+        assert 0 < told["first_step_seconds"] < 300, told
+        text = succeeds("bench", "--model", model, "--batch", 16, "--steps", 2)
+        assert text.startswith(f"{model}, batch 16, on ") and "images/s" in text, text
+
+
+def test_bench_writes_weights_and_losses():
+    curve, weights = ROOT / "curve.json", ROOT / "initial.safetensors"
+    for _ in range(2):
+        succeeds("bench", "--model", "mlp", "--batch", 32, "--loss-curve", curve, "--save-initial", weights)
+    losses = json.loads(curve.read_text())
+    assert len(losses) == 20 and 2 < losses[0] < 3 and losses[-1] < losses[0], losses
+    assert weights.stat().st_size > 4 * 784 * 512
+    curve.unlink(), weights.unlink()
+
+
+def test_bench_writes_programs():
+    directory = ROOT / "programs"
+    succeeds("bench", "--model", "cnn", "--batch", 4, "--steps", 1, "--dump-programs", directory)
+    sources = {path.name: path.read_text() for path in directory.iterdir()}
+    assert any(name.startswith("conv2d-") for name in sources) and any(name.startswith("generated-") for name in sources)
+    assert all("#define WG " in text and "kernel void" in text for text in sources.values())
+    shutil.rmtree(directory)
+
+
+def test_bench_refuses():
+    refuses("bench", status=2, says="--model")
+    refuses("bench", "--model", "frobnicate", status=2, says="--model")
+    refuses("bench", "--model", "mlp", "--steps", 0, status=2, says="--steps")
+    refuses("bench", "--model", "mlp", "--device", "frobnicate", says="frobnicate")
+    refuses("bench", "--model", "mlp", "--dump-programs", ROOT / "no/such", says="--dump-programs")
+    refuses("bench", "--model", "mlp", "--loss-curve", ROOT / "no/such", says="--loss-curve")
+    refuses("bench", "--model", "mlp", "--save-initial", ROOT / "no/such", says="no/such")
 
 
 # ---- bad data ---------------------------------------------------------------------------------------------------

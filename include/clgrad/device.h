@@ -66,6 +66,8 @@ typedef struct clg_context_desc {
     const char *device;  /* as clg_device_list_select; NULL: $CLGRAD_DEVICE, else the best */
     const char *profile; /* as clg_profile_parse; NULL: $CLGRAD_PROFILE, else by the device */
     bool        no_cache; /* build every program anew, store none */
+    const char *dump_programs; /* a directory: the source of every program in use goes there as <unit>-<hash>.cl, exactly as
+                                * it is compiled; that of generated programs as generated-<hash>.cl */
 } clg_context_desc;
 
 /* Opens a device. Returns a context even when that fails, so that clg_context_error can say why; a failed context turns

@@ -29,6 +29,7 @@ struct clg_context {
     clg_counters     counters;
     clg__program    *programs; /* newest first */
     char            *cache_dir; /* NULL: nothing is cached on disk */
+    char            *dump_dir;  /* NULL: sources are not written */
     double           opened;    /* clg__seconds */
     clg__slot        slots[CLG__SLOTS];
     unsigned         next_slot;

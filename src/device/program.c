@@ -109,6 +109,19 @@ static clg_status build(clg_context *ctx, clg__program *program)
                      clg__cl_name(code), code, first_lines(log), log);
 }
 
+/* The compiler sees this file and nothing else, but for `options`. */
+static clg_status dump(clg_context *ctx, const char *unit, const char *source, uint64_t key)
+{
+    clg__text path = {0};
+    clg__text_append(&path, "%s/%s-%016llx.cl", ctx->dump_dir, unit ? unit : "generated", (unsigned long long)key);
+    FILE *file = path.data ? fopen(path.data, "wb") : NULL;
+    bool  ok = file && fputs(source, file) >= 0;
+    if (file) ok = !fclose(file) && ok;
+    if (!ok) clg__fail(&ctx->root, CLG_IO, "cannot write %s: %s", path.data ? path.data : unit, strerror(errno));
+    clg__text_free(&path);
+    return ok ? CLG_OK : CLG_IO;
+}
+
 clg__program *clg__program_get(clg_context *ctx, const clg__program_desc *desc)
 {
     if (!clg__usable(ctx)) return NULL;
@@ -122,6 +135,10 @@ clg__program *clg__program_get(clg_context *ctx, const clg__program_desc *desc)
         if (p->key != key || strcmp(p->source, source.data) != 0) continue;
         clg__text_free(&source);
         return p;
+    }
+    if (ctx->dump_dir && dump(ctx, desc->unit, source.data, key) != CLG_OK) {
+        clg__text_free(&source);
+        return NULL;
     }
     clg__program *program = clg__calloc(&ctx->root, 1, sizeof *program);
     if (desc->unit) clg__text_append(&title, "cl/%s.cl", desc->unit);

@@ -1,4 +1,4 @@
-/* main.c - clgrad: lists OpenCL devices, trains networks on them, evaluates models.
+/* main.c - clgrad: lists OpenCL devices, trains networks on them, evaluates models, measures.
  *
  * Exit status: 0 success, 1 a failure at run time, 2 a wrong command line. */
 #include "options.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const command *const commands[] = {&command_devices, &command_train, &command_eval};
+static const command *const commands[] = {&command_devices, &command_train, &command_eval, &command_bench};
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

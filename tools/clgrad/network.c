@@ -22,22 +22,23 @@ static clg_tensor *mlp(clg_model *m, clg_tensor *x, int classes)
     return clg_nn_linear(m, "fc3", x, &(clg_linear_desc){.features = classes});
 }
 
-typedef clg_tensor *build_fn(clg_model *m, clg_tensor *x, int classes);
+static clg_optimizer *adam(clg_model *m) { return clg_adam_create(m, NULL); }
 
-static build_fn *find(const char *name)
+static const network_kind kinds[] = {
+    {.name = "cnn", .build = cnn, .optimizer = adam, .example = {3, {1, 28, 28}}, .classes = 10, .batch = 128},
+    {.name = "mlp", .build = mlp, .optimizer = adam, .example = {3, {1, 28, 28}}, .classes = 10, .batch = 128},
+};
+
+const network_kind *network_find(const char *name)
 {
-    static const struct {
-        const char *name;
-        build_fn   *build;
-    } table[] = {{"cnn", cnn}, {"mlp", mlp}};
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
-        if (!strcmp(table[i].name, name)) return table[i].build;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (!strcmp(kinds[i].name, name)) return &kinds[i];
     return NULL;
 }
 
 clg_tensor *network_build(const network *net, clg_model *model, clg_tensor *x)
 {
-    return find(net->name)(model, x, net->classes);
+    return network_find(net->name)->build(model, x, net->classes);
 }
 
 clg_status network_save(const network *net, clg_model *model, const char *path)
@@ -60,7 +61,7 @@ clg_status network_describe(clg_context *ctx, const char *path, network *net)
 
     long long c = 0, h = 0, w = 0;
     int       n = 0;
-    const bool well_formed = find(name) && sscanf(classes, "%5d%c", &n, &end) == 1 && n >= 1 &&
+    const bool well_formed = network_find(name) && sscanf(classes, "%5d%c", &n, &end) == 1 && n >= 1 &&
                              n <= NETWORK_MAX_CLASSES &&
                              sscanf(image, "%9lld,%9lld,%9lld%c", &c, &h, &w, &end) == 3 && c > 0 && h > 0 && w > 0;
     if (!well_formed) return CLG_FORMAT;

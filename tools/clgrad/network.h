@@ -14,6 +14,18 @@ typedef struct network {
     clg_shape image; /* [channels, height, width] */
 } network;
 
+/* A row of the table of networks; the defaults are what `clgrad bench` measures. */
+typedef struct network_kind {
+    const char *name;
+    clg_tensor *(*build)(clg_model *model, clg_tensor *x, int classes); /* logits, their last extent being classes */
+    clg_optimizer *(*optimizer)(clg_model *model);
+    clg_shape   example; /* x without its first extent: {channels, height, width} f32, or {context}: i32 tokens, each of
+                          * which is to be followed by the next one */
+    int         classes, batch;
+} network_kind;
+
+const network_kind *network_find(const char *name); /* NULL: there is none */
+
 /* The logits [N, classes] for images x [N, channels, height, width]. */
 clg_tensor *network_build(const network *net, clg_model *model, clg_tensor *x);
 

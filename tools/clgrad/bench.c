@@ -1,0 +1,107 @@
+/* bench.c - clgrad bench: how fast whole training steps are, and what they need.
+ *
+ * Everything is measured on the device in one process; figures of another day or machine are never shown. */
+#define _GNU_SOURCE /* CLOCK_BOOTTIME */
+#include "bench.h"
+#include "report.h"
+#include "source.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FIELD(name) offsetof(bench_options, name)
+
+static const option options[] = {
+    {"model", OPTION_CHOICE, FIELD(model), NETWORK_NAMES, "time whole training steps of this network", 0, 0},
+    {"batch", OPTION_COUNT, FIELD(batch), "N", "examples per step (default: the network's own)", INT32_MAX, 0},
+    {"steps", OPTION_COUNT, FIELD(steps), "N", "how many are timed (default: two seconds of them)", INT32_MAX, 0},
+    {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
+    {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object instead of text", 0, 0},
+    {"dump-programs", OPTION_TEXT, FIELD(dump_programs), "DIR", "write the source of every program there", 0, 0},
+    {"save-initial", OPTION_TEXT, FIELD(save_initial), "FILE", "write the first weights, as safetensors", 0, 0},
+    {"loss-curve", OPTION_TEXT, FIELD(loss_curve), "FILE", "write the losses of the first steps, as a JSON array", 0, 0},
+    {0},
+};
+
+/* ---- times ------------------------------------------------------------------------------------------------------- */
+
+double process_seconds(void)
+{
+    char            text[1024];
+    struct timespec now = {0};
+    FILE           *file = fopen("/proc/self/stat", "r");
+    const size_t    size = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file) fclose(file);
+    text[size] = '\0';
+    unsigned long long ticks = 0;
+    const char        *at = strrchr(text, ')'); /* of the name, the second field; the start is the 22nd */
+    for (int field = 2; at && field < 22; field++) at = strchr(at + 1, ' ');
+    if (!at || sscanf(at, " %llu", &ticks) != 1 || clock_gettime(CLOCK_BOOTTIME, &now)) return 0.0;
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec - (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double block(clg_context *ctx, int64_t count, void (*work)(void *user), void *user)
+{
+    const double start = clock_seconds();
+    for (int64_t i = 0; i < count; i++) work(user);
+    clg_context_finish(ctx);
+    return clock_seconds() - start;
+}
+
+bench_times bench_time(clg_context *ctx, int64_t count, void (*work)(void *user), void *user)
+{
+    enum { BLOCKS = 1000 };
+    double       sample[BLOCKS], one = block(ctx, 1, work, user);
+    const double again = block(ctx, 3, work, user) / 3.0;
+    if (again < one) one = again;
+    int64_t each = (int64_t)(0.02 / one) + 1;
+    if (count && each > count) each = count;
+    int64_t       blocks = count ? (count + each - 1) / each : (int64_t)(2.0 / (one * (double)each));
+    const int64_t least = count ? 1 : 5;
+    blocks = blocks < least ? least : blocks > BLOCKS ? BLOCKS : blocks;
+    if (count) each = (count + blocks - 1) / blocks;
+    for (int64_t i = 0; i < blocks; i++) sample[i] = block(ctx, each, work, user) / (double)each;
+    qsort(sample, (size_t)blocks, sizeof *sample, ascending);
+    return (bench_times){.median = 0.5 * (sample[(blocks - 1) / 2] + sample[blocks / 2]), .best = sample[0],
+                         .count = blocks * each};
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------- */
+
+int bench_print_json(cJSON *object)
+{
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    if (!text) return fail(&command_bench, "out of memory");
+    puts(text);
+    cJSON_free(text);
+    return 0;
+}
+
+static int run(int argc, char **argv)
+{
+    const command *cmd = &command_bench;
+    bench_options  o = {0};
+    if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
+    if (!o.model) return usage(cmd, "--model is missing: what is to be measured?");
+    if (o.dump_programs && mkdir(o.dump_programs, 0777) && errno != EEXIST)
+        return fail(cmd, "--dump-programs %s: %s", o.dump_programs, strerror(errno));
+
+    clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o.device, .dump_programs = o.dump_programs});
+    const int    status = clg_context_failed(ctx) ? fail_context(cmd, ctx) : bench_model(&o, ctx);
+    clg_context_destroy(&ctx);
+    return status;
+}
+
+const command command_bench = {"bench", "Measure the speed of training", options, run};

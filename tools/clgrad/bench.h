@@ -1,0 +1,55 @@
+/* bench.h - what clgrad bench measures, and how it tells. */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include "network.h"
+#include "options.h"
+
+#include <cjson/cJSON.h>
+
+typedef struct bench_options {
+    const char *model, *device, *dump_programs, *loss_curve, *save_initial;
+    int64_t     batch, steps;
+    bool        json;
+} bench_options;
+
+/* ---- whole training steps (bench_model.c) ----------------------------------------------------------------------- */
+
+int bench_model(const bench_options *o, clg_context *ctx);
+
+/* ---- inputs (bench_feed.c) --------------------------------------------------------------------------------------- */
+
+enum { FEED_BATCHES = 20 };
+
+/* Twenty batches that any program can make again (bench_feed.c has the formula; tools/bench/peer.py makes them too). */
+typedef struct feed {
+    clg_tensor  *x, *y;
+    clg_dataset *data; /* of images; NULL: tokens */
+    clg_loader   loader;
+    int32_t     *tokens;
+    int64_t      batch, next;
+} feed;
+
+/* Inputs of graph g for the network; on an error the context has failed. */
+feed feed_create(clg_graph *g, const network_kind *kind, int64_t batch);
+void feed_destroy(feed *f);
+void feed_begin(feed *f);
+bool feed_next(feed *f); /* enqueues the next batch, after the last the first again; false in a failed context */
+
+/* ---- times ------------------------------------------------------------------------------------------------------- */
+
+double process_seconds(void); /* since the process was started: loading its libraries is part of it */
+
+typedef struct bench_times {
+    double  median, best; /* seconds of one */
+    int64_t count;        /* how many were timed */
+} bench_times;
+
+/* Calls work(user) `count` times (0: for about two seconds) and waits for the device after every few, which take 20 ms or
+ * more together: what is timed is a stream of work, and no single launch. */
+bench_times bench_time(clg_context *ctx, int64_t count, void (*work)(void *user), void *user);
+
+/* Prints the object, on one line, and deletes it. */
+int bench_print_json(cJSON *object);
+
+#endif

@@ -1,0 +1,144 @@
+/* bench_model.c - whole training steps: the input's upload, forward, backward, update. */
+#include "bench.h"
+#include "source.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct training {
+    const network_kind *kind;
+    int64_t             batch;
+    clg_model          *model;
+    feed                feed;
+    clg_tensor         *loss;
+    clg_plan           *plan;
+    int64_t             steps; /* run so far */
+} training;
+
+typedef struct result {
+    double       first_step;    /* seconds from the start of the process to the end of the first step */
+    bench_times  step;
+    clg_counters first, before, after; /* of them before and after the timed steps */
+} result;
+
+static training build(const bench_options *o, clg_context *ctx)
+{
+    training t = {.kind = network_find(o->model)};
+    t.batch = o->batch ? o->batch : t.kind->batch;
+    t.model = clg_model_create(ctx, &(clg_model_desc){.seed = 1});
+    clg_graph *g = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
+    t.feed = feed_create(g, t.kind, t.batch);
+    clg_tensor *logits = t.kind->build(t.model, t.feed.x, t.kind->classes);
+    t.loss = clg_cross_entropy(clg_reshape(logits, CLG_SHAPE(-1, t.kind->classes)), t.feed.y);
+    return t;
+}
+
+static void step(void *user)
+{
+    training *t = user;
+    if (feed_next(&t->feed)) clg_plan_run(t->plan);
+    t->steps++;
+}
+
+/* ---- the loss curve ---------------------------------------------------------------------------------------------- */
+
+static int write_curve(const char *path, training *t, int64_t steps)
+{
+    FILE *file = fopen(path, "w");
+    bool  ok = file && fputs("[", file) >= 0;
+    feed_begin(&t->feed);
+    for (int64_t i = 0; ok && i < steps; i++) {
+        step(t);
+        const double loss = clg_tensor_scalar(t->loss);
+        ok = fprintf(file, isfinite(loss) ? "%s%.9g" : "%snull", i ? ", " : "", loss) > 0;
+    }
+    ok = ok && fputs("]\n", file) >= 0;
+    if (file) ok = !fclose(file) && ok;
+    return ok ? 0 : fail(&command_bench, "--loss-curve %s: cannot write: %s", path, strerror(errno));
+}
+
+/* ---- the report -------------------------------------------------------------------------------------------------- */
+
+static int report(const bench_options *o, clg_context *ctx, const training *t, const result *r)
+{
+    const clg_plan_stats   s = clg_plan_statistics(t->plan);
+    const clg_device_info *device = clg_context_device(ctx);
+    const double           steps = (double)t->steps, items = (double)clg_tensor_count(t->feed.y);
+    const struct {
+        const char *name;
+        double      value;
+    } rows[] = {
+        {"batch", (double)t->batch},
+        {"steps", (double)r->step.count},
+        {"median_seconds", r->step.median},
+        {"best_seconds", r->step.best},
+        {"items_per_second", items / r->step.median},
+        {"launches_per_step", (double)(r->after.launches - r->before.launches) / steps},
+        {"bytes_to_device_per_step", (double)(r->after.bytes_to_device - r->before.bytes_to_device) / steps},
+        {"bytes_from_device_per_step", (double)(r->after.bytes_from_device - r->before.bytes_from_device) / steps},
+        {"planned_bytes", (double)s.planned_bytes},
+        {"unplanned_bytes", (double)s.unplanned_bytes},
+        {"persistent_bytes", (double)s.persistent_bytes},
+        {"allocations", (double)(r->after.allocations - r->before.allocations)},
+        {"program_builds", (double)(r->after.program_builds - r->before.program_builds)},
+        {"first_step_seconds", r->first_step},
+        {"first_step_program_builds", (double)r->first.program_builds},
+        {"first_step_program_loads", (double)r->first.program_loads},
+    };
+    if (o->json) {
+        char   profile[256];
+        cJSON *object = cJSON_CreateObject();
+        cJSON_AddStringToObject(object, "model", t->kind->name);
+        cJSON_AddStringToObject(object, "device", device->name);
+        cJSON_AddStringToObject(object, "profile", clg_profile_text(&device->profile, profile, sizeof profile));
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+            cJSON_AddNumberToObject(object, rows[i].name, rows[i].value);
+        return bench_print_json(object);
+    }
+    printf("%s, batch %lld, on %s\n", t->kind->name, (long long)t->batch, device->name);
+    printf("  step           %.3f ms in the median, %.3f ms at best, of %lld\n", 1e3 * r->step.median, 1e3 * r->step.best,
+           (long long)r->step.count);
+    printf("  speed          %.0f %s/s\n", items / r->step.median, t->feed.data ? "images" : "tokens");
+    printf("  a step         %.0f launches, %.0f bytes to the device, %.0f back, %.0f allocations and %.0f builds in all\n",
+           rows[5].value, rows[6].value, rows[7].value, rows[11].value, rows[12].value);
+    printf("  memory         %.1f MiB planned, %.1f MiB without sharing; %.1f MiB of parameters, states and inputs\n",
+           (double)s.planned_bytes / 0x1p20, (double)s.unplanned_bytes / 0x1p20, (double)s.persistent_bytes / 0x1p20);
+    printf("  first step     %.2f s after the start of the process; %.0f programs built, %.0f loaded\n", r->first_step,
+           rows[14].value, rows[15].value);
+    return 0;
+}
+
+static int measure(const bench_options *o, clg_context *ctx, training *t)
+{
+    const command *cmd = &command_bench;
+    result         r = {0};
+    t->plan = clg_plan_train(t->loss, t->kind->optimizer(t->model));
+    if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
+    if (o->save_initial && clg_model_save(t->model, o->save_initial)) return fail_context(cmd, ctx);
+    if (o->loss_curve) {
+        const int status = write_curve(o->loss_curve, t, o->steps ? o->steps : FEED_BATCHES);
+        return clg_context_failed(ctx) ? fail_context(cmd, ctx) : status;
+    }
+    step(t);
+    clg_context_finish(ctx);
+    r.first_step = process_seconds();
+    r.first = clg_context_counters(ctx);
+    for (int i = 0; i < 3; i++) step(t);
+    clg_context_finish(ctx);
+    r.before = clg_context_counters(ctx);
+    t->steps = 0;
+    r.step = bench_time(ctx, o->steps, step, t);
+    r.after = clg_context_counters(ctx);
+    if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
+    return report(o, ctx, t, &r);
+}
+
+int bench_model(const bench_options *o, clg_context *ctx)
+{
+    training  t = build(o, ctx);
+    const int status = clg_context_failed(ctx) ? fail_context(&command_bench, ctx) : measure(o, ctx, &t);
+    feed_destroy(&t.feed);
+    return status;
+}
