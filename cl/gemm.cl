@@ -1,7 +1,8 @@
-/* gemm.cl - C = epilogue(op(A) op(B) + beta C + bias), batched; C [m, n] row-major, op(A) [m, k], op(B) [k, n].
+/* gemm.cl - C = epilogue(op(A) op(B) + beta C + bias, other), batched; C [m, n] row-major, op(A) [m, k], op(B) [k, n].
  *
  * BIAS               1: bias[j] is added to column j
- * EPILOGUE(T, a)     what becomes of a value, a vec or a float, once its sum is complete
+ * OTHER              1: `other` is a tensor of C's shape and strides
+ * EPILOGUE(T, a, b)  what becomes of a value, a vec or a float, once its sum is complete; b is other's element
  * TILE_*             as in prelude.cl; without them there is only gemm_finish
  * TRANS_A, TRANS_B   with them: 1 when A is stored [k, m], B [n, k]
  *
@@ -9,33 +10,50 @@
  * packed into private memory, transposed in registers where need be, and multiplied with every TILE_M rows of A, which
  * is read in place. Sums of more than TILE_K products continue in C. GPU body: a group computes TILE_M x TILE_N of C.
  * Either way the groups are (columns, rows, batch). */
-#if !defined(BIAS) || !defined(EPILOGUE)
-#error "gemm.cl needs BIAS and EPILOGUE"
+#if !defined(BIAS) || !defined(OTHER) || !defined(EPILOGUE)
+#error "gemm.cl needs BIAS, OTHER and EPILOGUE"
 #elif defined(TILE_SIDE) && (!defined(TRANS_A) || !defined(TRANS_B))
 #error "gemm.cl needs TRANS_A and TRANS_B"
 #endif
 
-#ifndef TILE_SIDE
-/* What a product leaves to do that was computed elsewhere: c = epilogue(c + bias), a row at a time. */
-KERNEL gemm_finish(TENSOR(c), TENSOR_OF(const float, bias), const uint rows, const uint n)
+/* A complete sum, of which `left` lanes count; bias and other point to what belongs to its first. */
+static inline vec finish(vec sum, global const float *bias, global const float *other, const int left)
 {
-    c += c_at, bias += bias_at;
+#if BIAS
+    sum += load_part(bias, left);
+#endif
+#if OTHER
+    const vec with = load_part(other, left);
+#else
+    const vec with = 0.0f;
+#endif
+    return EPILOGUE(vec, sum, with);
+}
+
+static inline float finish_one(float sum, global const float *bias, global const float *other)
+{
+#if BIAS
+    sum += *bias;
+#endif
+#if OTHER
+    const float with = *other;
+#else
+    const float with = 0.0f;
+#endif
+    return EPILOGUE(float, sum, with);
+}
+
+#ifndef TILE_SIDE
+/* What a product leaves to do that was computed elsewhere: c = epilogue(c + bias, other), a row at a time. */
+KERNEL gemm_finish(TENSOR(c), TENSOR_OF(const float, bias), TENSOR_OF(const float, other), const uint rows,
+                   const uint n)
+{
+    c += c_at, bias += bias_at, other += other_at;
     EACH_ROW(r, rows) {
         global float *row = c + r * (ulong)n;
-        EACH_VEC(j, n) {
-            vec v = VLOAD(row + j);
-#if BIAS
-            v += VLOAD(bias + j);
-#endif
-            VPUT(EPILOGUE(vec, v), row + j);
-        }
-        EACH_TAIL(j, n) {
-            float v = row[j];
-#if BIAS
-            v += bias[j];
-#endif
-            row[j] = EPILOGUE(float, v);
-        }
+        global const float *with = other + r * (ulong)n;
+        EACH_VEC(j, n) VPUT(finish(VLOAD(row + j), bias + j, with + j, VEC), row + j);
+        EACH_TAIL(j, n) row[j] = finish_one(row[j], bias + j, with + j);
     }
 }
 #elif TILE_SIDE == 1
@@ -57,14 +75,14 @@ static inline void pack(vec *panel, global const float *b, const ulong ldb, cons
 }
 
 TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c), TENSOR_OF(const float, bias),
-                 const int m, const int n, const int k, const ulong stride_a, const ulong stride_b,
-                 const ulong stride_c, const float beta, const int rows, const int cols)
+                 TENSOR_OF(const float, other), const int m, const int n, const int k, const ulong stride_a,
+                 const ulong stride_b, const ulong stride_c, const float beta, const int rows, const int cols)
 {
     vec panel[TILE_K * TILE_N], tile[TILE_M * TILE_N];
     a += a_at + get_global_id(2) * stride_a;
     b += b_at + get_global_id(2) * stride_b;
     c += c_at + get_global_id(2) * stride_c;
-    bias += bias_at;
+    bias += bias_at, other += other_at + get_global_id(2) * stride_c;
 
     const int i0 = get_global_id(1) * rows, i1 = min(i0 + rows, m);
     const int j0 = get_global_id(0) * cols, j1 = min(j0 + cols, n);
@@ -84,15 +102,11 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
                 for (int r = 0; r < count; r++)
                     for (int v = 0; v < TILE_N && j + v * VEC < n; v++) {
                         const int left = n - j - v * VEC;
-                        global float *to = c + (i + r) * (ulong)n + j + v * VEC;
+                        const ulong at = (i + r) * (ulong)n + j + v * VEC;
+                        global float *to = c + at;
                         vec sum = tile[r * TILE_N + v];
                         if (keep != 0.0f) sum = fma((vec)keep, load_part(to, left), sum);
-                        if (last) {
-#if BIAS
-                            sum += load_part(bias + j + v * VEC, left);
-#endif
-                            sum = EPILOGUE(vec, sum);
-                        }
+                        if (last) sum = finish(sum, bias + j + v * VEC, other + at, left);
                         store_part(sum, to, left);
                     }
             }
@@ -100,15 +114,15 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
 }
 #else
 TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c), TENSOR_OF(const float, bias),
-                 const int m, const int n, const int k, const ulong stride_a, const ulong stride_b,
-                 const ulong stride_c, const float beta, const int rows, const int cols)
+                 TENSOR_OF(const float, other), const int m, const int n, const int k, const ulong stride_a,
+                 const ulong stride_b, const ulong stride_c, const float beta, const int rows, const int cols)
 {
     local float tile_a[TILE_K * PITCH_A], tile_b[TILE_K * PITCH_B];
     float sum[ITEM_M][ITEM_N] = {{0.0f}};
     a += a_at + get_group_id(2) * stride_a;
     b += b_at + get_group_id(2) * stride_b;
     c += c_at + get_group_id(2) * stride_c;
-    bias += bias_at;
+    bias += bias_at, other += other_at + get_group_id(2) * stride_c;
 
     const int i0 = get_group_id(1) * rows, j0 = get_group_id(0) * cols; /* rows is TILE_M, cols TILE_N */
     const ulong a_row = TRANS_A ? 1 : k, a_k = TRANS_A ? m : 1, b_col = TRANS_B ? k : 1, b_k = TRANS_B ? 1 : n;
@@ -131,13 +145,10 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
         for (int s = 0; s < ITEM_N; s++) {
             const int i = i0 + r * TILE_SIDE + get_local_id(1), j = j0 + s * TILE_SIDE + get_local_id(0);
             if (i >= m || j >= n) continue;
-            global float *to = c + i * (ulong)n + j;
+            const ulong at = i * (ulong)n + j;
             float v = sum[r][s];
-            if (beta != 0.0f) v = fma(beta, *to, v);
-#if BIAS
-            v += bias[j];
-#endif
-            *to = EPILOGUE(float, v);
+            if (beta != 0.0f) v = fma(beta, c[at], v);
+            c[at] = finish_one(v, bias + j, other + at);
         }
 }
 #endif

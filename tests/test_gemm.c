@@ -14,7 +14,8 @@
 
 enum { BEFORE = 5, BEHIND = 70 };
 
-static const char relu[] = "a < (T)0 ? (T)0 : a";
+/* What epilogues do here: relu, or with a second operand relu's gradient, where b > 0. */
+static const char relu[] = "a < (T)0 ? (T)0 : a", where_positive[] = "b > (T)0 ? a : (T)0";
 
 typedef struct operand {
     float       *value; /* the elements between the NaNs */
@@ -41,13 +42,11 @@ static void drop(operand *o)
     free(o->value - BEFORE);
 }
 
-static const clg__span nowhere;
-
 static clg__span span(const operand *o) { return (clg__span){.buffer = o->buffer, .at = BEFORE}; }
 
 /* The element (row, column) of C in double precision, and in *size the sum of the magnitudes that went into it. */
-static double element(const clg__gemm *g, const float *a, const float *b, float c, float bias, int64_t i, int64_t j,
-                      double *size)
+static double element(const clg__gemm *g, const float *a, const float *b, float c, float bias, float other,
+                      int64_t i, int64_t j, double *size)
 {
     double sum = (double)g->beta * (double)c + (g->bias ? (double)bias : 0.0);
     *size = fabs(sum) + 1.0;
@@ -57,7 +56,8 @@ static double element(const clg__gemm *g, const float *a, const float *b, float 
         sum += p;
         *size += fabs(p);
     }
-    return g->epilogue && sum < 0.0 ? 0.0 : sum;
+    if (!g->epilogue) return sum;
+    return (g->other ? other > 0.0f : sum >= 0.0) ? sum : 0.0;
 }
 
 static void check(clg_context *ctx, clg__gemm g, clg__gemm_engine engine)
@@ -66,11 +66,12 @@ static void check(clg_context *ctx, clg__gemm g, clg__gemm_engine engine)
     const size_t a_count = (size_t)(g.m * g.k) + (batch - 1) * (size_t)g.stride_a;
     const size_t b_count = (size_t)(g.k * g.n) + (batch - 1) * (size_t)g.stride_b;
     operand      a = make(ctx, a_count, 1), b = make(ctx, b_count, 2), c = make(ctx, mn * batch, 3);
-    operand      bias = make(ctx, (size_t)g.n, 4);
+    operand      bias = make(ctx, (size_t)g.n, 4), other = make(ctx, mn * batch, 5);
     const size_t bytes = clg__gemm_workspace(ctx, &g, engine);
     clg__buffer *workspace = clg__buffer_create(ctx, bytes + 64, "a workspace");
-    clg__gemm_call *call = clg__gemm_create(ctx, &g, engine, span(&a), span(&b), span(&c), span(&bias),
-                                            (clg__span){.buffer = workspace, .at = 16});
+    clg__gemm_call *call = clg__gemm_create(ctx, &g, engine, &(clg__operands){
+        .a = span(&a), .b = span(&b), .c = span(&c), .bias = span(&bias), .other = span(&other),
+        .workspace = {.buffer = workspace, .at = 16}});
     if (!call) fail_msg("%s", clg_context_error(ctx));
 
     const clg_counters before = clg_context_counters(ctx);
@@ -88,7 +89,7 @@ static void check(clg_context *ctx, clg__gemm g, clg__gemm_engine engine)
         const int64_t row = (int64_t)(i % mn) / g.n, col = (int64_t)(i % mn) % g.n;
         double        size;
         const double  want = element(&g, a.value + z * (size_t)g.stride_a, b.value + z * (size_t)g.stride_b, c.value[i],
-                                     bias.value[col], row, col, &size);
+                                     bias.value[col], other.value[i], row, col, &size);
         const double  got = (double)out[BEFORE + i];
         if (!(fabs(got - want) <= 2.0 * (double)FLT_EPSILON * size))
             fail_msg("%s, %lld x %lld x %lld: C[%zu][%lld][%lld] is %.9g, not %.9g", clg__gemm_text(call),
@@ -102,6 +103,7 @@ static void check(clg_context *ctx, clg__gemm g, clg__gemm_engine engine)
     drop(&b);
     drop(&c);
     drop(&bias);
+    drop(&other);
 }
 
 static clg_context *open_with(const char *profile)
@@ -122,9 +124,10 @@ static void shapes_of(const char *profile)
     for (int trans = 0; trans < 4; trans++)
         for (size_t i = 0; i < CLG__COUNT(extents); i++) {
             const bool plain = trans == 1 || trans == 2; /* so that both forms of each operand meet a bias */
-            check(ctx, (clg__gemm){.trans_a = trans & 1, .trans_b = trans >> 1, .bias = !plain, .m = extents[i][0],
-                                   .n = extents[i][1], .k = extents[i][2], .beta = i % 3 == 1 ? 0.5f : 0.0f,
-                                   .epilogue = plain ? NULL : relu}, CLG__GEMM_BUILTIN);
+            check(ctx, (clg__gemm){
+                .trans_a = trans & 1, .trans_b = trans >> 1, .bias = !plain, .other = trans == 2, .m = extents[i][0],
+                .n = extents[i][1], .k = extents[i][2], .beta = i % 3 == 1 ? 0.5f : 0.0f,
+                .epilogue = trans == 2 ? where_positive : plain ? NULL : relu}, CLG__GEMM_BUILTIN);
         }
     clg_context_destroy(&ctx);
 }
@@ -148,6 +151,9 @@ static void batches_may_share_an_operand(void **state)
         check(ctx, g, CLG__GEMM_BUILTIN);
         shared.stride_b = 0;
         check(ctx, shared, CLG__GEMM_BUILTIN);
+        shared.other = true;
+        shared.epilogue = where_positive;
+        check(ctx, shared, CLG__GEMM_BUILTIN);
         shared.stride_a = 0;
         shared.stride_b = g.stride_b;
         check(ctx, shared, CLG__GEMM_BUILTIN);
@@ -170,7 +176,7 @@ static void nan_stays_in_its_row(void **state)
                                            sizeof nan_value), CLG_OK);
         const clg__gemm g = {.m = m, .n = n, .k = k};
         clg__gemm_call *call =
-            clg__gemm_create(ctx, &g, CLG__GEMM_BUILTIN, span(&a), span(&b), span(&c), nowhere, nowhere);
+            clg__gemm_create(ctx, &g, CLG__GEMM_BUILTIN, &(clg__operands){.a = span(&a), .b = span(&b), .c = span(&c)});
         assert_int_equal(clg__gemm_enqueue(ctx, call), CLG_OK);
         const size_t at = BEFORE * sizeof(float);
         assert_int_equal(clg__buffer_read(ctx, c.buffer, at, c.value, c.count * sizeof(float)), CLG_OK);
@@ -187,12 +193,13 @@ static void clblast_agrees(void **state)
     (void)state;
     if (!clg__gemm_has_clblast()) skip();
     static const int64_t extents[][3] = {{33, 47, 65}, {64, 64, 64}, {130, 70, 190}};
-    clg_context *ctx = open_with("gpu,clblast=1");
+    const char *const epilogues[] = {NULL, where_positive, NULL, relu};
+    clg_context      *ctx = open_with("gpu,clblast=1");
     for (int trans = 0; trans < 4; trans++)
         for (size_t i = 0; i < CLG__COUNT(extents); i++)
-            check(ctx, (clg__gemm){.trans_a = trans & 1, .trans_b = trans >> 1, .bias = trans > 0, .m = extents[i][0],
+            check(ctx, (clg__gemm){.trans_a = trans & 1, .trans_b = trans >> 1, .bias = trans > 0, .other = trans == 1, .m = extents[i][0],
                                    .n = extents[i][1], .k = extents[i][2], .beta = i == 1 ? 0.5f : 0.0f,
-                                   .epilogue = trans == 3 ? relu : NULL}, CLG__GEMM_CLBLAST);
+                                   .epilogue = epilogues[trans]}, CLG__GEMM_CLBLAST);
     check(ctx, (clg__gemm){.bias = true, .m = 40, .n = 50, .k = 60, .batch = 2, .stride_a = 40 * 60, .stride_b = 0,
                            .stride_c = 40 * 50, .epilogue = relu}, CLG__GEMM_CLBLAST);
     check(ctx, (clg__gemm){.bias = true, .m = 40, .n = 50}, CLG__GEMM_CLBLAST); /* an empty sum */
@@ -220,10 +227,10 @@ static void absurd_products_are_refused(void **state)
     (void)state;
     clg_context    *ctx = open_with("cpu");
     const clg__gemm g = {.m = INT64_C(1) << 31, .n = 1, .k = 1};
-    assert_null(clg__gemm_create(ctx, &g, CLG__GEMM_AUTO, nowhere, nowhere, nowhere, nowhere, nowhere));
+    assert_null(clg__gemm_create(ctx, &g, CLG__GEMM_AUTO, &(clg__operands){.bias = {0}}));
     assert_int_equal(clg_context_status(ctx), CLG_UNSUPPORTED);
     assert_non_null(strstr(clg_context_error(ctx), "2147483648 x 1 x 1"));
-    assert_null(clg__gemm_create(ctx, &g, CLG__GEMM_AUTO, nowhere, nowhere, nowhere, nowhere, nowhere));
+    assert_null(clg__gemm_create(ctx, &g, CLG__GEMM_AUTO, &(clg__operands){.bias = {0}}));
     assert_int_equal(clg__gemm_enqueue(ctx, NULL), CLG_UNSUPPORTED); /* the first error stays */
     clg_context_destroy(&ctx);
 }

@@ -39,8 +39,8 @@ static shape choose_shape(const clg_device_info *info, const clg__gemm *gemm)
 static clg__program *program_of(clg_context *ctx, const clg__gemm *gemm, const shape *s)
 {
     clg__text defines = {0};
-    clg__text_append(&defines, "#define BIAS %d\n#define EPILOGUE(T, a) (%s)\n", gemm->bias,
-                     gemm->epilogue ? gemm->epilogue : "a");
+    clg__text_append(&defines, "#define BIAS %d\n#define OTHER %d\n#define EPILOGUE(T, a, b) (%s)\n", gemm->bias,
+                     gemm->other, gemm->epilogue ? gemm->epilogue : "a");
     if (s) {
         clg__text_append(&defines, "#define TRANS_A %d\n#define TRANS_B %d\n", gemm->trans_a, gemm->trans_b);
         clg__tile_define(&defines, &s->tile);
@@ -65,7 +65,7 @@ clg__kernel *clg__builtin_gemm(clg_context *ctx, const clg__gemm *gemm, const cl
     snprintf(text, size, "built-in %s %ux%u %c%c", s.tile.side == 1 ? "panel" : "tile", s.tile.m, s.tile.cols,
              gemm->trans_a ? 'T' : 'N', gemm->trans_b ? 'T' : 'N');
     const clg__value args[] = {
-        SPAN(at->a), SPAN(at->b), SPAN(at->c), SPAN(at->bias), I32(gemm->m), I32(gemm->n), I32(gemm->k),
+        SPAN(at->a), SPAN(at->b), SPAN(at->c), SPAN(at->bias), SPAN(at->other), I32(gemm->m), I32(gemm->n), I32(gemm->k),
         U64(gemm->stride_a), U64(gemm->stride_b), U64(gemm->stride_c), F32(gemm->beta), I32(s.rows), I32(s.cols),
     };
     return clg__kernel_create(ctx, &(clg__kernel_desc){
@@ -79,7 +79,7 @@ clg__kernel *clg__builtin_finish(clg_context *ctx, const clg__gemm *gemm, const 
     const clg_device_info *info = ctx->info;
     const int64_t rows = gemm->m * gemm->batch; /* batches of C lie one behind the other */
     const int64_t most = (int64_t)CLG__MAX(info->compute_units, 1) * info->profile.groups;
-    const clg__value args[] = {SPAN(at->c), SPAN(at->bias), U32(rows), U32(gemm->n)};
+    const clg__value args[] = {SPAN(at->c), SPAN(at->bias), SPAN(at->other), U32(rows), U32(gemm->n)};
     return clg__kernel_create(ctx, &(clg__kernel_desc){
         .program = program_of(ctx, gemm, NULL), .name = "gemm_finish", .args = args, .arg_count = CLG__COUNT(args),
         .groups = {(size_t)CLG__MIN(rows, most)}});

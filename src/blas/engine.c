@@ -40,12 +40,14 @@ size_t clg__gemm_workspace(clg_context *ctx, const clg__gemm *gemm, clg__gemm_en
     return clg__usable(ctx) && by_clblast(ctx, gemm, engine) ? clg__clblast_workspace(ctx, gemm) : 0;
 }
 
-clg__gemm_call *clg__gemm_create(clg_context *ctx, const clg__gemm *gemm, clg__gemm_engine engine, clg__span a,
-                                 clg__span b, clg__span c, clg__span bias, clg__span workspace)
+clg__gemm_call *clg__gemm_create(clg_context *ctx, const clg__gemm *gemm, clg__gemm_engine engine,
+                                 const clg__operands *operands)
 {
-    const clg__operands at = {.a = a, .b = b, .c = c, .bias = gemm->bias ? bias : c, .workspace = workspace};
-    clg__gemm           g = *gemm;
+    clg__operands at = *operands;
+    clg__gemm     g = *gemm;
     if (!clg__usable(ctx)) return NULL;
+    if (!g.bias) at.bias = at.c; /* arguments that are set, yet never read */
+    if (!g.other) at.other = at.c;
     if (g.batch == 0) g.batch = 1;
     if (g.m < 1 || g.n < 1 || g.k < 0 || g.batch < 1 || g.n > largest || g.k > largest ||
         g.batch > largest || g.m > largest / g.batch) {

@@ -14,10 +14,6 @@ struct clg__gemm_call {
     char          text[64];
 };
 
-typedef struct clg__operands {
-    clg__span a, b, c, bias, workspace;
-} clg__operands;
-
 /* builtin.c */
 clg__kernel *clg__builtin_gemm(clg_context *ctx, const clg__gemm *gemm, const clg__operands *at, char *text,
                                size_t size);

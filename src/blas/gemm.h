@@ -19,10 +19,14 @@ size_t clg__gemm_workspace(clg_context *ctx, const clg__gemm *gemm, clg__gemm_en
 
 typedef struct clg__gemm_call clg__gemm_call;
 
-/* Prepares one product on fixed operands: builds kernels and sets arguments. bias.buffer may be NULL when !gemm->bias;
- * workspace.buffer may be NULL when 0 bytes are needed. C overlaps no operand. m, n, batch > 0; k may be 0. */
-clg__gemm_call *clg__gemm_create(clg_context *ctx, const clg__gemm *gemm, clg__gemm_engine engine, clg__span a,
-                                 clg__span b, clg__span c, clg__span bias, clg__span workspace);
+typedef struct clg__operands {
+    clg__span a, b, c, bias, other, workspace; /* bias, other: where the product has them; workspace: unless 0 bytes */
+} clg__operands;
+
+/* Prepares one product on fixed operands: builds kernels and sets arguments. C overlaps no other operand. m, n, batch
+ * > 0; k may be 0. */
+clg__gemm_call *clg__gemm_create(clg_context *ctx, const clg__gemm *gemm, clg__gemm_engine engine,
+                                 const clg__operands *at);
 void            clg__gemm_destroy(clg__gemm_call **call);
 clg_status      clg__gemm_enqueue(clg_context *ctx, clg__gemm_call *call); /* counts its launches */
 size_t          clg__gemm_launches(const clg__gemm_call *call);

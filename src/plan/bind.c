@@ -109,8 +109,8 @@ static bool bind_gemm(clg_plan *p, clg__planned *l)
 {
     clg__span span[5];
     for (int i = 0; i < 5; i++) span[i] = address(p, &l->args[i].place);
-    l->call = clg__gemm_create(p->ctx, &l->gemm, l->engine, span[0], span[1], span[2],
-                               l->gemm.bias ? span[3] : (clg__span){0}, span[4]);
+    l->call = clg__gemm_create(p->ctx, &l->gemm, l->engine, &(clg__operands){
+        .a = span[0], .b = span[1], .c = span[2], .bias = span[3], .workspace = span[4]});
     return l->call != NULL;
 }
 
