@@ -81,6 +81,9 @@ BUILDER(sqrt, clg_sqrt(in[0]))
 BUILDER(relu, clg_relu(in[0]))
 BUILDER(sigmoid, clg_sigmoid(in[0]))
 BUILDER(tanh, clg_tanh(in[0]))
+BUILDER(erf, clg_erf(in[0]))
+BUILDER(gelu, clg_gelu(in[0]))
+BUILDER(gelu_tanh, clg_gelu_tanh(in[0]))
 BUILDER(scale, clg_scale(in[0], row->with.numbers[0]))
 BUILDER(equal, clg_equal(in[0], in[1]))
 BUILDER(square_of_sum, clg_mul(clg_add(in[0], in[1]), clg_add(in[0], in[1])))
@@ -89,6 +92,7 @@ BUILDER(mean, clg_mean(in[0], &row->with.reduce))
 BUILDER(max, clg_max(in[0], &row->with.reduce))
 BUILDER(softmax, clg_softmax(in[0]))
 BUILDER(log_softmax, clg_log_softmax(in[0]))
+BUILDER(layer_norm, clg_layer_norm(in[0], in[1], in[2], row->with.numbers[0]))
 BUILDER(reshape, clg_reshape(in[0], row->with.shape))
 BUILDER(flatten, clg_flatten(in[0], row->with.dims[0]))
 BUILDER(transpose, clg_transpose(in[0], row->with.dims[0], row->with.dims[1]))
@@ -103,6 +107,7 @@ BUILDER(count_correct, clg_count_correct(in[0], in[1]))
 BUILDER(mse, clg_mse(in[0], in[1]))
 BUILDER(bce_with_logits, clg_bce_with_logits(in[0], in[1]))
 BUILDER(assign, clg_assign(clg_state(in[0]->graph, CLG_F32, in[0]->shape), clg_neg(in[0])))
+BUILDER(embedding, clg_embedding(in[0], in[1]))
 BUILDER(take_rows, clg_take_rows(in[0], in[1], row->with.numbers[0], row->with.numbers[1]))
 
 /* ---- pointwise --------------------------------------------------------------------------------------------------- */
@@ -140,6 +145,9 @@ static const op_row pointwise_rows[] = {
     EACH_LENGTH(relu, AWAY, EXACT | SMOOTH, 1),
     EACH_LENGTH(sigmoid, NORMAL, SMOOTH, 8),
     EACH_LENGTH(tanh, NORMAL, SMOOTH, 1),
+    EACH_LENGTH(erf, NORMAL, SMOOTH, 4),
+    EACH_LENGTH(gelu, NORMAL, SMOOTH, 16),
+    EACH_LENGTH(gelu_tanh, NORMAL, SMOOTH, 16),
     {"mul", build_scale, {{NORMAL, DIMS(5, 13)}}, SMOOTH, 1, {.numbers = {-1.75}}},
     FEW_BROADCASTS(add, WHOLE, WHOLE, EXACT),
     {"sub", build_sub, {{WHOLE, DIMS(7, 1, 65)}, {WHOLE, DIMS(1, 3, 1)}}, EXACT, 455, {.dims = {0}}},
@@ -218,6 +226,21 @@ static const op_row softmax_rows[] = {
     {"count_correct", build_count_correct, {{NORMAL, DIMS(0, 9)}, {LABELS, DIMS(0)}}, EXACT | FIXED, 1, {.dims = {0}}},
 };
 
+/* A second derivative has some twenty sums over the row, or over the rows. */
+#define LAYER_NORM(n, terms, eps, ...)                                                                               \
+    {"layer_norm", build_layer_norm, {{NORMAL, DIMS(__VA_ARGS__)}, {NORMAL, DIMS(n)}, {NORMAL, DIMS(n)}}, SMOOTH, terms, \
+     {.numbers = {eps}}}
+
+static const op_row norm_rows[] = {
+    LAYER_NORM(67, 1340, 0.0, 3, 5, 67),
+    LAYER_NORM(16, 600, 0.125, 29, 16),
+    LAYER_NORM(5, 100, 0.25, 5),
+    {"layer_norm", build_layer_norm, {{NORMAL, DIMS(7, 1)}, {NORMAL, DIMS(1)}, {NORMAL, DIMS(1)}}, FIXED, 1, /* dx is 0 */
+     {.dims = {0}}},
+    LAYER_NORM(384, 7680, 0.0, 2, 9, 384),
+    LAYER_NORM(3, 1, 0.0, 0, 3),
+};
+
 /* ---- shape and data ---------------------------------------------------------------------------------------------- */
 
 static const op_row shape_rows[] = {
@@ -243,6 +266,13 @@ static const op_row shape_rows[] = {
      {.numbers = {2.0, 3.0}}},
     {"take_rows", build_take_rows, {{NORMAL, DIMS(5)}, {INDICES, DIMS(1)}}, EXACT | FIXED, 1, {.dims = {0}}},
     {"take_rows", build_take_rows, {{NORMAL, DIMS(5, 2)}, {INDICES, DIMS(0)}}, EXACT | FIXED, 1, {.dims = {0}}},
+};
+
+static const op_row embedding_rows[] = {
+    {"embedding", build_embedding, {{WHOLE, DIMS(7, 67)}, {INDICES, DIMS(3, 13)}}, EXACT | SMOOTH, 39, {.dims = {0}}},
+    {"embedding", build_embedding, {{WHOLE, DIMS(2, 3, 5)}, {INDICES, DIMS(301)}}, EXACT, 301, {.dims = {0}}},
+    {"embedding", build_embedding, {{NORMAL, DIMS(5)}, {INDICES, NO_DIMS}}, EXACT, 1, {.dims = {0}}},
+    {"embedding", build_embedding, {{NORMAL, DIMS(5, 2)}, {INDICES, DIMS(0)}}, EXACT, 1, {.dims = {0}}},
 };
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
@@ -320,6 +350,6 @@ static const op_row pool_rows[] = {
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
-#define EACH_TABLE(X) X(pointwise) X(broadcast) X(reduce) X(long) X(softmax) X(shape) X(matmul) X(conv) X(pool)
+#define EACH_TABLE(X) X(pointwise) X(broadcast) X(reduce) X(long) X(softmax) X(norm) X(shape) X(embedding) X(matmul) X(conv) X(pool)
 
 #endif

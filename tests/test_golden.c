@@ -124,11 +124,34 @@ static void cnn_follows(void **state)
     follow(&cnn_curve);
 }
 
+/* A gradient that never changes makes Adam's step lr itself: p = p (1 - lr decay) - lr. */
+static void adamw_decays_apart_from_the_gradient(void **state)
+{
+    (void)state;
+    clg_context *ctx = clg_context_create(NULL);
+    clg_model   *m = clg_model_create(ctx, NULL);
+    clg_graph   *g = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
+    clg_tensor  *p = clg_model_parameter(m, g, "p", CLG_SHAPE(1), NULL, 0.0);
+    clg_plan    *step = clg_plan_train(clg_sum(clg_scale(p, 0.5), NULL),
+                                       clg_adam_create(m, &(clg_adam_desc){.lr = 0.125f, .weight_decay = 0.5}));
+    double       expected = 3.0;
+    float        value = 3.0f;
+    assert_int_equal(clg_model_write(m, 0, &value, 1), CLG_OK);
+    for (int t = 0; t < 5; t++) {
+        clg_plan_run(step);
+        expected = expected * (1.0 - 0.125 * 0.5) - 0.125;
+        assert_int_equal(clg_model_read(m, 0, &value, 1), CLG_OK);
+        assert_true(fabs((double)value - expected) < 1e-5);
+    }
+    clg_context_destroy(&ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mlp_follows),
         cmocka_unit_test(cnn_follows),
+        cmocka_unit_test(adamw_decays_apart_from_the_gradient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }

@@ -26,6 +26,9 @@ CLG_API clg_tensor *clg_sqrt(clg_tensor *x);
 CLG_API clg_tensor *clg_relu(clg_tensor *x);    /* max(x, 0); the derivative at 0 is 0 */
 CLG_API clg_tensor *clg_sigmoid(clg_tensor *x); /* 1 / (1 + exp(-x)) */
 CLG_API clg_tensor *clg_tanh(clg_tensor *x);
+CLG_API clg_tensor *clg_erf(clg_tensor *x);
+CLG_API clg_tensor *clg_gelu(clg_tensor *x);      /* x Phi(x), Phi the normal distribution; Hendrycks & Gimpel 2016 */
+CLG_API clg_tensor *clg_gelu_tanh(clg_tensor *x); /* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2: GPT-2's */
 CLG_API clg_tensor *clg_scale(clg_tensor *x, double factor);
 CLG_API clg_tensor *clg_equal(clg_tensor *a, clg_tensor *b); /* 1 where equal, else 0; its gradient is zero */
 
@@ -46,12 +49,20 @@ CLG_API clg_tensor *clg_max(clg_tensor *x, const clg_reduce_desc *desc);
 CLG_API clg_tensor *clg_softmax(clg_tensor *x);
 CLG_API clg_tensor *clg_log_softmax(clg_tensor *x);
 
+/* y = (x - mean) / sqrt(variance + eps) * gain + bias along the last axis of x [..., n], with the variance of its n values
+ * (divided by n); gain and bias [n]. Ba, Kiros & Hinton 2016. eps 0 means 1e-5. */
+CLG_API clg_tensor *clg_layer_norm(clg_tensor *x, clg_tensor *gain, clg_tensor *bias, double eps);
+
 /* ---- shape ----------------------------------------------------------------------------------------------------- */
 
 CLG_API clg_tensor *clg_reshape(clg_tensor *x, clg_shape shape);    /* one extent may be -1: what remains */
 CLG_API clg_tensor *clg_flatten(clg_tensor *x, int from);           /* joins the dimensions from `from` on */
 CLG_API clg_tensor *clg_transpose(clg_tensor *x, int a, int b);     /* swaps two dimensions; negative from the end */
 CLG_API clg_tensor *clg_expand(clg_tensor *x, clg_shape shape);     /* broadcasts x to `shape` */
+
+/* table [R, ...], index i32 [...] -> [..., ...]: row index[i] of the table for every i; zeros for an index out of range.
+ * Differentiable in the table. */
+CLG_API clg_tensor *clg_embedding(clg_tensor *table, clg_tensor *index);
 
 /* ---- linear algebra -------------------------------------------------------------------------------------------- */
 

@@ -22,6 +22,7 @@ CLG_API clg_optimizer *clg_sgd_create(clg_model *model, const clg_sgd_desc *desc
 typedef struct clg_adam_desc {
     float  lr;
     double beta1, beta2, eps;
+    double weight_decay; /* of every parameter, decoupled from the gradient (AdamW, Loshchilov & Hutter 2019) */
 } clg_adam_desc;
 
 CLG_API clg_optimizer *clg_adam_create(clg_model *model, const clg_adam_desc *desc);

@@ -74,3 +74,17 @@ clg_status clg_gradients(clg_tensor *loss, clg_tensor *const *wrt, size_t count,
         if (!out[i]) out[i] = clg_full(loss->graph, wrt[i]->shape, 0.0);
     return status;
 }
+
+/* `in` is seen as a new node, so that paths to it through the other inputs do not count. */
+clg_tensor *clg__plain_gradient(const clg__grad *g, int input,
+                                clg_tensor *(*plain)(const clg_tensor *node, clg_tensor *const *in))
+{
+    clg_tensor      *in[CLG__MAX_INPUTS], *d = NULL;
+    const clg_shape  shape = g->out->in[input]->shape;
+    const int64_t    count = g->out->in[input]->count;
+    for (int k = 0; k < g->out->arity; k++) in[k] = g->out->in[k];
+    clg_tensor *fresh = clg_reshape(in[input], shape.rank == 1 ? CLG_SHAPE(1, count) : CLG_SHAPE(count));
+    in[input] = clg_reshape(fresh, shape);
+    clg_tensor *loss = clg_sum(clg_mul(plain(g->out, in), g->dout), NULL);
+    return clg_gradients(loss, &fresh, 1, &d) == CLG_OK ? clg_reshape(d, shape) : NULL;
+}

@@ -237,6 +237,23 @@ clg_tensor *clg__apply_n(const clg__op *op, const void *attr, size_t attr_size, 
     return add_node(in[0]->graph, op, attr, attr_size, in, arity);
 }
 
+clg_tensor *clg__apply_once(const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in, int arity)
+{
+    uint32_t newest = 0;
+    for (int k = 0; k < arity; k++) {
+        if (!in[k]) return NULL;
+        newest = CLG__MAX(newest, in[k]->id);
+    }
+    const clg_graph *g = in[0]->graph;
+    for (uint32_t i = g->count; i-- > newest;) {
+        clg_tensor *t = g->nodes[i];
+        if (t->op == op && t->arity == arity && memcmp(t->in, in, (size_t)arity * sizeof *in) == 0 &&
+            (attr_size == 0 || memcmp(t->attr, attr, attr_size) == 0))
+            return t;
+    }
+    return clg__apply_n(op, attr, attr_size, in, arity);
+}
+
 /* ---- leaves ------------------------------------------------------------------------------------------------------ */
 
 clg_tensor *clg__leaf(clg_graph *g, clg__storage *s, int64_t offset, clg_shape shape)

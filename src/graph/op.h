@@ -36,7 +36,7 @@ struct clg_tensor {
 
 enum {
     CLG__VARIADIC   = -1,
-    CLG__MAX_INPUTS = 4, /* of an operator of fixed arity */
+    CLG__MAX_INPUTS = 8, /* of an operator of fixed arity */
 };
 
 enum clg__flags {
@@ -53,7 +53,7 @@ struct clg__op {
     const char *name;
     int         arity; /* or CLG__VARIADIC */
     unsigned    flags;
-    const char *expr;  /* pointwise: OpenCL C in a, b, c (the inputs) of type T, a float or a vector of floats */
+    const char *expr;  /* pointwise: OpenCL C in a, b, c, ... (the inputs) of type T, a float or a vector of floats */
     clg_status (*infer)(clg__infer *i);
     clg_tensor *(*gradient)(const clg__grad *g, int input); /* d loss / d in[input]; NULL result: zero */
     clg_status (*record)(clg__record *r);
@@ -73,6 +73,10 @@ clg_tensor *clg__apply_n(const clg__op *op, const void *attr, size_t attr_size, 
 #define CLG__PACK(...)  ((clg_tensor *const[]){__VA_ARGS__}), (int)(sizeof((clg_tensor *[]){__VA_ARGS__}) / sizeof(clg_tensor *))
 #define clg__apply(op, ...)            clg__apply_n((op), NULL, 0, CLG__PACK(__VA_ARGS__))
 #define clg__apply_attr(op, attr, ...) clg__apply_n((op), (attr), sizeof *(attr), CLG__PACK(__VA_ARGS__))
+
+/* The node that clg__apply_n would add, or an equal one that is there since the newest of its inputs was added: for
+ * gradients of several inputs that one kernel computes. */
+clg_tensor *clg__apply_once(const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in, int arity);
 
 /* Fails the context of the graph that `any` belongs to: "<op>(<shape of any>): <text>". Returns NULL for convenience. */
 clg_tensor *clg__op_fail(const clg_tensor *any, const char *op, clg_status status, const char *format, ...)
@@ -125,6 +129,11 @@ struct clg__grad {
 
 /* Sums x over the dimensions along which `shape` was broadcast to x's shape; x itself when there are none. */
 clg_tensor *clg__reduce_to(clg_tensor *x, clg_shape shape);
+
+/* The gradient of a fused operator by what it computes, in plain nodes: sum(plain(in) dout), differentiated by in[input]
+ * while the other inputs stay as they are. For gradients of gradients, which need to be right rather than fast. */
+clg_tensor *clg__plain_gradient(const clg__grad *g, int input,
+                                clg_tensor *(*plain)(const clg_tensor *node, clg_tensor *const *in));
 
 /* ---- launches --------------------------------------------------------------------------------------------------- */
 

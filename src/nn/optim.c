@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MAX_STATES = 2, MAX_NUMBERS = 2 };
+enum { MAX_STATES = 2, MAX_NUMBERS = 3 };
 
 typedef struct update { /* what a formula works with */
     clg_graph  *graph;
@@ -30,7 +30,7 @@ struct clg_optimizer {
     clg_model   *model;
     clg_graph   *graph; /* holds the states */
     clg_tensor  *state[MAX_STATES], *numbers[MAX_NUMBERS];
-    double       lr, momentum, beta1, beta2, eps;
+    double       lr, momentum, beta1, beta2, eps, decay;
     uint64_t     steps;
 };
 
@@ -71,9 +71,23 @@ static void adam(const clg_optimizer *opt, update *u) /* 1 - beta in double: 1.f
     u->next[2] = clg_sub(u->p, clg_div(clg_mul(m, u->number[0]), denominator));
 }
 
+/* Loshchilov & Hutter 2019: p (1 - lr decay), then Adam's step */
+static void adamw_numbers(const clg_optimizer *opt, uint64_t step, float *number)
+{
+    adam_numbers(opt, step, number);
+    number[2] = (float)(1.0 - opt->lr * opt->decay);
+}
+
+static void adamw(const clg_optimizer *opt, update *u)
+{
+    u->p = clg_mul(u->p, u->number[2]);
+    adam(opt, u);
+}
+
 static const rule sgd_rule = {.numbers = 1, .numbers_at = sgd_numbers, .formula = sgd};
 static const rule momentum_rule = {{"velocity"}, 1, 1, sgd_numbers, momentum};
 static const rule adam_rule = {{"first moment", "second moment"}, 2, 2, adam_numbers, adam};
+static const rule adamw_rule = {{"first moment", "second moment"}, 2, 3, adamw_numbers, adamw};
 
 /* ---- optimisers -------------------------------------------------------------------------------------------------- */
 
@@ -82,10 +96,12 @@ static clg_optimizer *create(clg_model *model, const rule *r, clg_optimizer fiel
     if (!model) return NULL;
     clg_context *ctx = clg_model_context(model);
     const bool   valid = isfinite(fields.lr) && fields.momentum >= 0.0 && fields.momentum < 1.0 && fields.beta1 >= 0.0 &&
-                       fields.beta1 < 1.0 && fields.beta2 >= 0.0 && fields.beta2 < 1.0 && fields.eps >= 0.0;
+                       fields.beta1 < 1.0 && fields.beta2 >= 0.0 && fields.beta2 < 1.0 && fields.eps >= 0.0 && fields.decay >= 0.0 &&
+                       isfinite(fields.decay);
     if (!valid)
         clg_context_fail(ctx, CLG_INVALID_ARGUMENT,
-                         "optimizer: the learning rate must be finite, momentum and betas in [0, 1), eps at least 0");
+                         "optimizer: the learning rate must be finite, momentum and betas in [0, 1), eps and weight "
+                         "decay at least 0");
     clg_optimizer *opt = valid ? malloc(sizeof *opt) : NULL;
     if (!opt || !clg_context_own(ctx, opt, free)) {
         clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of host memory for an optimizer");
@@ -109,9 +125,10 @@ clg_optimizer *clg_sgd_create(clg_model *model, const clg_sgd_desc *desc)
 clg_optimizer *clg_adam_create(clg_model *model, const clg_adam_desc *desc)
 {
     const clg_adam_desc d = desc ? *desc : (clg_adam_desc){0};
-    return create(model, &adam_rule,
+    return create(model, d.weight_decay != 0.0 ? &adamw_rule : &adam_rule,
                   (clg_optimizer){.lr = d.lr != 0.0f ? (double)d.lr : 1e-3, .beta1 = d.beta1 != 0.0 ? d.beta1 : 0.9,
-                                  .beta2 = d.beta2 != 0.0 ? d.beta2 : 0.999, .eps = d.eps != 0.0 ? d.eps : 1e-8});
+                                  .beta2 = d.beta2 != 0.0 ? d.beta2 : 0.999, .eps = d.eps != 0.0 ? d.eps : 1e-8,
+                                  .decay = d.weight_decay});
 }
 
 void clg_optimizer_destroy(clg_optimizer **opt)
@@ -160,8 +177,8 @@ clg_plan *clg_plan_train_with(clg_tensor *loss, clg_optimizer *opt, clg_tensor *
     if (!loss || !opt || (count && !extra)) return NULL;
     update u = {.graph = clg_tensor_graph(loss)};
     u.g = clg_model_gradients(opt->model, loss);
-    u.p = clg_model_arena(opt->model, u.graph);
-    if (!u.g || !u.p || !make_states(opt, clg_tensor_shape(u.p))) return NULL;
+    clg_tensor *p = u.p = clg_model_arena(opt->model, u.graph);
+    if (!u.g || !p || !make_states(opt, clg_tensor_shape(p))) return NULL;
     const int states = opt->rule->states;
     for (int i = 0; i < states; i++) u.state[i] = clg_share(u.graph, opt->state[i]);
     for (int i = 0; i < opt->rule->numbers; i++) u.number[i] = clg_share(u.graph, opt->numbers[i]);
@@ -172,7 +189,7 @@ clg_plan *clg_plan_train_with(clg_tensor *loss, clg_optimizer *opt, clg_tensor *
     if (!out) return clg_context_fail(clg_tensor_context(loss), CLG_OUT_OF_MEMORY, "out of host memory for a plan"), NULL;
     out[0] = loss;
     for (int i = 0; i < states; i++) out[1 + i] = clg_assign(u.state[i], u.next[i]);
-    out[1 + states] = clg_assign(u.p, u.next[states]);
+    out[1 + states] = clg_assign(p, u.next[states]);
     for (size_t i = 0; i < count; i++) out[2 + (size_t)states + i] = extra[i];
     clg_plan *plan = clg_plan_create_all(out, total);
     free(out);

@@ -7,6 +7,10 @@
 #include "graph/op.h"
 #include <string.h>
 
+/* (1 + tanh(u / 2)) / 2 = 1 / (1 + exp(-u)) with u = sqrt(8 / pi) (a + 0.044715 a^3), and u' */
+#define GATE       ((T)1 / ((T)1 + exp(a * ((T)-1.59576912f - (T)0.07135482f * a * a))))
+#define GATE_SLOPE ((T)1.59576912f + (T)0.21406445f * a * a)
+
 #define POINTWISE_TABLE(X)                                                                  \
     X(add, 2, a + b)                                                                        \
     X(sub, 2, a - b)                                                                        \
@@ -21,6 +25,12 @@
     X(sigmoid, 1, (T)1 / ((T)1 + exp(-a)))                                                  \
     X(tanh, 1, tanh(a))                                                                     \
     X(equal, 2, a == b ? (T)1 : (T)0)                                                       \
+    X(erf, 1, erf(a))                                                                       \
+    X(gelu, 1, a * ((T)0.5f + (T)0.5f * erf(a * (T)0.70710678f)))                           \
+    X(gelu_grad, 2, b * ((T)0.5f + (T)0.5f * erf(a * (T)0.70710678f) +                      \
+                         a * (T)0.39894228f * exp((T)-0.5f * a * a)))                       \
+    X(gelu_tanh, 1, a * GATE)                                                               \
+    X(gelu_tanh_grad, 2, b * GATE * ((T)1 + a * GATE_SLOPE * ((T)1 - GATE)))                \
     X(bce, 2, (a > (T)0 ? a : (T)0) - a * b + log1p(exp(-fabs(a))))                         \
     X(expand, 1, a)
 
@@ -106,6 +116,44 @@ GRADIENT(tanh) /* dy (1 - y^2) */
     return clg_sub(DY, clg_mul(DY, clg_mul(Y, Y)));
 }
 
+GRADIENT(erf) /* dy exp(-x^2) 2 / sqrt(pi) */
+{
+    (void)input;
+    return clg_mul(DY, clg_scale(clg_exp(clg_neg(clg_mul(A, A))), 1.1283791670955126));
+}
+
+GRADIENT(gelu) { return (void)input, clg__apply(OP(gelu_grad), A, DY); }
+GRADIENT(gelu_tanh) { return (void)input, clg__apply(OP(gelu_tanh_grad), A, DY); }
+
+static clg_tensor *one_plus(clg_tensor *x) { return x ? clg_add(x, clg_scalar(x->graph, 1.0)) : NULL; }
+
+/* dy (Phi(x) + x phi(x)) */
+static clg_tensor *gelu_grad_plain(const clg_tensor *node, clg_tensor *const *in)
+{
+    clg_tensor *x = in[0], *phi = clg_scale(clg_exp(clg_scale(clg_mul(x, x), -0.5)), 0.3989422804014327);
+    clg_tensor *Phi = clg_scale(one_plus(clg_erf(clg_scale(x, 0.7071067811865476))), 0.5);
+    return (void)node, clg_mul(in[1], clg_add(Phi, clg_mul(x, phi)));
+}
+
+/* dy (s + x s (1 - s) u') */
+static clg_tensor *gelu_tanh_grad_plain(const clg_tensor *node, clg_tensor *const *in)
+{
+    clg_tensor *x = in[0], *square = clg_mul(x, x);
+    clg_tensor *s = clg_sigmoid(clg_scale(clg_mul(x, one_plus(clg_scale(square, 0.044715))), 1.5957691216057308));
+    clg_tensor *slope = clg_scale(one_plus(clg_scale(square, 0.134145)), 1.5957691216057308);
+    return (void)node, clg_mul(in[1], clg_mul(s, one_plus(clg_mul(clg_mul(x, slope), one_plus(clg_neg(s))))));
+}
+
+GRADIENT(gelu_grad)
+{
+    return input == 1 ? clg__apply(OP(gelu_grad), A, DY) : clg__plain_gradient(g, input, gelu_grad_plain);
+}
+
+GRADIENT(gelu_tanh_grad)
+{
+    return input == 1 ? clg__apply(OP(gelu_tanh_grad), A, DY) : clg__plain_gradient(g, input, gelu_tanh_grad_plain);
+}
+
 GRADIENT(bce) /* dy (sigmoid(a) - b); dy (-a) */
 {
     return to(g, input, clg_mul(DY, input == 0 ? clg_sub(clg_sigmoid(A), B) : clg_neg(A)));
@@ -125,9 +173,11 @@ static clg_status pointwise_infer(clg__infer *i)
                ? CLG_OK : clg__infer_fail(i, "cannot broadcast to %s", clg_shape_text(i->shape, text, sizeof text));
 }
 
+#define TEXT_(...)  #__VA_ARGS__
+#define TEXT(...)   TEXT_(__VA_ARGS__)
 #define FLAGS(name) CLG__POINTWISE | (OP_##name == OP_equal ? CLG__NO_GRAD : 0)
 #define ROW(name_, arity_, ...)                                                                            \
-    {.name = #name_, .arity = arity_, .flags = FLAGS(name_), .expr = #__VA_ARGS__, .infer = pointwise_infer, \
+    {.name = #name_, .arity = arity_, .flags = FLAGS(name_), .expr = TEXT(__VA_ARGS__), .infer = pointwise_infer, \
      .gradient = name_##_gradient, .reference = name_##_reference},
 const clg__op clg__ops_pointwise[] = {POINTWISE_TABLE(ROW){0}};
 
@@ -142,6 +192,9 @@ clg_tensor *clg_sqrt(clg_tensor *x) { return clg__apply(OP(sqrt), x); }
 clg_tensor *clg_relu(clg_tensor *x) { return clg__apply(OP(relu), x); }
 clg_tensor *clg_sigmoid(clg_tensor *x) { return clg__apply(OP(sigmoid), x); }
 clg_tensor *clg_tanh(clg_tensor *x) { return clg__apply(OP(tanh), x); }
+clg_tensor *clg_erf(clg_tensor *x) { return clg__apply(OP(erf), x); }
+clg_tensor *clg_gelu(clg_tensor *x) { return clg__apply(OP(gelu), x); }
+clg_tensor *clg_gelu_tanh(clg_tensor *x) { return clg__apply(OP(gelu_tanh), x); }
 clg_tensor *clg_equal(clg_tensor *a, clg_tensor *b) { return clg__apply(OP(equal), a, b); }
 
 clg_tensor *clg_scale(clg_tensor *x, double factor)

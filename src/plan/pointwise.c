@@ -229,10 +229,10 @@ static int find_body(clg_plan *p, clg__text *body)
     return (int)p->body_count++;
 }
 
-/* One macro an operator: its expression in terms of T, a, b, c. */
+/* One macro an operator: its expression in terms of T, a, b, c, ... */
 static void define_operators(clg_plan *p, const clg__step *step, uint32_t chunk)
 {
-    static const char *const parameters[] = {"", "a", "a, b", "a, b, c"};
+    static const char *const parameters = "a, b, c, d, e, f, g, h"; /* three characters each */
     char                     head[64];
     clg__text               *body = &p->source;
     if (body->size == 0) EMIT("#define CHUNK %u\n", chunk);
@@ -240,7 +240,7 @@ static void define_operators(clg_plan *p, const clg__step *step, uint32_t chunk)
         const clg__op *op = step->nodes[i]->op;
         if (op == &clg__op_full) continue;
         snprintf(head, sizeof head, "#define op_%s(", op->name);
-        if (!strstr(body->data ? body->data : "", head)) EMIT("%s%s) (%s)\n", head, parameters[op->arity], op->expr);
+        if (!strstr(body->data ? body->data : "", head)) EMIT("%s%.*s) (%s)\n", head, 3 * op->arity - 2, parameters, op->expr);
     }
 }
 
