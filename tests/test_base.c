@@ -7,6 +7,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "scratch.h"
+
 /* ---- random numbers --------------------------------------------------------------------------------------------- */
 
 static void philox_matches_the_published_answers(void **state) /* kat_vectors of Random123, philox4x32 10 */
@@ -294,6 +296,72 @@ static void calloc_reports_what_cannot_be(void **state)
     assert_int_equal(other.status, CLG_OK);
 }
 
+/* ---- files that only save time ----------------------------------------------------------------------------------- */
+
+static clg__cache_key key_of(const char *text)
+{
+    clg__cache_key key = {0};
+    clg__cache_key_add(&key, text, strlen(text));
+    return key;
+}
+
+static bool is_kept(const char *text, size_t bytes)
+{
+    const clg__cache_key key = key_of(text);
+    size_t               size = 0;
+    unsigned char       *data = clg__cache_read(scratch_dir, &key, &size);
+    bool                 right = data && size == bytes;
+    for (size_t i = 0; right && i < size; i++) right = data[i] == (unsigned char)(i * 7);
+    free(data);
+    return right;
+}
+
+static void keep(const char *text, size_t bytes)
+{
+    const clg__cache_key key = key_of(text);
+    unsigned char       *data = malloc(bytes + 1);
+    assert_non_null(data);
+    for (size_t i = 0; i < bytes; i++) data[i] = (unsigned char)(i * 7);
+    clg__cache_write(scratch_dir, &key, data, bytes);
+    free(data);
+}
+
+static void cache_keeps_what_it_is_given(void **state)
+{
+    scratch_create(state);
+    static const size_t sizes[] = {0, 1, 31, 32, 33, 1000};
+    for (size_t i = 0; i < CLG__COUNT(sizes); i++) {
+        char name[8] = {(char)('a' + i)};
+        assert_false(is_kept(name, sizes[i]));
+        keep(name, sizes[i]);
+        assert_true(is_kept(name, sizes[i]));
+        assert_int_equal(scratch_files(false), i + 1);
+    }
+    const clg__cache_key key = key_of("a");
+    clg__cache_write(NULL, &key, "", 0);
+    assert_null(clg__cache_read(NULL, &key, &(size_t){0}));
+    scratch_remove(state);
+}
+
+static void cache_forgets_what_was_not_used_for_longest(void **state)
+{
+    scratch_create(state);
+    scratch_write("not-mine.bin", "x", 1);
+    static const char *const names[] = {"one", "two", "three", "four"};
+    for (int i = 0; i < 4; i++) keep(names[i], 1000);
+    assert_int_equal(scratch_files(false), 5);
+    clg__cache_trim(scratch_dir, 1 << 20);
+    assert_int_equal(scratch_files(false), 5);
+    assert_true(is_kept("one", 1000)); /* used again, so that two is the oldest now */
+    clg__cache_trim(scratch_dir, 3500);
+    assert_int_equal(scratch_files(false), 4);
+    assert_false(is_kept("two", 1000));
+    assert_true(is_kept("one", 1000) && is_kept("three", 1000) && is_kept("four", 1000));
+    clg__cache_trim(scratch_dir, 0);
+    assert_int_equal(scratch_files(false), 1); /* what is not the cache's own stays */
+    scratch_remove(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +380,8 @@ int main(void)
         cmocka_unit_test(children_go_newest_first),
         cmocka_unit_test(first_error_wins),
         cmocka_unit_test(calloc_reports_what_cannot_be),
+        cmocka_unit_test(cache_keeps_what_it_is_given),
+        cmocka_unit_test(cache_forgets_what_was_not_used_for_longest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

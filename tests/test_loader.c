@@ -80,6 +80,40 @@ static void dataset_opens_every_name(void **state)
     }
 }
 
+/* A compressed file of some size is unpacked once; as soon as it changes, again. */
+static void dataset_keeps_what_it_unpacked(void **state)
+{
+    (void)state;
+    enum { IMAGES = 400, SIDE = 28, BYTES = 16 + IMAGES * SIDE * SIDE };
+    static uint8_t images[BYTES] = {0, 0, 8, 3, 0, 0, IMAGES >> 8, IMAGES & 255, 0, 0, 0, SIDE, 0, 0, 0, SIDE};
+    static uint8_t labels[8 + IMAGES] = {0, 0, 8, 1, 0, 0, IMAGES >> 8, IMAGES & 255};
+    scratch_write("train-labels-idx1-ubyte", labels, sizeof labels);
+    clg_graph  *g = clg_graph_create(ctx, NULL);
+    clg_tensor *x = clg_input(g, CLG_F32, CLG_SHAPE(1, 1, SIDE, SIDE)), *y = clg_input(g, CLG_I32, CLG_SHAPE(1));
+    char       *cache = clg__cache_dir();
+    assert_non_null(cache);
+    for (int version = 1; version <= 2; version++) {
+        memset(images + 16, version, BYTES - 16);
+        write_gzip("train-images-idx3-ubyte.gz", images, BYTES);
+        for (int again = 0; again < 2; again++) {
+            clg__cache_trim(cache, again ? UINT64_MAX : 0);
+            clg_dataset *data = clg_dataset_open_idx(ctx, scratch_dir, "train");
+            clg_loader   it = clg_loader_begin(data, &(clg_loader_desc){.batch = 1});
+            float        pixels[SIDE * SIDE];
+            assert_true(clg_loader_next(&it, x, y));
+            assert_int_equal(clg_tensor_read(x, pixels, sizeof pixels), CLG_OK);
+            assert_float_equal(pixels[SIDE * SIDE - 1], version / 255.0f, 1e-7f);
+            clg_dataset_destroy(&data);
+        }
+        truncate(scratch_path("train-images-idx3-ubyte.gz"), 100); /* what was kept belongs to another file now */
+        assert_null(clg_dataset_open_idx(ctx, scratch_dir, "train"));
+        expect_failure(CLG_FORMAT, "train-images-idx3-ubyte.gz", "truncated");
+    }
+    free(cache);
+    clg_graph_destroy(&g);
+    scratch_files(true);
+}
+
 static void dataset_refuses(void **state)
 {
     (void)state;
@@ -362,6 +396,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dataset_opens_every_name),
+        cmocka_unit_test(dataset_keeps_what_it_unpacked),
         cmocka_unit_test(dataset_refuses),
         cmocka_unit_test(loader_delivers_every_image_once),
         cmocka_unit_test(loader_drops_limits_and_pads),

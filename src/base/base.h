@@ -33,6 +33,7 @@ struct clg__root {
     int          cl_code; /* the OpenCL status that belongs to it, or 0 */
     char         text[CLG__ERROR_TEXT];
     char        *build_log;
+    char        *cache_dir; /* NULL: nothing is kept on disk */
 };
 
 void clg__adopt(clg__root *root, clg__object *object, void (*destroy)(clg__object *));
@@ -69,6 +70,21 @@ typedef struct clg__text {
 
 void clg__text_append(clg__text *text, const char *format, ...) CLG_PRINTF(2, 3);
 void clg__text_free(clg__text *text);
+
+/* ---- files that only save time (cache.c) ------------------------------------------------------------------------- */
+
+enum { CLG__CACHE_BYTES = 256 << 20 }; /* all files together; the oldest go first */
+
+/* What the data of a file depend on: zeros, then everything of that by clg__cache_key_add. */
+typedef struct clg__cache_key {
+    uint64_t hash[2], size;
+} clg__cache_key;
+
+char          *clg__cache_dir(void); /* created if need be; NULL when there is none; to be freed */
+void           clg__cache_key_add(clg__cache_key *key, const void *data, size_t bytes);
+unsigned char *clg__cache_read(const char *dir, const clg__cache_key *key, size_t *size); /* to be freed, or NULL */
+void           clg__cache_write(const char *dir, const clg__cache_key *key, const void *data, size_t size);
+void           clg__cache_trim(const char *dir, uint64_t most); /* bytes */
 
 /* ---- numbers (shape.c, hash.c, random.c) ------------------------------------------------------------------------- */
 

@@ -22,6 +22,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Of what compressed files hold, in bytes: less is unpacked in no time, more would crowd out the rest of the cache. */
+enum { KEPT_LEAST = 1 << 18, KEPT_MOST = CLG__CACHE_BYTES / 4 };
+
 typedef struct feed {
     uint64_t    x_id, y_id; /* storage */
     clg_tensor *index;
@@ -142,6 +145,28 @@ void clg_dataset_limit(clg_dataset *data, int64_t count)
 
 /* ---- IDX files -------------------------------------------------------------------------------------------------- */
 
+/* As clg__idx_read; a compressed file is unpacked once and its bytes are kept on disk, until it changes. */
+static clg_status read_idx(clg__root *root, const char *path, int rank, uint8_t **bytes, clg__idx *idx, char *error,
+                           size_t error_size)
+{
+    const size_t   length = strlen(path);
+    struct stat    st;
+    clg__cache_key key = {0};
+    if (root->cache_dir && length > 3 && strcmp(path + length - 3, ".gz") == 0 && stat(path, &st) == 0) {
+        const int64_t version[] = {(int64_t)st.st_dev, (int64_t)st.st_ino, (int64_t)st.st_size, (int64_t)st.st_mtim.tv_sec,
+                                   (int64_t)st.st_mtim.tv_nsec, (int64_t)st.st_ctim.tv_sec, (int64_t)st.st_ctim.tv_nsec};
+        clg__cache_key_add(&key, version, sizeof version);
+    }
+    size_t size = 0;
+    *bytes = key.size ? clg__cache_read(root->cache_dir, &key, &size) : NULL;
+    if (*bytes && clg__idx_parse(*bytes, size, rank, idx, error, error_size) == CLG_OK) return CLG_OK;
+    free(*bytes);
+    const clg_status status = clg__idx_read(path, rank, bytes, idx, error, error_size);
+    if (status == CLG_OK && key.size && idx->size >= KEPT_LEAST && idx->size <= KEPT_MOST)
+        clg__cache_write(root->cache_dir, &key, *bytes, (size_t)(idx->data - *bytes) + idx->size);
+    return status;
+}
+
 /* Finds DIR/<part><suffix> under one of its usual names and reads it. */
 static clg_status read_part(clg__root *root, const char *dir, const char *part, const char *const suffix[4], int rank,
                             uint8_t **bytes, clg__idx *idx, clg__text *path)
@@ -160,7 +185,7 @@ static clg_status read_part(clg__root *root, const char *dir, const char *part, 
         status = clg__fail(root, CLG_OUT_OF_MEMORY, "no memory for a file name");
     } else if (!found) {
         status = clg__fail(root, CLG_IO, "%s: none of these files is there: %s", dir, tried.data);
-    } else if ((status = clg__idx_read(path->data, rank, bytes, idx, error, sizeof error))) {
+    } else if ((status = read_idx(root, path->data, rank, bytes, idx, error, sizeof error))) {
         clg__fail(root, status, "%s", error);
     }
     clg__text_free(&tried);

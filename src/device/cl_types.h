@@ -28,7 +28,6 @@ struct clg_context {
     cl_command_queue queue;
     clg_counters     counters;
     clg__program    *programs; /* newest first */
-    char            *cache_dir; /* NULL: nothing is cached on disk */
     char            *dump_dir;  /* NULL: sources are not written */
     double           opened;    /* clg__seconds */
     clg__slot        slots[CLG__SLOTS];
@@ -73,10 +72,10 @@ clg_status clg__profile_apply(clg_device_info *info, const char *text, char *err
 /* buffer.c */
 void clg__slots_free(clg_context *ctx);
 
-/* cache.c: built programs on disk. The key material is everything that the binary depends on. */
-char      *clg__cache_dir(void); /* created if need be; NULL when there is none; to be freed */
-cl_program clg__cache_load(clg_context *ctx, const char *source, const char *options);
-void       clg__cache_store(clg_context *ctx, const char *source, const char *options, cl_program program);
+/* cache.c: a program's binary on disk. `known`: this or an earlier process had it built. */
+cl_program clg__binary_load(clg_context *ctx, const char *source, const char *options, bool *known);
+void       clg__binary_store(clg_context *ctx, const char *source, const char *options, cl_program program);
+void       clg__binary_mark(clg_context *ctx, const char *source, const char *options); /* known from now on */
 
 /* program.c */
 void clg__programs_save(clg_context *ctx); /* on disk, as far as that is quick */

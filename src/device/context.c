@@ -46,7 +46,7 @@ static clg_status open_device(clg_context *ctx, const clg_context_desc *desc)
     if (!ctx->cl) return clg__cl_fail(ctx, code, "cannot open %s", info->name);
     ctx->queue = clCreateCommandQueue(ctx->cl, ctx->device, 0, &code);
     if (!ctx->queue) return clg__cl_fail(ctx, code, "cannot create a command queue on %s", info->name);
-    if (!desc->no_cache) ctx->cache_dir = clg__cache_dir();
+    if (!desc->no_cache) ctx->root.cache_dir = clg__cache_dir();
     if (desc->dump_programs && !(ctx->dump_dir = strdup(desc->dump_programs)))
         return clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while opening %s", info->name);
     ctx->opened = clg__seconds();
@@ -73,7 +73,7 @@ void clg_context_destroy(clg_context **pointer)
     if (ctx->queue) clReleaseCommandQueue(ctx->queue);
     if (ctx->cl) clReleaseContext(ctx->cl);
     clg_device_list_destroy(&ctx->list);
-    free(ctx->cache_dir);
+    free(ctx->root.cache_dir);
     free(ctx->dump_dir);
     free(ctx->root.build_log);
     free(ctx);

@@ -154,11 +154,13 @@ clg__program *clg__program_get(clg_context *ctx, const clg__program_desc *desc)
     program->source = source.data;
     program->title = title.data;
     program->key = key;
-    program->cl = clg__cache_load(ctx, source.data, options);
+    bool known = false;
+    program->cl = clg__binary_load(ctx, source.data, options, &known);
     if (program->cl) {
         ctx->counters.program_loads++;
     } else if (build(ctx, program) == CLG_OK) {
         program->unsaved = true;
+        if (!known) clg__binary_mark(ctx, source.data, options);
     } else {
         clg__destroy(&program->object);
         return NULL;
@@ -175,7 +177,7 @@ void clg__programs_save(clg_context *ctx)
 {
     const double start = clg__seconds(), end = start + fmax(1.0, 0.1 * (start - ctx->opened));
     for (clg__program *p = ctx->programs; p && clg__seconds() < end; p = p->next) {
-        if (p->unsaved) clg__cache_store(ctx, p->source, options, p->cl);
+        if (p->unsaved) clg__binary_store(ctx, p->source, options, p->cl);
         p->unsaved = false;
     }
 }

@@ -6,24 +6,31 @@
 
 static void release_buffer(clg__storage *s) { clg__buffer_destroy(&s->buffer); }
 
+static clg_status allocate(clg__storage *s)
+{
+    clg_context *ctx = (clg_context *)s->root;
+    s->sealed = true;
+    s->buffer = clg__buffer_create(ctx, (size_t)s->count * clg_dtype_size(s->dtype), s->what);
+    s->release = release_buffer;
+    return s->buffer ? CLG_OK : clg_context_status(ctx);
+}
+
 clg_status clg__storage_ready(clg__storage *s)
 {
     if (s->buffer) return CLG_OK;
-    clg_context *ctx = (clg_context *)s->root;
     const size_t bytes = (size_t)s->count * clg_dtype_size(s->dtype);
     void        *first = clg__calloc(s->root, bytes ? bytes : 1, 1);
     if (!first) return CLG_OUT_OF_MEMORY;
-    s->sealed = true;
     if (s->fill) s->fill(s, first);
-    s->buffer = clg__buffer_create(ctx, bytes, s->what);
-    s->release = release_buffer;
-    const clg_status status = s->buffer ? clg__buffer_write(ctx, s->buffer, 0, first, bytes) : clg_context_status(ctx);
+    clg_status status = allocate(s);
+    if (status == CLG_OK) status = clg__buffer_write((clg_context *)s->root, s->buffer, 0, first, bytes);
     free(first);
     return status;
 }
 
-/* The storage of t, which must have one, and the offset in it in bytes. NULL after failing the context. */
-static clg__storage *storage_of(const clg_tensor *t, const char *what, size_t *offset)
+/* The storage of t, which must have one, and the offset in it in bytes. NULL after failing the context. When
+ * `overwritten` bytes are all of it, it needs no first values. */
+static clg__storage *storage_of(const clg_tensor *t, const char *what, size_t *offset, size_t overwritten)
 {
     const clg_tensor *base = clg__base_of(t);
     if (!base || clg_context_failed(base->graph->ctx)) return NULL;
@@ -33,7 +40,10 @@ static clg__storage *storage_of(const clg_tensor *t, const char *what, size_t *o
         return NULL;
     }
     *offset = (size_t)(base->offset + clg__view_offset(t)) * clg_dtype_size(base->dtype);
-    return clg__storage_ready(base->storage) == CLG_OK ? base->storage : NULL;
+    clg__storage *s = base->storage;
+    const bool    whole = !s->buffer && base->count == s->count && overwritten > 0 &&
+                       overwritten == (size_t)s->count * clg_dtype_size(s->dtype);
+    return (whole ? allocate(s) : clg__storage_ready(s)) == CLG_OK ? s : NULL;
 }
 
 static clg_status transfer_size(const clg_tensor *t, const char *what, size_t bytes)
@@ -47,7 +57,7 @@ static clg_status transfer_size(const clg_tensor *t, const char *what, size_t by
 clg_status clg_tensor_write(clg_tensor *t, const void *data, size_t bytes)
 {
     size_t        at;
-    clg__storage *s = storage_of(t, "write", &at);
+    clg__storage *s = storage_of(t, "write", &at, data ? bytes : 0);
     if (!s) return t ? clg_context_status(t->graph->ctx) : CLG_INVALID_ARGUMENT;
     const clg_status status = transfer_size(t, "write", bytes);
     return status == CLG_OK ? clg__buffer_write(t->graph->ctx, s->buffer, at, data, bytes) : status;
@@ -56,7 +66,7 @@ clg_status clg_tensor_write(clg_tensor *t, const void *data, size_t bytes)
 clg_status clg_tensor_read(clg_tensor *t, void *data, size_t bytes)
 {
     size_t        at;
-    clg__storage *s = storage_of(t, "read", &at);
+    clg__storage *s = storage_of(t, "read", &at, 0);
     if (!s) return t ? clg_context_status(t->graph->ctx) : CLG_INVALID_ARGUMENT;
     const clg_status status = transfer_size(t, "read", bytes);
     return status == CLG_OK ? clg__buffer_read(t->graph->ctx, s->buffer, at, data, bytes) : status;
@@ -72,7 +82,7 @@ double clg_tensor_scalar(clg_tensor *t)
 cl_mem clg_tensor_cl_mem(clg_tensor *t, size_t *offset)
 {
     size_t        at = 0;
-    clg__storage *s = storage_of(t, "cl_mem", &at);
+    clg__storage *s = storage_of(t, "cl_mem", &at, 0);
     if (offset) *offset = at;
     return s ? (cl_mem)clg__buffer_handle(s->buffer) : NULL;
 }
