@@ -3,6 +3,7 @@ import filecmp
 import json
 import os
 import pty
+import re
 import shutil
 import struct
 import subprocess
@@ -84,7 +85,7 @@ def test_help_and_version():
     for command in ("devices", "train", "eval", "bench"):
         assert succeeds("help", command) == succeeds(command, "--help")
     assert all(f"--{name} " in succeeds("help", "train") for name in
-               "data model epochs batch optimizer lr seed limit device out log".split())
+               "data model epochs batch optimizer lr seed limit device out log trace".split())
 
 
 def test_wrong_command_lines_end_with_2():
@@ -258,6 +259,7 @@ def test_bench_of_a_network():
         assert told["model"] == model and told["batch"] == 16 and told["steps"] >= 7, told
         assert 0 < told["best_seconds"] <= told["median_seconds"] < 60, told
         assert abs(told["items_per_second"] * told["median_seconds"] - 16) < 1e-6, told
+        assert told["flops_per_step"] > 1e6 and told["gflops"] > 0, told
         assert told["launches_per_step"] >= 5 and told["bytes_to_device_per_step"] <= 8 * 16 + 4096, told
         assert told["allocations"] == 0 and told["program_builds"] == 0, told
         assert 0 < told["planned_bytes"] <= told["unplanned_bytes"] and told["persistent_bytes"] > 0, told
@@ -285,7 +287,48 @@ def test_bench_writes_programs():
     shutil.rmtree(directory)
 
 
+def check_trace(path, steps):
+    events = json.loads(path.read_text())["traceEvents"]
+    path.unlink()
+    tracks = {event["tid"]: event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    assert sorted(tracks.values()) == ["downloads", "host", "kernels", "uploads"], tracks
+    timed = [event for event in events if event["ph"] == "X"]
+    assert all(event["dur"] >= 0 and event["ts"] > 0 and tracks[event["tid"]] == event["cat"] for event in timed)
+    kernels = sorted((event["ts"], event["dur"]) for event in timed if event["cat"] == "kernels")
+    assert len(kernels) > 5 * steps and any(event["name"] == "gemm" for event in timed)
+    for (start, length), (following, _) in zip(kernels, kernels[1:]):
+        assert start + length <= following + 1, "kernels of one queue overlap"
+    hosts = [event for event in timed if event["cat"] == "host" and event["name"] == "step"]
+    assert len(hosts) >= steps and hosts[0]["ts"] < kernels[0][0] + 1e3 and kernels[-1][0] < hosts[-1]["ts"] + 60e6
+    assert any(event["cat"] == "uploads" and event["args"]["bytes"] > 0 for event in timed)
+    return timed
+
+
+def test_traces():
+    check_trace((succeeds("bench", "--model", "mlp", "--steps", 3, "--trace", ROOT / "t"), ROOT / "t")[1], 3)
+    train("--epochs", 2, "--trace", ROOT / "t")
+    timed = check_trace(ROOT / "t", 20)
+    assert any(event["cat"] == "downloads" for event in timed) and any("wait" in event["name"] for event in timed)
+
+
+def test_bench_dumps_its_plan():
+    text = succeeds("bench", "--model", "cnn", "--batch", 4, "--steps", 3, "--dump-plan")
+    steps = [line for line in text.splitlines() if re.match(r" *[0-9]+  [a-z]", line)]
+    launches = [line for line in text.splitlines() if line.startswith("        ")]
+    assert len(launches) >= 5 and all(re.search(r", [0-9.]+ ms$", line) for line in launches), text
+    assert any("conv2d_backward_filter [4, 1, 28, 28] [4, 32, 26, 26] -> [32, 1, 3, 3]" in line for line in steps), text
+    assert sum(" ms, " in line and " GB/s, " in line and " GFLOP/s" in line for line in steps) >= 5, text
+    # 32 outputs of 26 x 26 pixels from 9 taps, a multiply-add each
+    assert any("conv2d_backward_filter" in line and f", {4 * 32 * 676 * 9 * 2 / 1e6:.3f} Mflop" in line for line in steps)
+    flops = [float(number) for number in re.findall(r"([0-9.]+) Mflop", text)]
+    assert abs(sum(flops[:-1]) - flops[-1]) < 0.001 * len(flops), flops
+
+
 def test_bench_refuses():
+    refuses("bench", "--model", "mlp", "--dump-plan", "--json", status=2, says="--dump-plan")
+    refuses("bench", "--model", "mlp", "--trace", ROOT / "no/such", says="--trace")
+    refuses("train", "--data", DATA, "--out", ROOT / "m", "--trace", ROOT / "m", status=2, says="same file")
+    refuses("train", "--data", DATA, "--out", ROOT / "m", "--trace", ROOT / "no/such", says="--trace")
     refuses("bench", status=2, says="--model")
     refuses("bench", "--model", "frobnicate", status=2, says="--model")
     refuses("bench", "--model", "mlp", "--steps", 0, status=2, says="--steps")

@@ -66,6 +66,7 @@ typedef struct clg_context_desc {
     const char *device;  /* as clg_device_list_select; NULL: $CLGRAD_DEVICE, else the best */
     const char *profile; /* as clg_profile_parse; NULL: $CLGRAD_PROFILE, else by the device */
     bool        no_cache; /* build every program anew, store none */
+    bool        trace;    /* keep the times of what is enqueued, for clg_context_trace and clg_plan_measure */
     const char *dump_programs; /* a directory: the source of every program in use goes there as <unit>-<hash>.cl, exactly as
                                 * it is compiled; that of generated programs as generated-<hash>.cl */
 } clg_context_desc;
@@ -114,6 +115,22 @@ typedef struct clg_counters {
 } clg_counters;
 
 CLG_API clg_counters clg_context_counters(const clg_context *ctx);
+
+/* ---- times ------------------------------------------------------------------------------------------------------ */
+
+typedef enum clg_trace_kind { CLG_TRACE_KERNEL, CLG_TRACE_UPLOAD, CLG_TRACE_DOWNLOAD, CLG_TRACE_HOST } clg_trace_kind;
+
+typedef struct clg_trace_event {
+    clg_trace_kind kind;
+    const char    *name;  /* of the kernel, or what the host did; valid during the call */
+    uint64_t       bytes; /* of a transfer */
+    double         start, end; /* seconds, on the host's CLOCK_MONOTONIC */
+} clg_trace_event;
+
+/* Waits for the device, then calls each(user, event) for all that a context opened with .trace has done since the last
+ * call, and forgets it. It is kept in memory until then. */
+typedef void clg_trace_fn(void *user, const clg_trace_event *event);
+CLG_API clg_status clg_context_trace(clg_context *ctx, clg_trace_fn *each, void *user);
 
 #ifdef __cplusplus
 }

@@ -33,11 +33,18 @@ typedef struct clg_plan_stats {
     size_t planned_bytes;  /* peak device memory for intermediate values */
     size_t unplanned_bytes; /* what they would take if none shared memory */
     size_t persistent_bytes; /* inputs, states, parameters and outputs */
+    double bytes, flops;   /* of a run, at least: what its steps read and write, and their arithmetic, a multiply-add being
+                            * two and the products of a convolution counted as such however they are computed */
 } clg_plan_stats;
 
 CLG_API clg_plan_stats clg_plan_statistics(const clg_plan *plan);
 
-/* One line per launch: what it computes, its shapes, kernel, and where its result lies. */
+/* Runs the plan `runs` times, hooks included, and keeps the median time of each launch on the device. The context must have
+ * been opened with .trace; what it has traced so far is dropped. */
+CLG_API clg_status clg_plan_measure(clg_plan *plan, int runs);
+
+/* A line per step: what it computes, its shapes, where its result lies, the bytes and operations that it needs at least,
+ * and the time, once measured; under it a line per launch. */
 CLG_API void clg_plan_dump(const clg_plan *plan, FILE *to);
 
 #ifdef __cplusplus

@@ -124,7 +124,8 @@ clg_status clg__clblast_enqueue(clg_context *ctx, const clg__clblast *product)
             CLBlastLayoutRowMajor, transpose(g->trans_a), transpose(g->trans_b), (size_t)g->m, (size_t)g->n,
             (size_t)g->k, 1.0f, at->a.buffer->mem, at->a.at + (size_t)(i * g->stride_a), lda(g), at->b.buffer->mem,
             at->b.at + (size_t)(i * g->stride_b), ldb(g), g->beta, at->c.buffer->mem,
-            at->c.at + (size_t)(i * g->stride_c), (size_t)g->n, &ctx->queue, NULL, product->temporary);
+            at->c.at + (size_t)(i * g->stride_c), (size_t)g->n, &ctx->queue,
+            clg__trace(ctx, CLG_TRACE_KERNEL, "CLBlast SGEMM", 0), product->temporary);
         if (code != CLBlastSuccess) return failed(ctx, g, "SGEMM", code);
         ctx->counters.launches++;
     }

@@ -118,12 +118,15 @@ clg_status clg__buffer_write(clg_context *ctx, clg__buffer *buffer, size_t at, c
 
     cl_int code;
     if (bytes > CLG__SLOT_BYTES) {
-        code = clEnqueueWriteBuffer(ctx->queue, buffer->mem, CL_TRUE, at, bytes, data, 0, NULL, NULL);
+        code = clEnqueueWriteBuffer(ctx->queue, buffer->mem, CL_TRUE, at, bytes, data, 0, NULL,
+                                    clg__trace(ctx, CLG_TRACE_UPLOAD, "write", bytes));
     } else {
         clg__slot *slot = take_slot(ctx, bytes);
         if (!slot) return ctx->root.status;
         memcpy(slot->data, data, bytes);
+        cl_event *trace = clg__trace(ctx, CLG_TRACE_UPLOAD, "write", bytes);
         code = clEnqueueWriteBuffer(ctx->queue, buffer->mem, CL_FALSE, at, bytes, slot->data, 0, NULL, &slot->event);
+        if (code == CL_SUCCESS && trace && clRetainEvent(slot->event) == CL_SUCCESS) *trace = slot->event;
         if (code == CL_SUCCESS) code = clFlush(ctx->queue); /* what a step enqueued before starts now at the latest */
     }
     if (code != CL_SUCCESS) return clg__cl_fail(ctx, code, "writing %zu bytes to %s failed", bytes, ctx->info->name);
@@ -137,7 +140,8 @@ clg_status clg__buffer_read(clg_context *ctx, clg__buffer *buffer, size_t at, vo
     if (bytes == 0) return CLG_OK;
     if (!data) return clg__fail(&ctx->root, CLG_INVALID_ARGUMENT, "reading %zu bytes to NULL", bytes);
     if (check_range(ctx, buffer, at, bytes, "reading") != CLG_OK) return ctx->root.status;
-    const cl_int code = clEnqueueReadBuffer(ctx->queue, buffer->mem, CL_TRUE, at, bytes, data, 0, NULL, NULL);
+    const cl_int code = clEnqueueReadBuffer(ctx->queue, buffer->mem, CL_TRUE, at, bytes, data, 0, NULL,
+                                            clg__trace(ctx, CLG_TRACE_DOWNLOAD, "read", bytes));
     if (code != CL_SUCCESS) return clg__cl_fail(ctx, code, "reading %zu bytes from %s failed", bytes, ctx->info->name);
     ctx->counters.bytes_from_device += bytes;
     return CLG_OK;

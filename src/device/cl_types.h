@@ -19,6 +19,8 @@ typedef struct clg__slot { /* host memory that a write in flight reads from */
     cl_event event; /* of the last write from it, or NULL */
 } clg__slot;
 
+typedef struct clg__traced clg__traced;
+
 struct clg_context {
     clg__root        root;
     clg_device_list *list;
@@ -32,6 +34,9 @@ struct clg_context {
     double           opened;    /* clg__seconds */
     clg__slot        slots[CLG__SLOTS];
     unsigned         next_slot;
+    bool             tracing;
+    clg__traced     *trace;
+    size_t           trace_count, trace_capacity;
 };
 
 struct clg__buffer { /* not an object of the context: whoever made it destroys it */
@@ -80,7 +85,7 @@ void       clg__binary_mark(clg_context *ctx, const char *source, const char *op
 /* program.c */
 void clg__programs_save(clg_context *ctx); /* on disk, as far as that is quick */
 
-/* context.c: a clock that only runs forward */
-double clg__seconds(void);
+/* trace.c: where the event of a command that is about to be enqueued goes; NULL unless the context traces. */
+cl_event *clg__trace(clg_context *ctx, clg_trace_kind kind, const char *name, uint64_t bytes);
 
 #endif

@@ -44,7 +44,8 @@ static clg_status open_device(clg_context *ctx, const clg_context_desc *desc)
         CL_CONTEXT_PLATFORM, (cl_context_properties)clg__list_platform_id(ctx->list, info), 0};
     ctx->cl = clCreateContext(properties, 1, &ctx->device, NULL, NULL, &code);
     if (!ctx->cl) return clg__cl_fail(ctx, code, "cannot open %s", info->name);
-    ctx->queue = clCreateCommandQueue(ctx->cl, ctx->device, 0, &code);
+    ctx->tracing = desc->trace;
+    ctx->queue = clCreateCommandQueue(ctx->cl, ctx->device, desc->trace ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     if (!ctx->queue) return clg__cl_fail(ctx, code, "cannot create a command queue on %s", info->name);
     if (!desc->no_cache) ctx->root.cache_dir = clg__cache_dir();
     if (desc->dump_programs && !(ctx->dump_dir = strdup(desc->dump_programs)))
@@ -70,6 +71,8 @@ void clg_context_destroy(clg_context **pointer)
     }
     clg__root_destroy_children(&ctx->root);
     clg__slots_free(ctx);
+    clg__trace_forget(ctx);
+    free(ctx->trace);
     if (ctx->queue) clReleaseCommandQueue(ctx->queue);
     if (ctx->cl) clReleaseContext(ctx->cl);
     clg_device_list_destroy(&ctx->list);

@@ -40,6 +40,14 @@ typedef struct clg__program_desc {
 
 clg__program *clg__program_get(clg_context *ctx, const clg__program_desc *desc); /* owned by the context */
 
+/* ---- times (trace.c): nothing unless the context was opened with .trace -------------------------------------------- */
+
+void   clg__trace_host(clg_context *ctx, const char *name, double start); /* host work that ends now; start: clg__seconds */
+size_t clg__trace_count(const clg_context *ctx);
+double clg__trace_busy(const clg_context *ctx, size_t from, size_t to); /* seconds that those commands ran, once finished */
+void   clg__trace_forget(clg_context *ctx);
+double clg__seconds(void); /* a clock that only runs forward */
+
 /* ---- kernels (kernel.c) ------------------------------------------------------------------------------------------ */
 
 typedef struct clg__span { /* TENSOR(p) in a kernel: a buffer and an offset in elements, two arguments */

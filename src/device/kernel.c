@@ -118,7 +118,8 @@ clg_status clg__kernel_enqueue(clg_context *ctx, clg__kernel *kernel)
     if (!clg__usable(ctx)) return clg_context_status(ctx);
     if (!kernel) return clg__fail(&ctx->root, CLG_INTERNAL, "there is no kernel to launch");
     const cl_int code =
-        clEnqueueNDRangeKernel(ctx->queue, kernel->cl, 3, NULL, kernel->global, kernel->local, 0, NULL, NULL);
+        clEnqueueNDRangeKernel(ctx->queue, kernel->cl, 3, NULL, kernel->global, kernel->local, 0, NULL,
+                               clg__trace(ctx, CLG_TRACE_KERNEL, kernel->name, 0));
     if (code != CL_SUCCESS)
         return clg__cl_fail(ctx, code, "kernel %s (%zux%zux%zu items in groups of %zux%zux%zu) on %s", kernel->name,
                             kernel->global[0], kernel->global[1], kernel->global[2], kernel->local[0],

@@ -97,7 +97,9 @@ static clg_status build(clg_context *ctx, clg__program *program)
     cl_int      code = CL_SUCCESS;
     program->cl = clCreateProgramWithSource(ctx->cl, 1, &source, NULL, &code);
     if (!program->cl) return clg__cl_fail(ctx, code, "%s: cannot create a program", program->title);
+    const double start = clg__seconds();
     code = clBuildProgram(program->cl, 1, &ctx->device, options, NULL, NULL);
+    clg__trace_host(ctx, program->title, start);
     if (code == CL_SUCCESS) {
         ctx->counters.program_builds++;
         return CLG_OK;

@@ -49,6 +49,11 @@ enum clg__flags {
     CLG__PART      = 1 << 6, /* with CLG__VIEW: attr starts with a clg__part, which says where in the first input */
 };
 
+/* The least a device has to do: bytes to and from memory, floating-point operations (a multiply-add is two). */
+typedef struct clg__cost {
+    double bytes, flops;
+} clg__cost;
+
 struct clg__op {
     const char *name;
     int         arity; /* or CLG__VARIADIC */
@@ -58,6 +63,7 @@ struct clg__op {
     clg_tensor *(*gradient)(const clg__grad *g, int input); /* d loss / d in[input]; NULL result: zero */
     clg_status (*record)(clg__record *r);
     void (*reference)(const clg__ref *r);
+    clg__cost (*cost)(const clg_tensor *t); /* NULL, or .bytes 0: inputs and output; NULL: one operation an element */
 };
 
 /* The registry: every table of src/ops, generated from src/ops/meson.build. Ends with NULL. */

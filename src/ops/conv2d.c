@@ -257,6 +257,13 @@ static void filter_reference(const clg__ref *r)
     walk(r->node->attr, FILTER, r->in[0], NULL, r->in[1], r->out);
 }
 
+/* All three do the same products; Winograd's count as what they replace. */
+static clg__cost conv_cost(const clg_tensor *t)
+{
+    const conv_attr a = attr_of(t);
+    return (clg__cost){.flops = 2.0 * (double)clg_shape_count(a.y) * (double)(a.w.dim[1] * a.w.dim[2] * a.w.dim[3])};
+}
+
 /* ---- interface --------------------------------------------------------------------------------------------------- */
 
 clg_tensor *clg_conv2d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, const clg_conv2d_desc *desc)
@@ -284,10 +291,10 @@ clg_tensor *clg_conv2d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, cons
 
 const clg__op clg__ops_conv2d[] = {
     {.name = "conv2d", .arity = CLG__VARIADIC, .flags = CLG__EPILOGUE, .infer = conv_infer, .gradient = conv_gradient,
-     .record = conv_record, .reference = conv_reference},
+     .record = conv_record, .reference = conv_reference, .cost = conv_cost},
     {.name = "conv2d_backward_data", .arity = 2, .infer = data_infer, .gradient = data_gradient, .record = data_record,
-     .reference = data_reference},
+     .reference = data_reference, .cost = conv_cost},
     {.name = "conv2d_backward_filter", .arity = 2, .infer = filter_infer, .gradient = filter_gradient,
-     .record = filter_record, .reference = filter_reference},
+     .record = filter_record, .reference = filter_reference, .cost = conv_cost},
     {0},
 };

@@ -64,6 +64,13 @@ static clg_status matmul_record(clg__record *r)
     return clg__record_gemm(r, &p, CLG__IN(0), CLG__IN(1), CLG__OUT, p.bias ? CLG__IN(2) : CLG__OUT);
 }
 
+static clg__cost matmul_cost(const clg_tensor *y)
+{
+    clg__gemm p;
+    problem(y->in[0], y->in[1], y->attr, &p);
+    return (clg__cost){.flops = 2.0 * (double)y->count * (double)p.k};
+}
+
 static clg_tensor *product(clg_tensor *a, clg_tensor *b, bool trans_a, bool trans_b)
 {
     return clg_matmul(a, b, &(clg_matmul_desc){.trans_a = trans_a, .trans_b = trans_b});
@@ -100,7 +107,7 @@ static void matmul_reference(const clg__ref *r)
 
 const clg__op clg__ops_matmul[] = {
     {.name = "matmul", .arity = CLG__VARIADIC, .flags = CLG__EPILOGUE, .infer = matmul_infer, .record = matmul_record,
-     .gradient = matmul_gradient, .reference = matmul_reference},
+     .gradient = matmul_gradient, .reference = matmul_reference, .cost = matmul_cost},
     {0},
 };
 

@@ -49,9 +49,15 @@ static void take_reference(const clg__ref *r)
     }
 }
 
+static clg__cost take_cost(const clg_tensor *t) /* of the table only the rows that are taken */
+{
+    const size_t row = clg_dtype_size(t->in[0]->dtype) + clg_dtype_size(t->dtype);
+    return (clg__cost){.bytes = (double)t->count * (double)row + 4.0 * (double)t->in[1]->count};
+}
+
 const clg__op clg__ops_take_rows[] = {
     {.name = "take_rows", .arity = 2, .infer = take_infer, .record = take_record,
-     .reference = take_reference},
+     .reference = take_reference, .cost = take_cost},
     {0},
 };
 

@@ -14,7 +14,7 @@ static void plan_destroy(clg__object *object)
     for (size_t i = 0; i < p->body_count; i++) clg__text_free(&p->bodies[i]);
     clg__text_free(&p->source);
     void *const arrays[] = {p->needed, p->is_output, p->step_of, p->last_use, p->place, p->steps, p->intervals,
-                            p->launches, p->bodies, p->slabs, p->slab_sizes.bytes, p->storages};
+                            p->launches, p->bodies, p->slabs, p->slab_sizes.bytes, p->storages, p->seconds};
     for (size_t i = 0; i < CLG__COUNT(arrays); i++) free(arrays[i]);
     clg__arena_free(&p->arena);
     free(p);
@@ -100,7 +100,13 @@ clg_plan *clg__plan_prepare(clg_tensor *const *outs, size_t count, size_t guard)
     bool ok = p->needed && p->is_output && p->step_of && p->last_use && p->place;
     if (ok) prune(p, outs, count);
     ok = ok && clg__plan_fuse(p) && clg__plan_place(p) && clg__plan_fits(p) && clg__plan_record(p);
-    return ok ? p : give_up(p);
+    if (!ok) return give_up(p);
+    for (int s = 0; s < p->step_count; s++) {
+        const clg__cost cost = clg__plan_cost(p, s);
+        p->stats.bytes += cost.bytes;
+        p->stats.flops += cost.flops;
+    }
+    return p;
 }
 
 clg_plan *clg__plan_create_guarded(clg_tensor *const *outs, size_t count, size_t guard)

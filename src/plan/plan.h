@@ -8,7 +8,7 @@
  *   pointwise.c  the kernel of a group of pointwise nodes, generated
  *   memory.c   the intervals get their addresses
  *   bind.c     buffers, programs and kernels come into being, arguments are set
- * and run.c runs it. */
+ * and run.c runs it; cost.c knows what that takes at least. */
 #ifndef CLG_PLAN_INTERNAL_H
 #define CLG_PLAN_INTERNAL_H
 
@@ -109,6 +109,7 @@ struct clg_plan {
     uint64_t       runs;
     size_t         guard; /* elements of slack around every interval, for tests */
     clg_plan_stats stats;
+    double        *seconds; /* of each launch, once measured */
 };
 
 /* A growing array of the plan: room for one more. NULL when out of memory (the plan's context has failed then). */
@@ -122,6 +123,9 @@ bool clg__plan_bind(clg_plan *p);   /* launches -> kernels */
 
 /* All stages but the last: nothing is allocated on the device or built. clg__plan_bind makes a plan of it. */
 clg_plan *clg__plan_prepare(clg_tensor *const *outs, size_t count, size_t guard);
+
+/* What a step costs at least (cost.c). */
+clg__cost clg__plan_cost(const clg_plan *p, int step);
 
 /* Records the generated kernel of a pointwise step. */
 clg_status clg__plan_pointwise(clg_plan *p, int step);

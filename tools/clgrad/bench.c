@@ -22,6 +22,8 @@ static const option options[] = {
     {"steps", OPTION_COUNT, FIELD(steps), "N", "how many are timed (default: two seconds of them)", INT32_MAX, 0},
     {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
     {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object instead of text", 0, 0},
+    {"dump-plan", OPTION_FLAG, FIELD(dump_plan), NULL, "every step and launch, with bytes, operations and times", 0, 0},
+    {"trace", OPTION_TEXT, FIELD(trace), "FILE", "write kernels, transfers and host work for chrome://tracing", 0, 0},
     {"dump-programs", OPTION_TEXT, FIELD(dump_programs), "DIR", "write the source of every program there", 0, 0},
     {"save-initial", OPTION_TEXT, FIELD(save_initial), "FILE", "write the first weights, as safetensors", 0, 0},
     {"loss-curve", OPTION_TEXT, FIELD(loss_curve), "FILE", "write the losses of the first steps, as a JSON array", 0, 0},
@@ -95,10 +97,12 @@ static int run(int argc, char **argv)
     bench_options  o = {0};
     if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
     if (!o.model) return usage(cmd, "--model is missing: what is to be measured?");
+    if (o.json && o.dump_plan) return usage(cmd, "--dump-plan is text: leave out --json");
     if (o.dump_programs && mkdir(o.dump_programs, 0777) && errno != EEXIST)
         return fail(cmd, "--dump-programs %s: %s", o.dump_programs, strerror(errno));
 
-    clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o.device, .dump_programs = o.dump_programs});
+    clg_context *ctx = clg_context_create(&(clg_context_desc){
+        .device = o.device, .trace = o.trace || o.dump_plan, .dump_programs = o.dump_programs});
     const int    status = clg_context_failed(ctx) ? fail_context(cmd, ctx) : bench_model(&o, ctx);
     clg_context_destroy(&ctx);
     return status;

@@ -8,9 +8,9 @@
 #include <cjson/cJSON.h>
 
 typedef struct bench_options {
-    const char *model, *device, *dump_programs, *loss_curve, *save_initial;
+    const char *model, *device, *dump_programs, *loss_curve, *save_initial, *trace;
     int64_t     batch, steps;
-    bool        json;
+    bool        json, dump_plan;
 } bench_options;
 
 /* ---- whole training steps (bench_model.c) ----------------------------------------------------------------------- */

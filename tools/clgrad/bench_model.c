@@ -1,6 +1,8 @@
 /* bench_model.c - whole training steps: the input's upload, forward, backward, update. */
 #include "bench.h"
+#include "report.h"
 #include "source.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <math.h>
@@ -15,6 +17,7 @@ typedef struct training {
     clg_tensor         *loss;
     clg_plan           *plan;
     int64_t             steps; /* run so far */
+    trace               trace;
 } training;
 
 typedef struct result {
@@ -37,8 +40,10 @@ static training build(const bench_options *o, clg_context *ctx)
 
 static void step(void *user)
 {
-    training *t = user;
+    training    *t = user;
+    const double start = clock_seconds();
     if (feed_next(&t->feed)) clg_plan_run(t->plan);
+    trace_host(&t->trace, "step", start);
     t->steps++;
 }
 
@@ -75,6 +80,8 @@ static int report(const bench_options *o, clg_context *ctx, const training *t, c
         {"median_seconds", r->step.median},
         {"best_seconds", r->step.best},
         {"items_per_second", items / r->step.median},
+        {"flops_per_step", s.flops},
+        {"gflops", 1e-9 * s.flops / r->step.median},
         {"launches_per_step", (double)(r->after.launches - r->before.launches) / steps},
         {"bytes_to_device_per_step", (double)(r->after.bytes_to_device - r->before.bytes_to_device) / steps},
         {"bytes_from_device_per_step", (double)(r->after.bytes_from_device - r->before.bytes_from_device) / steps},
@@ -100,14 +107,28 @@ static int report(const bench_options *o, clg_context *ctx, const training *t, c
     printf("%s, batch %lld, on %s\n", t->kind->name, (long long)t->batch, device->name);
     printf("  step           %.3f ms in the median, %.3f ms at best, of %lld\n", 1e3 * r->step.median, 1e3 * r->step.best,
            (long long)r->step.count);
-    printf("  speed          %.0f %s/s\n", items / r->step.median, t->feed.data ? "images" : "tokens");
+    printf("  speed          %.0f %s/s, %.1f GFLOP/s\n", items / r->step.median, t->feed.data ? "images" : "tokens",
+           1e-9 * s.flops / r->step.median);
     printf("  a step         %.0f launches, %.0f bytes to the device, %.0f back, %.0f allocations and %.0f builds in all\n",
-           rows[5].value, rows[6].value, rows[7].value, rows[11].value, rows[12].value);
+           rows[7].value, rows[8].value, rows[9].value, rows[13].value, rows[14].value);
     printf("  memory         %.1f MiB planned, %.1f MiB without sharing; %.1f MiB of parameters, states and inputs\n",
            (double)s.planned_bytes / 0x1p20, (double)s.unplanned_bytes / 0x1p20, (double)s.persistent_bytes / 0x1p20);
     printf("  first step     %.2f s after the start of the process; %.0f programs built, %.0f loaded\n", r->first_step,
-           rows[14].value, rows[15].value);
+           rows[16].value, rows[17].value);
     return 0;
+}
+
+/* A trace slows down what it shows, so nothing is timed besides. */
+static int traced(const bench_options *o, clg_context *ctx, training *t)
+{
+    if (!trace_open(&t->trace, o->trace)) return fail(&command_bench, "--trace %s: %s", o->trace, strerror(errno));
+    for (int64_t i = 0; i < (o->steps ? o->steps : FEED_BATCHES); i++) step(t);
+    const double start = clock_seconds();
+    clg_context_finish(ctx);
+    trace_host(&t->trace, "wait", start);
+    trace_drain(&t->trace, ctx);
+    if (!trace_close(&t->trace)) return fail(&command_bench, "--trace %s: cannot write: %s", o->trace, strerror(errno));
+    return clg_context_failed(ctx) ? fail_context(&command_bench, ctx) : 0;
 }
 
 static int measure(const bench_options *o, clg_context *ctx, training *t)
@@ -117,10 +138,16 @@ static int measure(const bench_options *o, clg_context *ctx, training *t)
     t->plan = clg_plan_train(t->loss, t->kind->optimizer(t->model));
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
     if (o->save_initial && clg_model_save(t->model, o->save_initial)) return fail_context(cmd, ctx);
+    if (o->dump_plan) {
+        if (!feed_next(&t->feed) || clg_plan_measure(t->plan, o->steps ? (int)o->steps : 10)) return fail_context(cmd, ctx);
+        clg_plan_dump(t->plan, stdout);
+        return 0;
+    }
     if (o->loss_curve) {
         const int status = write_curve(o->loss_curve, t, o->steps ? o->steps : FEED_BATCHES);
         return clg_context_failed(ctx) ? fail_context(cmd, ctx) : status;
     }
+    if (o->trace) return traced(o, ctx, t);
     step(t);
     clg_context_finish(ctx);
     r.first_step = process_seconds();

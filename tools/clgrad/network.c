@@ -38,7 +38,8 @@ const network_kind *network_find(const char *name)
 
 clg_tensor *network_build(const network *net, clg_model *model, clg_tensor *x)
 {
-    return network_find(net->name)->build(model, x, net->classes);
+    const network_kind *kind = network_find(net->name);
+    return kind ? kind->build(model, x, net->classes) : NULL;
 }
 
 clg_status network_save(const network *net, clg_model *model, const char *path)

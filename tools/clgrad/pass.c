@@ -1,6 +1,7 @@
 /* pass.c - sum += loss * rows on the device, so that a pass needs no reading until its end; `rows` is written only when
  * it changes, which is at a last batch that is not full. */
 #include "pass.h"
+#include "report.h"
 
 static pass pass_inputs(clg_graph *g, const network *net, clg_dataset *data, int64_t batch)
 {
@@ -52,6 +53,7 @@ void pass_begin(pass *p, const uint64_t *seed)
 
 bool pass_next(pass *p)
 {
+    const double start = p->trace ? clock_seconds() : 0.0;
     if (!clg_loader_next(&p->loader, p->x, p->y)) return false;
     const int64_t left = clg_dataset_count(p->data) - p->seen;
     const int64_t rows = left < p->batch ? left : p->batch;
@@ -63,12 +65,16 @@ bool pass_next(pass *p)
     clg_plan_run(p->plan);
     p->seen += rows;
     p->steps++;
+    if (p->trace) trace_host(p->trace, "step", start);
     return true;
 }
 
 double pass_loss(pass *p)
 {
-    return clg_tensor_scalar(p->loss_sum) / (double)p->seen;
+    const double start = p->trace ? clock_seconds() : 0.0;
+    const double loss = clg_tensor_scalar(p->loss_sum) / (double)p->seen;
+    if (p->trace) trace_host(p->trace, "wait for the loss", start);
+    return loss;
 }
 
 double pass_accuracy(pass *p)

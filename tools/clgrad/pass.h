@@ -3,6 +3,7 @@
 #define PASS_H
 
 #include "network.h"
+#include "trace.h"
 
 typedef struct pass {
     clg_dataset *data;
@@ -13,6 +14,7 @@ typedef struct pass {
     clg_tensor  *loss_sum;  /* over the images so far */
     clg_tensor  *right_sum; /* likewise the images recognised; NULL in a training pass */
     int64_t      batch, rows_now, seen, steps;
+    trace       *trace;     /* NULL: none */
 } pass;
 
 /* A pass that trains `model` by the optimiser, and one that only looks. On an error the context has failed. */

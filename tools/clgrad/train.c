@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 typedef struct train_options {
-    const char *data, *model, *optimizer, *device, *out, *log;
+    const char *data, *model, *optimizer, *device, *out, *log, *trace;
     int64_t     epochs, batch, limit, classes;
     uint64_t    seed;
     float       lr, momentum;
@@ -39,6 +39,7 @@ static const option options[] = {
     {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
     {"out", OPTION_TEXT, FIELD(out), "FILE", "where the model goes (default clgrad-MODEL.safetensors)", 0, 0},
     {"log", OPTION_TEXT, FIELD(log), "FILE", "one JSON object per epoch and line, replacing the file", 0, 0},
+    {"trace", OPTION_TEXT, FIELD(trace), "FILE", "write kernels, transfers and host work for chrome://tracing", 0, 0},
     {0},
 };
 
@@ -112,6 +113,7 @@ static int epochs(const train_options *o, clg_context *ctx, pass *train, pass *t
         epoch_result r = {.epoch = epoch, .epochs = o->epochs, .images = clg_dataset_count(train->data)};
         train_epoch(train, o, &r, terminal);
         test_epoch(test, &r);
+        if (train->trace) trace_drain(train->trace, ctx);
         if (clg_context_failed(ctx)) return fail_context(&command_train, ctx);
         report_epoch(&r, terminal);
         if (log && !report_log(&r, log))
@@ -143,6 +145,17 @@ static int logged_epochs(const train_options *o, clg_context *ctx, pass *train, 
     struct stat info;
     if (status && !fstat(fileno(log), &info) && S_ISREG(info.st_mode) && info.st_size == 0) unlink(o->log);
     fclose(log);
+    return status;
+}
+
+static int traced_epochs(const train_options *o, clg_context *ctx, pass *train, pass *test)
+{
+    if (!o->trace) return logged_epochs(o, ctx, train, test);
+    trace t;
+    if (!trace_open(&t, o->trace)) return fail(&command_train, "--trace %s: %s", o->trace, strerror(errno));
+    train->trace = test->trace = &t;
+    const int status = logged_epochs(o, ctx, train, test);
+    if (!trace_close(&t) && !status) return fail(&command_train, "--trace %s: cannot write: %s", o->trace, strerror(errno));
     return status;
 }
 
@@ -183,7 +196,7 @@ static int train(const train_options *o, clg_context *ctx)
     printf("%s, %lld parameters, %lld images, on %s (%d:%d)\n", net.name, parameters(model), (long long)count,
            device->name, device->platform, device->device);
     fflush(stdout);
-    const int status = logged_epochs(o, ctx, &training, &testing);
+    const int status = traced_epochs(o, ctx, &training, &testing);
     if (status) return status;
     if (network_save(&net, model, o->out)) return fail_context(cmd, ctx);
     printf("saved %s\n", o->out);
@@ -201,9 +214,11 @@ static int run(int argc, char **argv)
     snprintf(out, sizeof out, "clgrad-%s.safetensors", o.model);
     if (!o.out) o.out = out;
     if (o.log && !strcmp(o.log, o.out)) return usage(cmd, "--log and --out name the same file");
+    if (o.trace && (!strcmp(o.trace, o.out) || (o.log && !strcmp(o.trace, o.log))))
+        return usage(cmd, "--trace and --%s name the same file", strcmp(o.trace, o.out) ? "log" : "out");
     if (!can_save(o.out)) return EXIT_RUN;
 
-    clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o.device});
+    clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o.device, .trace = o.trace != NULL});
     const int    status = train(&o, ctx);
     clg_context_destroy(&ctx);
     return status;
