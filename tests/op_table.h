@@ -52,6 +52,7 @@ struct op_row {
         clg_matmul_desc matmul;
         clg_conv2d_desc conv;
         clg_pool2d_desc pool;
+        clg_batch_norm_desc norm;
         clg_shape       shape;
         int             dims[2];
         double          numbers[2];
@@ -93,6 +94,7 @@ BUILDER(max, clg_max(in[0], &row->with.reduce))
 BUILDER(softmax, clg_softmax(in[0]))
 BUILDER(log_softmax, clg_log_softmax(in[0]))
 BUILDER(layer_norm, clg_layer_norm(in[0], in[1], in[2], row->with.numbers[0]))
+BUILDER(global_avg_pool2d, clg_global_avg_pool2d(in[0]))
 BUILDER(reshape, clg_reshape(in[0], row->with.shape))
 BUILDER(flatten, clg_flatten(in[0], row->with.dims[0]))
 BUILDER(transpose, clg_transpose(in[0], row->with.dims[0], row->with.dims[1]))
@@ -109,6 +111,16 @@ BUILDER(bce_with_logits, clg_bce_with_logits(in[0], in[1]))
 BUILDER(assign, clg_assign(clg_state(in[0]->graph, CLG_F32, in[0]->shape), clg_neg(in[0])))
 BUILDER(embedding, clg_embedding(in[0], in[1]))
 BUILDER(take_rows, clg_take_rows(in[0], in[1], row->with.numbers[0], row->with.numbers[1]))
+
+static clg_tensor *build_batch_norm(const op_row *row, clg_tensor *const *in)
+{
+    clg_batch_norm_desc desc = row->with.norm;
+    if (!desc.training) {
+        desc.running_mean = clg_state(in[0]->graph, CLG_F32, in[1]->shape);
+        desc.running_var = clg_state(in[0]->graph, CLG_F32, in[1]->shape);
+    }
+    return clg_batch_norm(in[0], in[1], in[2], &desc);
+}
 
 /* ---- pointwise --------------------------------------------------------------------------------------------------- */
 
@@ -188,6 +200,7 @@ static const op_row reduce_rows[] = {
     {"sum", build_mean, {{POSITIVE, DIMS(3, 5, 7)}}, 0, 7, {.reduce = {.axes = {-1}, .count = 1}}},
     {"sum", build_mean, {{POSITIVE, DIMS(20011)}}, 0, 20011, {.dims = {0}}},
     {"sum", build_mean, {{NORMAL, NO_DIMS}}, EXACT, 1, {.dims = {0}}},
+    {"sum", build_global_avg_pool2d, {{NORMAL, DIMS(2, 3, 7, 5)}}, SMOOTH, 35, {.dims = {0}}},
     {"max", build_max, {{DISTINCT, DIMS(3, 5, 7)}}, EXACT | EVERY_AXES | FIXED, 105, {.dims = {0}}},
     {"max", build_max, {{DISTINCT, DIMS(3, 5, 7)}}, EXACT | SMOOTH, 5, {.reduce = {.axes = {1}, .count = 1}}},
     {"max", build_max, {{DISTINCT, NO_DIMS}}, EXACT, 1, {.dims = {0}}},
@@ -231,6 +244,10 @@ static const op_row softmax_rows[] = {
     {"layer_norm", build_layer_norm, {{NORMAL, DIMS(__VA_ARGS__)}, {NORMAL, DIMS(n)}, {NORMAL, DIMS(n)}}, SMOOTH, terms, \
      {.numbers = {eps}}}
 
+#define BATCH_NORM(c, terms, train, e, ...)                                                                          \
+    {train ? "batch_norm" : "mul", build_batch_norm, {{NORMAL, DIMS(__VA_ARGS__)}, {NORMAL, DIMS(c)}, {NORMAL, DIMS(c)}}, \
+     SMOOTH, terms, {.norm = {.training = train, .eps = e}}}
+
 static const op_row norm_rows[] = {
     LAYER_NORM(67, 1340, 0.0, 3, 5, 67),
     LAYER_NORM(16, 600, 0.125, 29, 16),
@@ -239,6 +256,11 @@ static const op_row norm_rows[] = {
      {.dims = {0}}},
     LAYER_NORM(384, 7680, 0.0, 2, 9, 384),
     LAYER_NORM(3, 1, 0.0, 0, 3),
+    BATCH_NORM(3, 2400, true, 0.0, 2, 3, 11, 13),
+    BATCH_NORM(5, 1400, true, 0.125, 7, 5, 3, 3),
+    BATCH_NORM(19, 1000, true, 0.0, 33, 19),
+    BATCH_NORM(2, 60000, true, 0.0, 3, 2, 71, 73),
+    BATCH_NORM(3, 280, false, 0.5, 2, 3, 5, 7),
 };
 
 /* ---- shape and data ---------------------------------------------------------------------------------------------- */

@@ -93,6 +93,18 @@ typedef struct clg_conv2d_desc {
  * OH = floor((H + 2 pad - dilation (KH - 1) - 1) / stride) + 1: cross-correlation, as every framework has it. */
 CLG_API clg_tensor *clg_conv2d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, const clg_conv2d_desc *desc);
 
+typedef struct clg_batch_norm_desc {
+    bool        training; /* by the batch's own statistics, else by the running ones */
+    double      eps;      /* 0 means 1e-5 */
+    double      momentum; /* of the running statistics; 0 means 0.1 */
+    clg_tensor *running_mean, *running_var; /* states [C]; in training they may be NULL */
+} clg_batch_norm_desc;
+
+/* y = (x - mean) / sqrt(variance + eps) * gain + bias for each channel of x [N, C, ...]; gain and bias [C]. Ioffe & Szegedy
+ * 2015. In training mean and variance are those of the batch, which must have two values a channel, and every training
+ * plan of the graph moves the running ones: r = (1 - momentum) r + momentum s, with s the mean and the unbiased variance. */
+CLG_API clg_tensor *clg_batch_norm(clg_tensor *x, clg_tensor *gain, clg_tensor *bias, const clg_batch_norm_desc *desc);
+
 typedef struct clg_pool2d_desc {
     int  kernel, kernel_hw[2];
     int  stride, stride_hw[2]; /* 0 means the kernel's extent */
@@ -104,6 +116,9 @@ typedef struct clg_pool2d_desc {
  * row-major order, takes its gradient; NaN wins. */
 CLG_API clg_tensor *clg_max_pool2d(clg_tensor *x, const clg_pool2d_desc *desc);
 CLG_API clg_tensor *clg_avg_pool2d(clg_tensor *x, const clg_pool2d_desc *desc);
+
+/* x [N, C, H, W] -> [N, C]: the mean of each plane. */
+CLG_API clg_tensor *clg_global_avg_pool2d(clg_tensor *x);
 
 /* ---- losses and metrics, all scalars --------------------------------------------------------------------------- */
 

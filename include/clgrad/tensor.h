@@ -52,6 +52,12 @@ CLG_API clg_tensor *clg_scalar(clg_graph *g, double value);
  * `dst`, which therefore must not be older than an assignment that its reader is younger than (an error of the plan). */
 CLG_API clg_tensor *clg_assign(clg_tensor *dst, clg_tensor *value);
 
+/* What layers carry from step to step, such as running statistics: an assignment that every training plan of the graph
+ * (clg_plan_train) is to compute too. */
+CLG_API void        clg_graph_add_update(clg_graph *g, clg_tensor *assignment);
+CLG_API size_t      clg_graph_update_count(const clg_graph *g);
+CLG_API clg_tensor *clg_graph_update(const clg_graph *g, size_t i);
+
 /* ---- differentiation ------------------------------------------------------------------------------------------ */
 
 /* d loss / d wrt[i] into out[i], as ordinary nodes of the graph (so they can be differentiated again), by reverse-mode

@@ -34,6 +34,7 @@ static void graph_destroy(clg__object *object)
     clg_graph *g = (clg_graph *)object;
     for (size_t i = 0; i < g->storage_count; i++) clg__storage_release(&g->storages[i]);
     free(g->storages);
+    free(g->updates);
     free(g->nodes);
     clg__arena_free(&g->arena);
     free(g);
@@ -321,6 +322,18 @@ clg_tensor *clg_assign(clg_tensor *dst, clg_tensor *value)
                             clg_shape_text(dst->shape, b, sizeof b));
     return clg__apply_attr(&clg__op_assign, &(clg__assign_attr){dst}, value);
 }
+
+void clg_graph_add_update(clg_graph *g, clg_tensor *assignment)
+{
+    if (!g || !assignment) return;
+    clg_tensor **updates = grown(g->object.root, g->updates, &g->update_capacity, g->update_count, sizeof *updates);
+    if (!updates) return;
+    g->updates = updates;
+    g->updates[g->update_count++] = assignment;
+}
+
+size_t      clg_graph_update_count(const clg_graph *g) { return g ? g->update_count : 0; }
+clg_tensor *clg_graph_update(const clg_graph *g, size_t i) { return g && i < g->update_count ? g->updates[i] : NULL; }
 
 const clg__op *clg__op_find(const char *name)
 {

@@ -37,6 +37,8 @@ struct clg_graph {
     size_t         capacity;
     clg__storage **storages; /* each held once */
     size_t         storage_count, storage_capacity;
+    clg_tensor   **updates;
+    size_t         update_count, update_capacity;
     bool           training;
 };
 

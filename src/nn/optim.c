@@ -184,14 +184,15 @@ clg_plan *clg_plan_train_with(clg_tensor *loss, clg_optimizer *opt, clg_tensor *
     for (int i = 0; i < opt->rule->numbers; i++) u.number[i] = clg_share(u.graph, opt->numbers[i]);
     opt->rule->formula(opt, &u);
 
-    const size_t total = 2 + (size_t)states + count;
-    clg_tensor **out = calloc(total, sizeof *out);
+    const size_t updates = clg_graph_update_count(u.graph), first = 2 + (size_t)states + count;
+    clg_tensor **out = calloc(first + updates, sizeof *out);
     if (!out) return clg_context_fail(clg_tensor_context(loss), CLG_OUT_OF_MEMORY, "out of host memory for a plan"), NULL;
     out[0] = loss;
     for (int i = 0; i < states; i++) out[1 + i] = clg_assign(u.state[i], u.next[i]);
     out[1 + states] = clg_assign(p, u.next[states]);
     for (size_t i = 0; i < count; i++) out[2 + (size_t)states + i] = extra[i];
-    clg_plan *plan = clg_plan_create_all(out, total);
+    for (size_t i = 0; i < updates; i++) out[first + i] = clg_graph_update(u.graph, i);
+    clg_plan *plan = clg_plan_create_all(out, first + updates);
     free(out);
     clg_plan_on_run(plan, before_step, opt);
     return plan;

@@ -161,4 +161,10 @@ static clg_tensor *reduce(clg_tensor *x, const clg_reduce_desc *desc, kind what)
 
 clg_tensor *clg_sum(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, A_SUM); }
 clg_tensor *clg_mean(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, A_MEAN); }
+clg_tensor *clg_global_avg_pool2d(clg_tensor *x)
+{
+    if (x && x->shape.rank != 4) return clg__op_fail(x, "global_avg_pool2d", CLG_INVALID_SHAPE, "x must be [N, C, H, W]");
+    return clg_mean(x, &(clg_reduce_desc){.axes = {2, 3}, .count = 2});
+}
+
 clg_tensor *clg_max(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, A_MAX); }
