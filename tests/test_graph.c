@@ -471,6 +471,9 @@ static void initialisers_have_their_spread(void **state)
         {CLG_INIT_HE_UNIFORM, true, 2.0 / IN, 2.0 / (9 * 8)},
         {CLG_INIT_HE_NORMAL, false, 2.0 / IN, 2.0 / (9 * 8)},
         {CLG_INIT_ZEROS, true, 0.0, 0.0},
+        {CLG_INIT_HE_NORMAL_OUT, false, 2.0 / OUT, 2.0 / (9 * 16)},
+        {CLG_INIT_NORMAL, false, 1.0, 1.0},
+        {CLG_INIT_GPT2, false, 4e-4, 4e-4},
     };
     assert_int_equal(CLG__COUNT(rows), CLG_INIT_COUNT);
     for (size_t r = 0; r < CLG__COUNT(rows); r++) {

@@ -33,7 +33,13 @@ typedef void clg_fill_fn(float *value, size_t count, uint64_t seed, double scale
 CLG_API clg_tensor *clg_model_parameter(clg_model *model, clg_graph *g, const char *name, clg_shape shape,
                                         clg_fill_fn *fill, double scale);
 
-CLG_API size_t      clg_model_count(const clg_model *model); /* parameters (tensors) */
+/* Likewise a state, which a layer keeps besides what it learns, such as a running mean: saved and loaded like a parameter,
+ * but without a gradient, and nothing for the optimiser. */
+CLG_API clg_tensor *clg_model_state(clg_model *model, clg_graph *g, const char *name, clg_shape shape, clg_fill_fn *fill,
+                                    double scale);
+
+CLG_API size_t      clg_model_count(const clg_model *model); /* parameters and states (tensors) */
+CLG_API bool        clg_model_is_state(const clg_model *model, size_t i);
 CLG_API const char *clg_model_name(const clg_model *model, size_t i);
 CLG_API clg_shape   clg_model_shape(const clg_model *model, size_t i);
 CLG_API clg_status  clg_model_read(clg_model *model, size_t i, float *value, size_t count);
@@ -55,6 +61,9 @@ typedef enum clg_init {
     CLG_INIT_HE_UNIFORM,     /* U(-a, a), a = sqrt(6 / fan_in); He et al. 2015 */
     CLG_INIT_HE_NORMAL,      /* N(0, 2 / fan_in) */
     CLG_INIT_ZEROS,
+    CLG_INIT_HE_NORMAL_OUT,  /* N(0, 2 / fan_out): what keeps the gradient's size; torchvision's for ResNet */
+    CLG_INIT_NORMAL,         /* N(0, 1) */
+    CLG_INIT_GPT2,           /* N(0, 0.02^2) */
     CLG_INIT_COUNT
 } clg_init;
 
@@ -72,6 +81,26 @@ CLG_API clg_tensor *clg_nn_linear(clg_model *model, const char *name, clg_tensor
 /* x [N, C, H, W] -> conv2d(x) [N, channels, OH, OW]; parameters name.weight [channels, C / groups, KH, KW] and
  * name.bias [channels]. */
 CLG_API clg_tensor *clg_nn_conv2d(clg_model *model, const char *name, clg_tensor *x, const clg_conv2d_desc *desc);
+
+typedef struct clg_norm_desc {
+    double eps;      /* 0 means 1e-5 */
+    double momentum; /* of batch_norm2d's running statistics; 0 means 0.1 */
+} clg_norm_desc;
+
+/* x [N, C, H, W] -> clg_batch_norm by the batch's statistics in a graph that trains, else by the running ones; parameters
+ * name.weight, name.bias [C], states name.running_mean, name.running_var [C]. desc may be NULL, here and below. */
+CLG_API clg_tensor *clg_nn_batch_norm2d(clg_model *model, const char *name, clg_tensor *x, const clg_norm_desc *desc);
+
+/* x [..., n] -> clg_layer_norm; parameters name.weight, name.bias [n]. */
+CLG_API clg_tensor *clg_nn_layer_norm(clg_model *model, const char *name, clg_tensor *x, const clg_norm_desc *desc);
+
+typedef struct clg_embedding_desc {
+    int rows, features; /* of the table */
+    int init;           /* a clg_init; 0: N(0, 1) */
+} clg_embedding_desc;
+
+/* index i32 [...] -> clg_embedding [..., features]; parameter name.weight [rows, features]. */
+CLG_API clg_tensor *clg_nn_embedding(clg_model *model, const char *name, clg_tensor *index, const clg_embedding_desc *desc);
 
 #ifdef __cplusplus
 }

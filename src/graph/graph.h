@@ -92,12 +92,13 @@ typedef struct clg__parameter {
     int64_t      count, offset;
     clg_fill_fn *fill;
     double       scale;
+    clg__storage *in; /* the model's values, or its states */
 } clg__parameter;
 
 struct clg_model {
     clg__object     object;
     clg_context    *ctx;
-    clg__storage   *values, *gradients;
+    clg__storage   *values, *gradients, *states;
     clg__parameter *parameters;
     size_t          count, capacity;
     uint64_t        seed;

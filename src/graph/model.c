@@ -1,4 +1,5 @@
-/* model.c - models: named parameters in one storage, their gradients in another of the same layout. */
+/* model.c - models: named parameters in one storage, their gradients in another of the same layout, and in a third what
+ * layers keep besides: states, which are saved like parameters and learnt by no optimiser. */
 #include "graph/graph.h"
 #include <stdlib.h>
 #include <string.h>
@@ -7,8 +8,10 @@ static void model_destroy(clg__object *object)
 {
     clg_model *m = (clg_model *)object;
     if (m->values) m->values->owner = NULL;
+    if (m->states) m->states->owner = NULL;
     clg__storage_release(&m->values);
     clg__storage_release(&m->gradients);
+    clg__storage_release(&m->states);
     for (size_t i = 0; i < m->count; i++) free(m->parameters[i].name);
     free(m->parameters);
     free(m);
@@ -21,7 +24,7 @@ static void fill_values(const clg__storage *s, void *host)
     for (size_t i = 0; m && i < m->count; i++) {
         const clg__parameter *p = &m->parameters[i];
         const uint64_t        seed = clg__hash(m->seed ^ 0x9e3779b97f4a7c15u, p->name, strlen(p->name));
-        if (p->fill) p->fill((float *)host + p->offset, (size_t)p->count, seed, p->scale);
+        if (p->fill && p->in == s) p->fill((float *)host + p->offset, (size_t)p->count, seed, p->scale);
     }
 }
 
@@ -35,11 +38,12 @@ clg_model *clg_model_create(clg_context *ctx, const clg_model_desc *desc)
     m->seed = desc ? desc->seed : 0;
     m->values = clg__storage_create(root, CLG_F32, 0, "the parameters");
     m->gradients = clg__storage_create(root, CLG_F32, 0, "the gradients");
+    m->states = clg__storage_create(root, CLG_F32, 0, "the model's states");
     clg__adopt(root, &m->object, model_destroy);
-    if (!m->values || !m->gradients) return clg__destroy(&m->object), NULL;
-    m->values->fill = fill_values;
-    m->values->owner = m;
-    m->values->sealed = m->gradients->sealed = false;
+    if (!m->values || !m->gradients || !m->states) return clg__destroy(&m->object), NULL;
+    m->values->fill = m->states->fill = fill_values;
+    m->values->owner = m->states->owner = m;
+    m->values->sealed = m->gradients->sealed = m->states->sealed = false;
     return m;
 }
 
@@ -55,17 +59,19 @@ size_t       clg_model_count(const clg_model *m) { return m ? m->count : 0; }
 const char  *clg_model_name(const clg_model *m, size_t i) { return m && i < m->count ? m->parameters[i].name : ""; }
 clg_shape    clg_model_shape(const clg_model *m, size_t i) { return m && i < m->count ? m->parameters[i].shape : CLG_SCALAR; }
 
-static clg__parameter *add_parameter(clg_model *m, const char *name, clg_shape shape, clg_fill_fn *fill, double scale)
+bool clg_model_is_state(const clg_model *m, size_t i) { return m && i < m->count && m->parameters[i].in == m->states; }
+
+static clg__parameter *add_parameter(clg_model *m, clg__storage *in, const char *name, clg_shape shape, clg_fill_fn *fill, double scale)
 {
     clg__root *root = m->object.root;
     char       text[128];
     clg_shape_text(shape, text, sizeof text);
-    if (m->values->sealed)
+    if (m->values->sealed || m->states->sealed)
         return clg__fail(root, CLG_INVALID_ARGUMENT,
                          "parameter %s %s: a plan uses the model already, and nothing can be added to it; build every "
                          "graph that brings new parameters first", name, text), NULL;
     int64_t count = clg_shape_count(shape), end = 0;
-    if (count <= 0 || __builtin_add_overflow(m->values->count, count, &end) || end > INT64_MAX / 64)
+    if (count <= 0 || __builtin_add_overflow(in->count, count, &end) || end > INT64_MAX / 64)
         return clg__fail(root, CLG_INVALID_SHAPE, "parameter %s %s: no elements, or too many", name, text), NULL;
     if (m->count == m->capacity) {
         const size_t more = m->capacity ? 2 * m->capacity : 16;
@@ -78,37 +84,50 @@ static clg__parameter *add_parameter(clg_model *m, const char *name, clg_shape s
     if (!copy) return clg__fail(root, CLG_OUT_OF_MEMORY, "out of host memory for parameter %s", name), NULL;
     strcpy(copy, name);
     clg__parameter *p = &m->parameters[m->count++];
-    *p = (clg__parameter){copy, shape, count, m->values->count, fill, scale};
-    m->values->count = m->gradients->count = (end + CLG__PARAMETER_ALIGN - 1) / CLG__PARAMETER_ALIGN * CLG__PARAMETER_ALIGN;
+    *p = (clg__parameter){copy, shape, count, in->count, fill, scale, in};
+    in->count = (end + CLG__PARAMETER_ALIGN - 1) / CLG__PARAMETER_ALIGN * CLG__PARAMETER_ALIGN;
+    m->gradients->count = m->values->count;
     return p;
 }
 
-clg_tensor *clg_model_parameter(clg_model *m, clg_graph *g, const char *name, clg_shape shape, clg_fill_fn *fill,
-                                double scale)
+static clg_tensor *find(clg_model *m, clg__storage *in, clg_graph *g, const char *name, clg_shape shape,
+                        clg_fill_fn *fill, double scale)
 {
-    if (!m || !g || clg_context_failed(m->ctx)) return NULL;
     if (!name || !*name) return clg__fail(m->object.root, CLG_INVALID_ARGUMENT, "a parameter needs a name"), NULL;
     if (g->ctx != m->ctx)
         return clg__fail(g->object.root, CLG_INVALID_ARGUMENT, "parameter %s: model and graph have different contexts", name), NULL;
     const clg__parameter *p = NULL;
     for (size_t i = 0; i < m->count && !p; i++)
         if (strcmp(m->parameters[i].name, name) == 0) p = &m->parameters[i];
-    if (!p) p = add_parameter(m, name, shape, fill, scale);
+    if (!p) p = add_parameter(m, in, name, shape, fill, scale);
     if (!p) return NULL;
+    if (p->in != in)
+        return clg__fail(m->object.root, CLG_INVALID_ARGUMENT, "%s is a parameter and a state at once", name), NULL;
     if (!clg_shape_equal(p->shape, shape)) {
         char has[128], wants[128];
         clg__fail(m->object.root, CLG_INVALID_SHAPE, "parameter %s is %s, but this layer needs %s", name,
                   clg_shape_text(p->shape, has, sizeof has), clg_shape_text(shape, wants, sizeof wants));
         return NULL;
     }
-    clg_tensor *t = clg__leaf(g, m->values, p->offset, shape);
+    clg_tensor *t = clg__leaf(g, in, p->offset, shape);
     return t && !t->name ? clg_tensor_named(t, name) : t;
+}
+
+clg_tensor *clg_model_parameter(clg_model *m, clg_graph *g, const char *name, clg_shape shape, clg_fill_fn *fill,
+                                double scale)
+{
+    return m && g && !clg_context_failed(m->ctx) ? find(m, m->values, g, name, shape, fill, scale) : NULL;
+}
+
+clg_tensor *clg_model_state(clg_model *m, clg_graph *g, const char *name, clg_shape shape, clg_fill_fn *fill, double scale)
+{
+    return m && g && !clg_context_failed(m->ctx) ? find(m, m->states, g, name, shape, fill, scale) : NULL;
 }
 
 clg_tensor *clg_model_arena(clg_model *m, clg_graph *g)
 {
     if (!m || !g || clg_context_failed(m->ctx)) return NULL;
-    if (m->count == 0)
+    if (m->values->count == 0)
         return clg__fail(m->object.root, CLG_INVALID_ARGUMENT, "the model has no parameters: build its network first"), NULL;
     m->values->sealed = m->gradients->sealed = true;
     return clg__leaf(g, m->values, 0, CLG_SHAPE(m->values->count));
@@ -127,22 +146,27 @@ clg_tensor *clg_model_gradients(clg_model *m, clg_tensor *loss)
     clg_tensor     *packed = NULL;
     if (!wrt || !grad || !attr) goto done;
 
-    for (size_t i = 0; i < m->count; i++) wrt[i] = clg__leaf(g, m->values, m->parameters[i].offset, m->parameters[i].shape);
-    wrt[m->count] = arena;
-    if (clg__gradients_or_null(loss, wrt, m->count + 1, grad) != CLG_OK) goto done;
+    size_t count = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        const clg__parameter *p = &m->parameters[i];
+        if (p->in != m->values) continue;
+        attr->offset[count] = p->offset;
+        wrt[count++] = clg__leaf(g, m->values, p->offset, p->shape);
+    }
+    wrt[count] = arena;
+    if (clg__gradients_or_null(loss, wrt, count + 1, grad) != CLG_OK) goto done;
     bool any = false;
     attr->storage = m->gradients;
-    for (size_t i = 0; i < m->count; i++) { /* zeros too are written: other losses share the storage */
+    for (size_t i = 0; i < count; i++) { /* zeros too are written: other losses share the storage */
         any = any || grad[i];
-        if (!grad[i]) grad[i] = clg_full(g, m->parameters[i].shape, 0.0);
-        attr->offset[i] = m->parameters[i].offset;
+        if (!grad[i]) grad[i] = clg_full(g, wrt[i]->shape, 0.0);
     }
-    if (grad[m->count])
+    if (grad[count])
         clg__fail(root, CLG_UNSUPPORTED, "a loss cannot be built on clg_model_arena: use the parameters themselves");
     else if (!any)
         clg__fail(root, CLG_INVALID_ARGUMENT, "the loss does not depend on any parameter of the model");
     else if (clg__graph_hold(g, m->gradients))
-        packed = clg__apply_n(&clg__op_pack, attr, attr_size, grad, (int)m->count);
+        packed = clg__apply_n(&clg__op_pack, attr, attr_size, grad, (int)count);
 done:
     free(wrt);
     free(grad);

@@ -1,4 +1,4 @@
-/* init.c - first values of weights: U(-a, a) or N(0, s^2), with a and s from the fans.
+/* init.c - first values of weights: U(-a, a) or N(0, s^2), with a and s from the fans or given.
  *
  * Drawn on the host from the counter-based generator, so they are the same on every device. */
 #include "init.h"
@@ -24,23 +24,27 @@ static void fill_zeros(float *value, size_t count, uint64_t seed, double scale)
     memset(value, 0, count * sizeof *value);
 }
 
-/* variance = gain / (in fan_in + out fan_out); a uniform distribution on (-a, a) has variance a^2 / 3 */
+/* variance = gain / (constant + in fan_in + out fan_out); a uniform distribution on (-a, a) has variance a^2 / 3 */
 static const struct {
     clg_fill_fn *fill;
-    double       gain, in, out;
+    double       gain, in, out, constant;
 } initialisers[CLG_INIT_COUNT] = {
-    [CLG_INIT_DEFAULT] = {fill_uniform, 2.0, 1.0, 1.0},
-    [CLG_INIT_GLOROT_UNIFORM] = {fill_uniform, 2.0, 1.0, 1.0},
-    [CLG_INIT_GLOROT_NORMAL] = {fill_normal, 2.0, 1.0, 1.0},
-    [CLG_INIT_HE_UNIFORM] = {fill_uniform, 2.0, 1.0, 0.0},
-    [CLG_INIT_HE_NORMAL] = {fill_normal, 2.0, 1.0, 0.0},
-    [CLG_INIT_ZEROS] = {fill_zeros, 0.0, 1.0, 0.0},
+    [CLG_INIT_DEFAULT] = {fill_uniform, 2.0, 1.0, 1.0, 0.0},
+    [CLG_INIT_GLOROT_UNIFORM] = {fill_uniform, 2.0, 1.0, 1.0, 0.0},
+    [CLG_INIT_GLOROT_NORMAL] = {fill_normal, 2.0, 1.0, 1.0, 0.0},
+    [CLG_INIT_HE_UNIFORM] = {fill_uniform, 2.0, 1.0, 0.0, 0.0},
+    [CLG_INIT_HE_NORMAL] = {fill_normal, 2.0, 1.0, 0.0, 0.0},
+    [CLG_INIT_ZEROS] = {fill_zeros, 0.0, 0.0, 0.0, 1.0},
+    [CLG_INIT_HE_NORMAL_OUT] = {fill_normal, 2.0, 0.0, 1.0, 0.0},
+    [CLG_INIT_NORMAL] = {fill_normal, 1.0, 0.0, 0.0, 1.0},
+    [CLG_INIT_GPT2] = {fill_normal, 4e-4, 0.0, 0.0, 1.0},
 };
 
 bool clg__init(int init, double fan_in, double fan_out, clg_fill_fn **fill, double *scale)
 {
     if (init < 0 || init >= CLG_INIT_COUNT) return false;
-    const double variance = initialisers[init].gain / (initialisers[init].in * fan_in + initialisers[init].out * fan_out);
+    const double variance = initialisers[init].gain / (initialisers[init].constant + initialisers[init].in * fan_in +
+                                                       initialisers[init].out * fan_out);
     *fill = initialisers[init].fill;
     *scale = sqrt(*fill == fill_uniform ? 3.0 * variance : variance);
     return true;

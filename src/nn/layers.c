@@ -10,15 +10,20 @@ static clg_tensor *layer_fail(clg_tensor *x, const char *layer, const char *name
     return NULL;
 }
 
-/* Parameter "<name>.<part>"; NULL when the name is too long. */
-static clg_tensor *parameter(clg_model *m, clg_tensor *x, const char *name, const char *part, clg_shape shape,
-                             clg_fill_fn *fill, double scale)
+typedef clg_tensor *tensor_of_model(clg_model *m, clg_graph *g, const char *name, clg_shape shape, clg_fill_fn *fill,
+                                    double scale);
+
+/* Parameter or state "<name>.<part>"; NULL when the name is too long. */
+static clg_tensor *named(tensor_of_model *get, clg_model *m, clg_tensor *x, const char *name, const char *part,
+                         clg_shape shape, clg_fill_fn *fill, double scale)
 {
     char full[256];
     if (snprintf(full, sizeof full, "%s.%s", name, part) >= (int)sizeof full)
         return layer_fail(x, "layer", name, "the name is too long");
-    return clg_model_parameter(m, clg_tensor_graph(x), full, shape, fill, scale);
+    return get(m, clg_tensor_graph(x), full, shape, fill, scale);
 }
+#define parameter(...) named(clg_model_parameter, __VA_ARGS__)
+#define state(...)     named(clg_model_state, __VA_ARGS__)
 
 clg_tensor *clg_nn_linear(clg_model *m, const char *name, clg_tensor *x, const clg_linear_desc *desc)
 {
@@ -63,4 +68,60 @@ clg_tensor *clg_nn_conv2d(clg_model *m, const char *name, clg_tensor *x, const c
     clg_tensor *w = parameter(m, x, name, "weight", CLG_SHAPE(d.channels, each, kh, kw), fill, scale);
     clg_tensor *b = d.no_bias ? NULL : parameter(m, x, name, "bias", CLG_SHAPE(d.channels), NULL, 0.0);
     return w && (b || d.no_bias) ? clg_conv2d(x, w, b, &d) : NULL;
+}
+
+/* ---- normalisation ----------------------------------------------------------------------------------------------- */
+
+typedef struct scale_and_shift {
+    clg_tensor *gain, *bias;
+} scale_and_shift;
+
+static void ones(float *value, size_t count, uint64_t seed, double scale)
+{
+    (void)seed, (void)scale;
+    for (size_t i = 0; i < count; i++) value[i] = 1.0f;
+}
+
+static scale_and_shift norm_parameters(clg_model *m, clg_tensor *x, const char *name, int64_t n)
+{
+    return (scale_and_shift){parameter(m, x, name, "weight", CLG_SHAPE(n), ones, 0.0),
+                             parameter(m, x, name, "bias", CLG_SHAPE(n), NULL, 0.0)};
+}
+
+clg_tensor *clg_nn_batch_norm2d(clg_model *m, const char *name, clg_tensor *x, const clg_norm_desc *desc)
+{
+    if (!m || !x) return NULL;
+    const clg_norm_desc d = desc ? *desc : (clg_norm_desc){0};
+    const clg_shape     shape = clg_tensor_shape(x);
+    if (!name || !*name) return layer_fail(x, "batch_norm2d", name, "a layer needs a name");
+    if (shape.rank != 4 || shape.dim[1] < 1) return layer_fail(x, "batch_norm2d", name, "the input must be [N, C, H, W]");
+    const scale_and_shift p = norm_parameters(m, x, name, shape.dim[1]);
+    clg_tensor *mean = state(m, x, name, "running_mean", CLG_SHAPE(shape.dim[1]), NULL, 0.0);
+    clg_tensor *variance = state(m, x, name, "running_var", CLG_SHAPE(shape.dim[1]), ones, 0.0);
+    if (!mean || !variance) return NULL;
+    return clg_batch_norm(x, p.gain, p.bias, &(clg_batch_norm_desc){clg_graph_training(clg_tensor_graph(x)), d.eps,
+                                                                    d.momentum, mean, variance});
+}
+
+clg_tensor *clg_nn_layer_norm(clg_model *m, const char *name, clg_tensor *x, const clg_norm_desc *desc)
+{
+    if (!m || !x) return NULL;
+    const clg_shape shape = clg_tensor_shape(x);
+    if (!name || !*name) return layer_fail(x, "layer_norm", name, "a layer needs a name");
+    if (shape.rank < 1 || shape.dim[shape.rank - 1] < 1) return layer_fail(x, "layer_norm", name, "the input must be [..., n]");
+    const scale_and_shift p = norm_parameters(m, x, name, shape.dim[shape.rank - 1]);
+    return clg_layer_norm(x, p.gain, p.bias, desc ? desc->eps : 0.0);
+}
+
+clg_tensor *clg_nn_embedding(clg_model *m, const char *name, clg_tensor *index, const clg_embedding_desc *desc)
+{
+    if (!m || !index) return NULL;
+    const clg_embedding_desc d = desc ? *desc : (clg_embedding_desc){0};
+    clg_fill_fn             *fill;
+    double                   scale;
+    if (!name || !*name) return layer_fail(index, "embedding", name, "a layer needs a name");
+    if (d.rows < 1 || d.features < 1) return layer_fail(index, "embedding", name, "rows and features must be at least 1");
+    if (!clg__init(d.init == CLG_INIT_DEFAULT ? CLG_INIT_NORMAL : d.init, (double)d.rows, (double)d.features, &fill, &scale))
+        return layer_fail(index, "embedding", name, "unknown initialiser");
+    return clg_embedding(parameter(m, index, name, "weight", CLG_SHAPE(d.rows, d.features), fill, scale), index);
 }

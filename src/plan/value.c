@@ -98,22 +98,22 @@ static clg_status parameter(clg_model *m, size_t i, size_t count, const void *va
     if (count != (size_t)m->parameters[i].count)
         return clg__fail(m->object.root, CLG_INVALID_SHAPE, "%zu values for parameter %s, which has %lld", count,
                          m->parameters[i].name, (long long)m->parameters[i].count);
-    m->gradients->sealed = true;
-    return clg__storage_ready(m->values);
+    m->values->sealed = m->gradients->sealed = m->states->sealed = true;
+    return clg__storage_ready(m->parameters[i].in);
 }
 
 clg_status clg_model_read(clg_model *m, size_t i, float *value, size_t count)
 {
     const clg_status status = parameter(m, i, count, value);
     if (status != CLG_OK) return status;
-    return clg__buffer_read(m->ctx, m->values->buffer, (size_t)m->parameters[i].offset * 4, value, count * 4);
+    return clg__buffer_read(m->ctx, m->parameters[i].in->buffer, (size_t)m->parameters[i].offset * 4, value, count * 4);
 }
 
 clg_status clg_model_write(clg_model *m, size_t i, const float *value, size_t count)
 {
     const clg_status status = parameter(m, i, count, value);
     if (status != CLG_OK) return status;
-    return clg__buffer_write(m->ctx, m->values->buffer, (size_t)m->parameters[i].offset * 4, value, count * 4);
+    return clg__buffer_write(m->ctx, m->parameters[i].in->buffer, (size_t)m->parameters[i].offset * 4, value, count * 4);
 }
 
 /* ---- guards ------------------------------------------------------------------------------------------------------ */

@@ -22,11 +22,48 @@ static clg_tensor *mlp(clg_model *m, clg_tensor *x, int classes)
     return clg_nn_linear(m, "fc3", x, &(clg_linear_desc){.features = classes});
 }
 
+/* ---- resnet18: He et al. 2015, as torchvision has it, and with its names ----------------------------------------- */
+
+static clg_tensor *conv_norm(clg_model *m, const char *at, const char *conv, const char *norm, clg_tensor *x, int channels,
+                             int kernel, int stride)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s%s", at, conv);
+    x = clg_nn_conv2d(m, name, x, &(clg_conv2d_desc){.channels = channels, .kernel = kernel, .stride = stride,
+                                                     .pad = kernel / 2, .no_bias = true, .init = CLG_INIT_HE_NORMAL_OUT});
+    snprintf(name, sizeof name, "%s%s", at, norm);
+    return clg_nn_batch_norm2d(m, name, x, NULL);
+}
+
+static clg_tensor *basic_block(clg_model *m, const char *at, clg_tensor *x, int channels, int stride)
+{
+    clg_tensor *y = clg_relu(conv_norm(m, at, "conv1", "bn1", x, channels, 3, stride));
+    y = conv_norm(m, at, "conv2", "bn2", y, channels, 3, 1);
+    if (clg_tensor_shape(x).dim[1] != channels || stride != 1)
+        x = conv_norm(m, at, "downsample.0", "downsample.1", x, channels, 1, stride);
+    return clg_relu(clg_add(y, x));
+}
+
+static clg_tensor *resnet18(clg_model *m, clg_tensor *x, int classes)
+{
+    x = clg_relu(conv_norm(m, "", "conv1", "bn1", x, 64, 7, 2));
+    x = clg_max_pool2d(x, &(clg_pool2d_desc){.kernel = 3, .stride = 2, .pad = 1});
+    for (int stage = 1, channels = 64; stage <= 4; stage++, channels *= 2)
+        for (int block = 0; block < 2; block++) {
+            char at[16];
+            snprintf(at, sizeof at, "layer%d.%d.", stage, block);
+            x = basic_block(m, at, x, channels, stage > 1 && block == 0 ? 2 : 1);
+        }
+    return clg_nn_linear(m, "fc", clg_global_avg_pool2d(x), &(clg_linear_desc){.features = classes});
+}
+
+static clg_optimizer *sgd(clg_model *m) { return clg_sgd_create(m, &(clg_sgd_desc){.lr = 0.01f, .momentum = 0.9f}); }
 static clg_optimizer *adam(clg_model *m) { return clg_adam_create(m, NULL); }
 
 static const network_kind kinds[] = {
     {.name = "cnn", .build = cnn, .optimizer = adam, .example = {3, {1, 28, 28}}, .classes = 10, .batch = 128},
     {.name = "mlp", .build = mlp, .optimizer = adam, .example = {3, {1, 28, 28}}, .classes = 10, .batch = 128},
+    {.name = "resnet18", .build = resnet18, .optimizer = sgd, .example = {3, {3, 224, 224}}, .classes = 1000, .batch = 8},
 };
 
 const network_kind *network_find(const char *name)

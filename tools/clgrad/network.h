@@ -4,7 +4,7 @@
 
 #include <clgrad/clgrad.h>
 
-#define NETWORK_NAMES "cnn|mlp"
+#define NETWORK_NAMES "cnn|mlp|resnet18"
 
 enum { NETWORK_MAX_CLASSES = 256 }; /* labels are bytes */
 

@@ -65,7 +65,8 @@ static bool can_save(const char *path)
 static long long parameters(const clg_model *model)
 {
     long long sum = 0;
-    for (size_t i = 0; i < clg_model_count(model); i++) sum += clg_shape_count(clg_model_shape(model, i));
+    for (size_t i = 0; i < clg_model_count(model); i++)
+        if (!clg_model_is_state(model, i)) sum += clg_shape_count(clg_model_shape(model, i));
     return sum;
 }
 

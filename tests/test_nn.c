@@ -1,0 +1,132 @@
+/* test_nn.c - what layers keep besides parameters: the running statistics of batch normalisation. */
+#include "base/base.h"
+#include <clgrad/clgrad.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+enum { N = 4, C = 2, HW = 3 };
+
+static float value_at(int n, int c, int i) { return (float)(n * 3 + i * i) * (c ? 0.5f : -2.0f) + 7.0f; }
+
+static void moments_of(int c, double *mean, double *unbiased)
+{
+    *mean = *unbiased = 0.0;
+    for (int n = 0; n < N; n++)
+        for (int i = 0; i < HW; i++) *mean += (double)value_at(n, c, i) / (N * HW);
+    for (int n = 0; n < N; n++)
+        for (int i = 0; i < HW; i++) *unbiased += pow((double)value_at(n, c, i) - *mean, 2.0) / (N * HW - 1);
+}
+
+static void write_values(clg_tensor *x)
+{
+    float value[N * C * HW];
+    for (int i = 0; i < N * C * HW; i++) value[i] = value_at(i / (C * HW), i / HW % C, i % HW);
+    assert_int_equal(clg_tensor_write(x, value, sizeof value), CLG_OK);
+}
+
+static clg_tensor *norm(clg_model *m, bool training, clg_tensor **x)
+{
+    clg_graph *g = clg_graph_create(clg_model_context(m), &(clg_graph_desc){.training = training});
+    *x = clg_input(g, CLG_F32, CLG_SHAPE(N, C, 1, HW));
+    return clg_nn_batch_norm2d(m, "bn", *x, NULL);
+}
+
+static size_t entry(const clg_model *m, const char *name)
+{
+    for (size_t i = 0; i < clg_model_count(m); i++)
+        if (strcmp(clg_model_name(m, i), name) == 0) return i;
+    fail_msg("the model has no %s", name);
+    return 0;
+}
+
+/* Five steps with a large weight decay: the statistics move as PyTorch moves them, and the optimiser leaves them alone. */
+static void running_statistics_follow_the_batches(void **state)
+{
+    (void)state;
+    clg_context *ctx = clg_context_create(NULL);
+    clg_model   *m = clg_model_create(ctx, NULL);
+    clg_tensor  *x, *y = norm(m, true, &x);
+    clg_plan *step = clg_plan_train(clg_mean(clg_mul(y, y), NULL), clg_adam_create(m, &(clg_adam_desc){.weight_decay = 1.0}));
+    const size_t mean_at = entry(m, "bn.running_mean"), var_at = entry(m, "bn.running_var"), gain_at = entry(m, "bn.weight");
+    double       mean[C], var[C], running_mean[C] = {0}, running_var[C] = {1.0, 1.0};
+    float        got[C];
+    assert_true(clg_model_is_state(m, mean_at) && clg_model_is_state(m, var_at) && !clg_model_is_state(m, gain_at));
+    for (int c = 0; c < C; c++) moments_of(c, &mean[c], &var[c]);
+    write_values(x);
+    for (int t = 0; t < 5; t++) {
+        clg_plan_run(step);
+        for (int c = 0; c < C; c++) {
+            running_mean[c] = 0.9 * running_mean[c] + 0.1 * mean[c];
+            running_var[c] = 0.9 * running_var[c] + 0.1 * var[c];
+        }
+    }
+    assert_int_equal(clg_model_read(m, mean_at, got, C), CLG_OK);
+    for (int c = 0; c < C; c++) assert_true(fabs((double)got[c] - running_mean[c]) <= 1e-6 * fabs(running_mean[c]));
+    assert_int_equal(clg_model_read(m, var_at, got, C), CLG_OK);
+    for (int c = 0; c < C; c++) assert_true(fabs((double)got[c] - running_var[c]) <= 1e-6 * running_var[c]);
+    assert_false(clg_context_failed(ctx));
+    clg_context_destroy(&ctx);
+}
+
+/* Statistics go through a file into another model, which looks at its input by them. */
+static void inference_uses_the_saved_statistics(void **state)
+{
+    (void)state;
+    char path[64];
+    snprintf(path, sizeof path, "test_nn-%ld.safetensors", (long)getpid());
+    clg_context *ctx = clg_context_create(NULL);
+    clg_model   *first = clg_model_create(ctx, NULL), *second = clg_model_create(ctx, NULL);
+    clg_tensor  *x, *y = norm(first, false, &x);
+    const float  mean[C] = {3.0f, -1.0f}, var[C] = {4.0f, 0.25f};
+    float        got[N * C * HW];
+    assert_non_null(y);
+    assert_int_equal(clg_model_write(first, entry(first, "bn.running_mean"), mean, C), CLG_OK);
+    assert_int_equal(clg_model_write(first, entry(first, "bn.running_var"), var, C), CLG_OK);
+    assert_int_equal(clg_model_save(first, path), CLG_OK);
+    y = norm(second, false, &x);
+    clg_plan *plan = clg_plan_create(y);
+    assert_int_equal(clg_model_load(second, path), CLG_OK);
+    unlink(path);
+    write_values(x);
+    clg_plan_run(plan);
+    assert_int_equal(clg_tensor_read(y, got, sizeof got), CLG_OK);
+    for (int i = 0; i < N * C * HW; i++) {
+        const int    c = i / HW % C;
+        const double expected = ((double)value_at(i / (C * HW), c, i % HW) - (double)mean[c]) / sqrt((double)var[c] + 1e-5);
+        assert_true(fabs((double)got[i] - expected) <= 1e-5 * (1.0 + fabs(expected)));
+    }
+    assert_false(clg_context_failed(ctx));
+    clg_context_destroy(&ctx);
+}
+
+static void names_are_parameters_or_states(void **state)
+{
+    (void)state;
+    clg_context *ctx = clg_context_create(NULL);
+    clg_model   *m = clg_model_create(ctx, NULL);
+    clg_graph   *g = clg_graph_create(ctx, NULL);
+    assert_non_null(clg_model_state(m, g, "a", CLG_SHAPE(3), NULL, 0.0));
+    assert_null(clg_model_parameter(m, g, "a", CLG_SHAPE(3), NULL, 0.0));
+    assert_int_equal(clg_context_status(ctx), CLG_INVALID_ARGUMENT);
+    clg_context_clear_error(ctx);
+    clg_tensor *one = clg_input(g, CLG_F32, CLG_SHAPE(1, C));
+    clg_tensor *gain = clg_full(g, CLG_SHAPE(C), 1.0);
+    assert_null(clg_batch_norm(one, gain, gain, &(clg_batch_norm_desc){.training = true}));
+    assert_non_null(strstr(clg_context_error(ctx), "two values"));
+    clg_context_destroy(&ctx);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(running_statistics_follow_the_batches),
+        cmocka_unit_test(inference_uses_the_saved_statistics),
+        cmocka_unit_test(names_are_parameters_or_states),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
