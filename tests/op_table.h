@@ -341,13 +341,24 @@ static const op_row matmul_rows[] = {
     {"conv2d", build_conv2d, {{WHOLE, DIMS(n, c, h, w)}, {WHOLE, DIMS(k, each, kh, kw)}, {WHOLE, DIMS(k)}}, \
      (flags) | EXACT, terms, {.conv = {__VA_ARGS__}}}
 
+/* Products that Winograd's F(4x4, 3x3) sums are larger than a convolution's: with unit variances, and G, B and O the
+ * matrices in cl/winograd.cl, one dimension of output k has the variance sum_i O[i][k]^2 |G[i]|^2 |B[i]|^2 instead of 3,
+ * at most 94.3 / 3 = 31.4, and two dimensions its square; but 9 times fewer of them are added, and a sum of n is off by
+ * sqrt(n) roundings: growth 31.4 / 3 = 10.5. Backward filter likewise: at most 96.8 / 4, divided by sqrt(16), 6.1. F(2x2,
+ * 3x3) has 5 / 3 / 3 < 1. A rounding of each transform is added: 1.5. Terms count under a square root. */
+#define WINOGRAD(flags, terms, n, c, h, w, k, ...)                                                                     \
+    {"conv2d", build_conv2d, {{NORMAL, DIMS(n, c, h, w)}, {NORMAL, DIMS(k, c, 3, 3)}, {NORMAL, DIMS(k)}}, flags,        \
+     (terms) * 12.0 * 12.0, {.conv = {__VA_ARGS__}}}
+
 static const op_row conv_rows[] = {
     CONV(SMOOTH, 98, 2, 3, 7, 7, 5, 3, 3, 3, .pad = 1),
     CONV(0, 400, 3, 6, 10, 9, 6, 1, 3, 3, .groups = 6, .pad = 1),
     CONV(0, 196, 1, 1, 14, 14, 33, 1, 3, 3, .pad = 1),
     CONV(0, 20, 0, 2, 5, 5, 3, 2, 3, 3, .pad = 1),
-    {"conv2d", build_conv2d, {{NORMAL, DIMS(2, 19, 7, 6)}, {NORMAL, DIMS(35, 19, 3, 3)}}, SMOOTH, 315,
-     {.conv = {.pad = 1}}},
+    WINOGRAD(SMOOTH, 315, 2, 19, 7, 6, 35, .pad = 1),
+    WINOGRAD(0, 288, 3, 32, 4, 4, 16, .pad = 0),
+    WINOGRAD(0, 540, 1, 16, 5, 109, 8, .pad = 2),
+    WINOGRAD(0, 630, 5, 9, 14, 9, 33, .pad = 1),
     CONV(SMOOTH, 72, 2, 4, 11, 8, 6, 2, 3, 2, .stride = 2, .pad_hw = {1, 0}, .groups = 2),
     CONV(SMOOTH, 90, 1, 2, 9, 11, 3, 2, 3, 3, .dilation = 2, .stride_hw = {1, 2}, .pad = 2),
     CONV(0, 196, 1, 17, 14, 14, 33, 17, 1, 1, .stride = 1),
