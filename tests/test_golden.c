@@ -146,12 +146,53 @@ static void adamw_decays_apart_from_the_gradient(void **state)
     clg_context_destroy(&ctx);
 }
 
+/* loss = sum(c exp(p)), whole, and cut between y = exp(p) and the gradient c that comes from somewhere else. */
+static void a_given_gradient_updates_alike(void **state)
+{
+    (void)state;
+    enum { N = 21 };
+    float        c[N], d[N], value[2][N];
+    clg_context *ctx = clg_context_create(NULL);
+    for (int cut = 0; cut < 2; cut++) {
+        clg_model  *m = clg_model_create(ctx, NULL);
+        clg_graph  *g = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
+        clg_tensor *p = clg_model_parameter(m, g, "p", CLG_SHAPE(N), NULL, 0.0), *y = clg_exp(p), *dp = NULL;
+        clg_tensor *dy = clg_input(g, CLG_F32, CLG_SHAPE(N));
+        for (int i = 0; i < N; i++) c[i] = 0.1f * (float)(i + 1);
+        assert_int_equal(clg_tensor_write(dy, c, sizeof c), CLG_OK);
+        clg_optimizer *opt = clg_sgd_create(m, &(clg_sgd_desc){.lr = 0.1f, .momentum = 0.5f});
+        if (!cut) {
+            clg_plan *step = clg_plan_train(clg_sum(clg_mul(y, dy), NULL), opt);
+            for (int t = 0; t < 3; t++) clg_plan_run(step);
+        } else {
+            clg_tensor *given = clg_input(g, CLG_F32, clg_tensor_shape(clg_model_arena(m, g)));
+            float       padded[64] = {0};
+            assert_int_equal(clg_gradients_from(y, dy, &p, 1, &dp), CLG_OK);
+            clg_plan *backward = clg_plan_create(dp), *step = clg_plan_update(given, opt);
+            for (int t = 0; t < 3; t++) {
+                clg_plan_run(backward);
+                assert_int_equal(clg_tensor_read(dp, d, sizeof d), CLG_OK);
+                memcpy(padded, d, sizeof d);
+                assert_int_equal(clg_tensor_write(given, padded, (size_t)clg_tensor_count(given) * 4), CLG_OK);
+                clg_plan_run(step);
+            }
+        }
+        assert_int_equal(clg_model_read(m, 0, value[cut], N), CLG_OK);
+    }
+    for (int i = 0; i < N; i++) assert_true(fabsf(value[0][i] - value[1][i]) < 1e-6f && value[0][i] < 0.0f);
+    assert_null(clg_plan_update(NULL, NULL));
+    assert_int_equal(clg_gradients_from(NULL, NULL, NULL, 0, NULL), CLG_INVALID_ARGUMENT);
+    assert_false(clg_context_failed(ctx));
+    clg_context_destroy(&ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mlp_follows),
         cmocka_unit_test(cnn_follows),
         cmocka_unit_test(adamw_decays_apart_from_the_gradient),
+        cmocka_unit_test(a_given_gradient_updates_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }

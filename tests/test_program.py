@@ -324,12 +324,41 @@ def test_bench_dumps_its_plan():
     assert abs(sum(flops[:-1]) - flops[-1]) < 0.001 * len(flops), flops
 
 
+def test_bench_of_operators():
+    names = re.search(r"--op (\S+)", succeeds("help", "bench"))[1].split("|")
+    special = {"matmul": ["17,33,9", "--trans", "TN"], "adam": ["1000"], "attention": ["2,9,2,8"],
+               "batch_norm": ["2,3,5,7"], **{name: ["2,4,9,6", "--stride", 2, "--pad", 1, "--groups", 2]
+                                             for name in names if name.startswith("conv2d")}}
+    for name in names:
+        shape = special.get(name, ["7,33"])
+        told = json.loads(succeeds("bench", "--op", name, "--shape", *shape, "--steps", 5, "--json"))
+        assert told["op"] == name and told["shape"] == [int(part) for part in shape[0].split(",")], told
+        assert told["steps"] >= 5 and 0 < told["best_seconds"] <= told["median_seconds"] and told["launches"] >= 1, told
+        assert told["bytes"] > 0 and told["peak_gflops"] > 0 and told["copy_gigabytes_per_second"] > 0, told
+        assert told["limit"] in ("arithmetic", "memory") and told["roofline_fraction"] > 0, told
+    told = json.loads(succeeds("bench", "--op", "matmul", "--shape", "17,33,9", "--steps", 1, "--json"))
+    assert told["flops"] == 2 * 17 * 33 * 9 and told["bytes"] == 4 * (17 * 9 + 9 * 33 + 17 * 33), told
+    both = json.loads(succeeds("bench", "--op", "matmul", "--shape", "17,33,9", "--backward", "--steps", 1, "--json"))
+    assert both["flops"] == 2 * told["flops"] and both["launches"] >= 2, both
+    assert "roofline" in succeeds("bench", "--op", "softmax", "--shape", "9,5", "--backward", "--steps", 1)
+    assert "softmax" in succeeds("bench", "--op", "softmax", "--shape", "9,5", "--steps", 1, "--dump-plan")
+
+
 def test_bench_refuses():
+    refuses("bench", "--model", "mlp", "--op", "add", status=2, says="--op")
+    refuses("bench", "--model", "mlp", "--shape", "3", status=2, says="--shape")
+    refuses("bench", "--op", "add", status=2, says=["--shape", "extents"])
+    for shape in ("", "0", "1,", ",1", "x", "-3", "1,2,3,4,5,6", "2147483648", "2147483647,2147483647,2147483647"):
+        refuses("bench", "--op", "add", "--shape", shape, status=2)
+    refuses("bench", "--op", "matmul", "--shape", "1,2", status=2, says="M,N,K")
+    refuses("bench", "--op", "adam", "--shape", "5", "--backward", status=2, says="--backward")
+    refuses("bench", "--op", "conv2d", "--shape", "1,3,4,4", "--groups", 2, says=["conv2d", "groups"])
+    refuses("bench", "--op", "add", "--shape", "9", "--device", "frobnicate", says="frobnicate")
     refuses("bench", "--model", "mlp", "--dump-plan", "--json", status=2, says="--dump-plan")
     refuses("bench", "--model", "mlp", "--trace", ROOT / "no/such", says="--trace")
     refuses("train", "--data", DATA, "--out", ROOT / "m", "--trace", ROOT / "m", status=2, says="same file")
     refuses("train", "--data", DATA, "--out", ROOT / "m", "--trace", ROOT / "no/such", says="--trace")
-    refuses("bench", status=2, says="--model")
+    refuses("bench", status=2, says=["--model", "--op"])
     refuses("bench", "--model", "frobnicate", status=2, says="--model")
     refuses("bench", "--model", "mlp", "--steps", 0, status=2, says="--steps")
     refuses("bench", "--model", "mlp", "--device", "frobnicate", says="frobnicate")

@@ -36,6 +36,9 @@ CLG_API float clg_optimizer_lr(const clg_optimizer *opt);
 CLG_API clg_plan *clg_plan_train(clg_tensor *loss, clg_optimizer *opt);
 CLG_API clg_plan *clg_plan_train_with(clg_tensor *loss, clg_optimizer *opt, clg_tensor *const *extra, size_t count);
 
+/* A plan that only updates the model, by a gradient [n] laid out as its arena: one summed up over several batches, say. */
+CLG_API clg_plan *clg_plan_update(clg_tensor *gradients, clg_optimizer *opt);
+
 #ifdef __cplusplus
 }
 #endif

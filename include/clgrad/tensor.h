@@ -64,6 +64,10 @@ CLG_API clg_tensor *clg_graph_update(const clg_graph *g, size_t i);
  * accumulation. `loss` has one element. Where the loss does not depend on wrt[i], out[i] is a tensor of zeros. */
 CLG_API clg_status clg_gradients(clg_tensor *loss, clg_tensor *const *wrt, size_t count, clg_tensor **out);
 
+/* The same from the middle of the chain rule: dy is d loss / d y, of y's shape, for a loss that need not be in the graph. */
+CLG_API clg_status clg_gradients_from(clg_tensor *y, clg_tensor *dy, clg_tensor *const *wrt, size_t count,
+                                      clg_tensor **out);
+
 /* ---- values --------------------------------------------------------------------------------------------------- */
 
 /* Copies `bytes` (the whole tensor) between the host and a persistent tensor, or from the output of a plan. Reading

@@ -16,19 +16,22 @@ clg_tensor *clg__reduce_to(clg_tensor *x, clg_shape shape)
     return clg_reshape(x, shape);
 }
 
-clg_status clg__gradients_or_null(clg_tensor *loss, clg_tensor *const *wrt, size_t count, clg_tensor **out)
+/* `seed` is d loss / d y; NULL: y is the loss itself. */
+static clg_status walk(clg_tensor *y, clg_tensor *seed, clg_tensor *const *wrt, size_t count, clg_tensor **out)
 {
     if (count && (!wrt || !out)) return CLG_INVALID_ARGUMENT;
     for (size_t i = 0; i < count; i++) out[i] = NULL;
-    if (!loss) return CLG_INVALID_ARGUMENT;
-    clg_graph *g = loss->graph;
+    if (!y) return CLG_INVALID_ARGUMENT;
+    clg_graph *g = y->graph;
     clg__root *root = g->object.root;
-    if (loss->count != 1 || loss->dtype != CLG_F32) {
-        char text[128];
+    char       text[128];
+    if (!seed && (y->count != 1 || y->dtype != CLG_F32))
         return clg__fail(root, CLG_INVALID_SHAPE, "gradients: the loss must be one f32 number, but it is %s %s",
-                         clg_dtype_name(loss->dtype), clg_shape_text(loss->shape, text, sizeof text));
-    }
-    const uint32_t nodes = loss->id + 1; /* what is added below comes later and is never visited */
+                         clg_dtype_name(y->dtype), clg_shape_text(y->shape, text, sizeof text));
+    if (seed && (seed->graph != g || y->dtype != CLG_F32 || seed->dtype != CLG_F32 || !clg_shape_equal(seed->shape, y->shape)))
+        return clg__fail(root, CLG_INVALID_SHAPE, "gradients: dy must be f32 %s of y's graph, and so must y be",
+                         clg_shape_text(y->shape, text, sizeof text));
+    const uint32_t nodes = y->id + 1; /* what is added below comes later and is never visited */
     bool          *on_path = clg__calloc(root, nodes, sizeof *on_path);
     clg_tensor   **grad = clg__calloc(root, nodes, sizeof *grad);
     clg_status     status = on_path && grad ? CLG_OK : CLG_OUT_OF_MEMORY;
@@ -44,7 +47,7 @@ clg_status clg__gradients_or_null(clg_tensor *loss, clg_tensor *const *wrt, size
         if (t->op->flags & CLG__NO_GRAD) continue;
         for (int k = 0; k < t->arity; k++) on_path[id] |= on_path[t->in[k]->id];
     }
-    if (status == CLG_OK && on_path[loss->id]) grad[loss->id] = clg_full(g, loss->shape, 1.0);
+    if (status == CLG_OK && on_path[y->id]) grad[y->id] = seed ? seed : clg_full(g, y->shape, 1.0);
 
     for (uint32_t id = nodes; id-- > 0 && status == CLG_OK;) {
         clg_tensor *t = g->nodes[id];
@@ -67,12 +70,27 @@ clg_status clg__gradients_or_null(clg_tensor *loss, clg_tensor *const *wrt, size
     return status;
 }
 
+clg_status clg__gradients_or_null(clg_tensor *loss, clg_tensor *const *wrt, size_t count, clg_tensor **out)
+{
+    return walk(loss, NULL, wrt, count, out);
+}
+
+static clg_status walk_or_zeros(clg_tensor *y, clg_tensor *seed, clg_tensor *const *wrt, size_t count, clg_tensor **out)
+{
+    const clg_status status = walk(y, seed, wrt, count, out);
+    for (size_t i = 0; i < count && status == CLG_OK; i++)
+        if (!out[i]) out[i] = clg_full(y->graph, wrt[i]->shape, 0.0);
+    return status;
+}
+
 clg_status clg_gradients(clg_tensor *loss, clg_tensor *const *wrt, size_t count, clg_tensor **out)
 {
-    const clg_status status = clg__gradients_or_null(loss, wrt, count, out);
-    for (size_t i = 0; i < count && status == CLG_OK; i++)
-        if (!out[i]) out[i] = clg_full(loss->graph, wrt[i]->shape, 0.0);
-    return status;
+    return walk_or_zeros(loss, NULL, wrt, count, out);
+}
+
+clg_status clg_gradients_from(clg_tensor *y, clg_tensor *dy, clg_tensor *const *wrt, size_t count, clg_tensor **out)
+{
+    return dy ? walk_or_zeros(y, dy, wrt, count, out) : CLG_INVALID_ARGUMENT;
 }
 
 /* `in` is seen as a new node, so that paths to it through the other inputs do not count. */

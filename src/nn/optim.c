@@ -172,11 +172,11 @@ static bool make_states(clg_optimizer *opt, clg_shape shape)
     return opt->graph != NULL;
 }
 
-clg_plan *clg_plan_train_with(clg_tensor *loss, clg_optimizer *opt, clg_tensor *const *extra, size_t count)
+/* A plan that computes `loss` (if any), updates by the gradients, and computes `extra`. */
+static clg_plan *update_plan(clg_tensor *loss, clg_tensor *gradients, clg_optimizer *opt, clg_tensor *const *extra,
+                             size_t count)
 {
-    if (!loss || !opt || (count && !extra)) return NULL;
-    update u = {.graph = clg_tensor_graph(loss)};
-    u.g = clg_model_gradients(opt->model, loss);
+    update u = {.graph = clg_tensor_graph(gradients), .g = gradients};
     clg_tensor *p = u.p = clg_model_arena(opt->model, u.graph);
     if (!u.g || !p || !make_states(opt, clg_tensor_shape(p))) return NULL;
     const int states = opt->rule->states;
@@ -184,18 +184,30 @@ clg_plan *clg_plan_train_with(clg_tensor *loss, clg_optimizer *opt, clg_tensor *
     for (int i = 0; i < opt->rule->numbers; i++) u.number[i] = clg_share(u.graph, opt->numbers[i]);
     opt->rule->formula(opt, &u);
 
-    const size_t updates = clg_graph_update_count(u.graph), first = 2 + (size_t)states + count;
-    clg_tensor **out = calloc(first + updates, sizeof *out);
-    if (!out) return clg_context_fail(clg_tensor_context(loss), CLG_OUT_OF_MEMORY, "out of host memory for a plan"), NULL;
-    out[0] = loss;
-    for (int i = 0; i < states; i++) out[1 + i] = clg_assign(u.state[i], u.next[i]);
-    out[1 + states] = clg_assign(p, u.next[states]);
-    for (size_t i = 0; i < count; i++) out[2 + (size_t)states + i] = extra[i];
-    for (size_t i = 0; i < updates; i++) out[first + i] = clg_graph_update(u.graph, i);
-    clg_plan *plan = clg_plan_create_all(out, first + updates);
+    const size_t updates = loss ? clg_graph_update_count(u.graph) : 0;
+    clg_tensor **out = calloc(2 + (size_t)states + count + updates, sizeof *out);
+    if (!out) return clg_context_fail(opt->ctx, CLG_OUT_OF_MEMORY, "out of host memory for a plan"), NULL;
+    size_t at = 0;
+    if (loss) out[at++] = loss;
+    for (int i = 0; i < states; i++) out[at++] = clg_assign(u.state[i], u.next[i]);
+    out[at++] = clg_assign(p, u.next[states]);
+    for (size_t i = 0; i < count; i++) out[at++] = extra[i];
+    for (size_t i = 0; i < updates; i++) out[at++] = clg_graph_update(u.graph, i);
+    clg_plan *plan = clg_plan_create_all(out, at);
     free(out);
     clg_plan_on_run(plan, before_step, opt);
     return plan;
+}
+
+clg_plan *clg_plan_train_with(clg_tensor *loss, clg_optimizer *opt, clg_tensor *const *extra, size_t count)
+{
+    if (!loss || !opt || (count && !extra)) return NULL;
+    return update_plan(loss, clg_model_gradients(opt->model, loss), opt, extra, count);
+}
+
+clg_plan *clg_plan_update(clg_tensor *gradients, clg_optimizer *opt)
+{
+    return gradients && opt ? update_plan(NULL, gradients, opt, NULL, 0) : NULL;
 }
 
 clg_plan *clg_plan_train(clg_tensor *loss, clg_optimizer *opt) { return clg_plan_train_with(loss, opt, NULL, 0); }

@@ -1,4 +1,4 @@
-/* bench.c - clgrad bench: how fast whole training steps are, and what they need.
+/* bench.c - clgrad bench: how fast whole training steps and single operators are, and what they need.
  *
  * Everything is measured on the device in one process; figures of another day or machine are never shown. */
 #define _GNU_SOURCE /* CLOCK_BOOTTIME */
@@ -18,6 +18,14 @@
 
 static const option options[] = {
     {"model", OPTION_CHOICE, FIELD(model), NETWORK_NAMES, "time whole training steps of this network", 0, 0},
+    {"op", OPTION_CHOICE, FIELD(op), BENCH_OPERATORS, "time this operator, beside the device's roofline", 0, 0},
+    {"shape", OPTION_TEXT, FIELD(shape), "A,B,...", "of the operator: M,N,K of matmul, N,C,H,K of conv2d", 0, 0},
+    {"trans", OPTION_CHOICE, FIELD(trans), "NN|NT|TN|TT", "which operands of matmul are stored transposed (default NN)", 0, 0},
+    {"kernel", OPTION_COUNT, FIELD(kernel), "N", "of conv2d (default 3)", 1 << 15, 0},
+    {"stride", OPTION_COUNT, FIELD(stride), "N", "of conv2d (default 1)", 1 << 15, 0},
+    {"pad", OPTION_COUNT, FIELD(pad), "N", "of conv2d (default none)", 1 << 15, 0},
+    {"groups", OPTION_COUNT, FIELD(groups), "N", "of conv2d (default 1)", 1 << 15, 0},
+    {"backward", OPTION_FLAG, FIELD(backward), NULL, "the operator's gradients to all inputs instead", 0, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "examples per step (default: the network's own)", INT32_MAX, 0},
     {"steps", OPTION_COUNT, FIELD(steps), "N", "how many are timed (default: two seconds of them)", INT32_MAX, 0},
     {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
@@ -61,7 +69,7 @@ static double block(clg_context *ctx, int64_t count, void (*work)(void *user), v
     return clock_seconds() - start;
 }
 
-bench_times bench_time(clg_context *ctx, int64_t count, void (*work)(void *user), void *user)
+bench_times bench_time(clg_context *ctx, int64_t count, double seconds, void (*work)(void *user), void *user)
 {
     enum { BLOCKS = 1000 };
     double       sample[BLOCKS], one = block(ctx, 1, work, user);
@@ -69,7 +77,7 @@ bench_times bench_time(clg_context *ctx, int64_t count, void (*work)(void *user)
     if (again < one) one = again;
     int64_t each = (int64_t)(0.02 / one) + 1;
     if (count && each > count) each = count;
-    int64_t       blocks = count ? (count + each - 1) / each : (int64_t)(2.0 / (one * (double)each));
+    int64_t       blocks = count ? (count + each - 1) / each : (int64_t)(seconds / (one * (double)each));
     const int64_t least = count ? 1 : 5;
     blocks = blocks < least ? least : blocks > BLOCKS ? BLOCKS : blocks;
     if (count) each = (count + blocks - 1) / blocks;
@@ -91,21 +99,26 @@ int bench_print_json(cJSON *object)
     return 0;
 }
 
+clg_context *bench_context(const bench_options *o)
+{
+    return clg_context_create(&(clg_context_desc){
+        .device = o->device, .trace = o->trace || o->dump_plan, .dump_programs = o->dump_programs});
+}
+
 static int run(int argc, char **argv)
 {
     const command *cmd = &command_bench;
     bench_options  o = {0};
     if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
-    if (!o.model) return usage(cmd, "--model is missing: what is to be measured?");
+    if (!o.model == !o.op) return usage(cmd, "give --model or --op: what is to be measured?");
+    if (o.op && (o.batch || o.loss_curve || o.save_initial || o.trace))
+        return usage(cmd, "--batch, --trace, --loss-curve and --save-initial are for --model");
+    if (o.model && (o.shape || o.trans || o.kernel || o.stride || o.pad || o.groups || o.backward))
+        return usage(cmd, "--shape, --trans, --kernel, --stride, --pad, --groups and --backward are for --op");
     if (o.json && o.dump_plan) return usage(cmd, "--dump-plan is text: leave out --json");
     if (o.dump_programs && mkdir(o.dump_programs, 0777) && errno != EEXIST)
         return fail(cmd, "--dump-programs %s: %s", o.dump_programs, strerror(errno));
-
-    clg_context *ctx = clg_context_create(&(clg_context_desc){
-        .device = o.device, .trace = o.trace || o.dump_plan, .dump_programs = o.dump_programs});
-    const int    status = clg_context_failed(ctx) ? fail_context(cmd, ctx) : bench_model(&o, ctx);
-    clg_context_destroy(&ctx);
-    return status;
+    return o.op ? bench_op(&o) : bench_model(&o);
 }
 
 const command command_bench = {"bench", "Measure the speed of training", options, run};

@@ -8,14 +8,30 @@
 #include <cjson/cJSON.h>
 
 typedef struct bench_options {
-    const char *model, *device, *dump_programs, *loss_curve, *save_initial, *trace;
-    int64_t     batch, steps;
-    bool        json, dump_plan;
+    const char *model, *op, *shape, *trans, *device, *dump_programs, *loss_curve, *save_initial, *trace;
+    int64_t     batch, steps, kernel, stride, pad, groups;
+    bool        json, dump_plan, backward;
 } bench_options;
 
 /* ---- whole training steps (bench_model.c) ----------------------------------------------------------------------- */
 
-int bench_model(const bench_options *o, clg_context *ctx);
+int bench_model(const bench_options *o);
+
+/* ---- single operators (bench_op.c, bench_peak.c) ----------------------------------------------------------------- */
+
+#define BENCH_OPERATORS \
+    "matmul|conv2d|conv2d_backward_data|conv2d_backward_filter|softmax|layer_norm|batch_norm|add|relu|gelu|adam|copy"
+
+int bench_op(const bench_options *o);
+
+typedef struct bench_peak {
+    double flops, bytes; /* per second */
+} bench_peak;
+
+/* Of the device: multiply-adds, and a copy that moves about so many bytes, up to 128 MiB. */
+bench_peak bench_peak_measure(clg_context *ctx, double bytes);
+
+clg_context *bench_context(const bench_options *o); /* as the options want it; it may have failed */
 
 /* ---- inputs (bench_feed.c) --------------------------------------------------------------------------------------- */
 
@@ -29,6 +45,8 @@ typedef struct feed {
     int32_t     *tokens;
     int64_t      batch, next;
 } feed;
+
+uint32_t bench_hash(uint32_t x); /* h of that formula */
 
 /* Inputs of graph g for the network; on an error the context has failed. */
 feed feed_create(clg_graph *g, const network_kind *kind, int64_t batch);
@@ -45,9 +63,9 @@ typedef struct bench_times {
     int64_t count;        /* how many were timed */
 } bench_times;
 
-/* Calls work(user) `count` times (0: for about two seconds) and waits for the device after every few, which take 20 ms or
+/* Calls work(user) `count` times (0: for about `seconds`) and waits for the device after every few, which take 20 ms or
  * more together: what is timed is a stream of work, and no single launch. */
-bench_times bench_time(clg_context *ctx, int64_t count, void (*work)(void *user), void *user);
+bench_times bench_time(clg_context *ctx, int64_t count, double seconds, void (*work)(void *user), void *user);
 
 /* Prints the object, on one line, and deletes it. */
 int bench_print_json(cJSON *object);

@@ -13,7 +13,7 @@
 
 #include <stdlib.h>
 
-static uint32_t hash(uint32_t x)
+uint32_t bench_hash(uint32_t x)
 {
     x *= 0x9E3779B1u;
     x ^= x >> 16;
@@ -30,10 +30,10 @@ static clg_dataset *images(clg_context *ctx, const network_kind *kind, int64_t c
     if (!image || !label) clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of host memory for %lld images", (long long)count);
     else {
         for (uint32_t n = 0; n < (uint32_t)count; n++) {
-            label[n] = (uint8_t)(hash(n ^ 0x40000000u) % labels_used);
+            label[n] = (uint8_t)(bench_hash(n ^ 0x40000000u) % labels_used);
             uint8_t *out = image + (size_t)n * pixels;
             for (uint32_t p = 0; p < pixels; p++)
-                out[p] = (uint8_t)((hash(n * pixels + p) >> 25) + (hash((label[n] * pixels + p) ^ 0x20000000u) >> 25));
+                out[p] = (uint8_t)((bench_hash(n * pixels + p) >> 25) + (bench_hash((label[n] * pixels + p) ^ 0x20000000u) >> 25));
         }
         const int64_t *d = kind->example.dim;
         data = clg_dataset_create(ctx, CLG_SHAPE(count, d[0], d[1], d[2]), image, label);
@@ -48,7 +48,7 @@ static int32_t *tokens(clg_context *ctx, int64_t count, int32_t vocabulary)
     int32_t *token = calloc((size_t)count, sizeof *token);
     if (!token) clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of host memory for %lld tokens", (long long)count);
     for (int64_t i = 1; token && i < count; i++) {
-        const uint32_t h = hash((uint32_t)i);
+        const uint32_t h = bench_hash((uint32_t)i);
         token[i] = h % 4 ? (7 * token[i - 1] + 3) % vocabulary : (int32_t)((h >> 8) % (uint32_t)vocabulary);
     }
     return token;

@@ -156,16 +156,18 @@ static int measure(const bench_options *o, clg_context *ctx, training *t)
     clg_context_finish(ctx);
     r.before = clg_context_counters(ctx);
     t->steps = 0;
-    r.step = bench_time(ctx, o->steps, step, t);
+    r.step = bench_time(ctx, o->steps, 2.0, step, t);
     r.after = clg_context_counters(ctx);
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
     return report(o, ctx, t, &r);
 }
 
-int bench_model(const bench_options *o, clg_context *ctx)
+int bench_model(const bench_options *o)
 {
-    training  t = build(o, ctx);
-    const int status = clg_context_failed(ctx) ? fail_context(&command_bench, ctx) : measure(o, ctx, &t);
+    clg_context *ctx = bench_context(o);
+    training     t = build(o, ctx);
+    const int    status = clg_context_failed(ctx) ? fail_context(&command_bench, ctx) : measure(o, ctx, &t);
     feed_destroy(&t.feed);
+    clg_context_destroy(&ctx);
     return status;
 }

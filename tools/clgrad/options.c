@@ -162,10 +162,12 @@ void options_help(const command *cmd)
         if (o->kind == OPTION_ARGUMENT) printf(" %s", o->value);
     printf(" [options]\n\n%s.\n\n", cmd->summary);
     for (const option *o = cmd->options; o->name; o++) {
-        char left[64];
+        char left[256];
         if (o->kind == OPTION_ARGUMENT) snprintf(left, sizeof left, "%s", o->value);
         else if (o->letter) snprintf(left, sizeof left, "-%c, --%s", o->letter, o->name);
         else snprintf(left, sizeof left, "--%s %s", o->name, o->value ? o->value : "");
-        printf("  %-22s %s\n", left, o->help);
+        printf("  %-22s", left);
+        if (strlen(left) > 22) printf("\n  %22s", ""); /* a long list of words */
+        printf(" %s\n", o->help);
     }
 }
