@@ -7,6 +7,7 @@
 #include "source.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,9 +73,8 @@ static double block(clg_context *ctx, int64_t count, void (*work)(void *user), v
 bench_times bench_time(clg_context *ctx, int64_t count, double seconds, void (*work)(void *user), void *user)
 {
     enum { BLOCKS = 1000 };
-    double       sample[BLOCKS], one = block(ctx, 1, work, user);
-    const double again = block(ctx, 3, work, user) / 3.0;
-    if (again < one) one = again;
+    double sample[BLOCKS], one = block(ctx, 1, work, user);
+    if (one < 0.3) one = fmin(one, block(ctx, 3, work, user) / 3.0); /* the first may have been a cold one */
     int64_t each = (int64_t)(0.02 / one) + 1;
     if (count && each > count) each = count;
     int64_t       blocks = count ? (count + each - 1) / each : (int64_t)(seconds / (one * (double)each));

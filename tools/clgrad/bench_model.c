@@ -152,7 +152,7 @@ static int measure(const bench_options *o, clg_context *ctx, training *t)
     clg_context_finish(ctx);
     r.first_step = process_seconds();
     r.first = clg_context_counters(ctx);
-    for (int i = 0; i < 3; i++) step(t);
+    step(t);
     clg_context_finish(ctx);
     r.before = clg_context_counters(ctx);
     t->steps = 0;
