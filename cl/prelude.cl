@@ -105,17 +105,7 @@ static inline float hsum(vec v)
 WG_REDUCE(wg_max, fmax)
 WG_REDUCE(wg_sum, ADD)
 
-/* ---- tiles of gemm.cl and conv2d.cl --------------------------------------------------------------------------------
- *
- * Both multiply A, TILE_M rows high, with B, TILE_N wide, a depth of TILE_K at a time; their defines say which body:
- *   TILE_SIDE == 1   a work-item holds TILE_M rows of TILE_N vectors in registers, B lies packed in private memory
- *   TILE_SIDE > 1    TILE_SIDE x TILE_SIDE items share a tile of TILE_M x TILE_N through local memory */
-#ifdef TILE_SIDE
-#define UNROLL      _Pragma("unroll")
-#define TILE_KERNEL __attribute__((reqd_work_group_size(TILE_SIDE, TILE_SIDE, 1))) kernel void
-#endif
-#if defined(TILE_SIDE) && TILE_SIDE == 1
-#define TILE_COLS (TILE_N * VEC)
+#define UNROLL _Pragma("unroll")
 
 /* r[i] lane j becomes r[j] lane i: log2(VEC) perfect shuffles. */
 static inline void transpose_tile(vec *r)
@@ -131,6 +121,17 @@ static inline void transpose_tile(vec *r)
     }
 #endif
 }
+
+/* ---- tiles of gemm.cl and conv2d.cl --------------------------------------------------------------------------------
+ *
+ * Both multiply A, TILE_M rows high, with B, TILE_N wide, a depth of TILE_K at a time; their defines say which body:
+ *   TILE_SIDE == 1   a work-item holds TILE_M rows of TILE_N vectors in registers, B lies packed in private memory
+ *   TILE_SIDE > 1    TILE_SIDE x TILE_SIDE items share a tile of TILE_M x TILE_N through local memory */
+#ifdef TILE_SIDE
+#define TILE_KERNEL __attribute__((reqd_work_group_size(TILE_SIDE, TILE_SIDE, 1))) kernel void
+#endif
+#if defined(TILE_SIDE) && TILE_SIDE == 1
+#define TILE_COLS (TILE_N * VEC)
 
 /* out = A panel, with A's element (i, k) at a[i * row_step + k * k_step]. Rows past the end repeat the last one, so
  * that nothing is read out of bounds; they are never stored. */

@@ -53,6 +53,10 @@ struct op_row {
         clg_conv2d_desc conv;
         clg_pool2d_desc pool;
         clg_batch_norm_desc norm;
+        struct {
+            clg_conv2d_desc conv;
+            clg_pool2d_desc pool;
+        } conv_pool;
         clg_shape       shape;
         int             dims[2];
         double          numbers[2];
@@ -103,6 +107,8 @@ BUILDER(full, clg_add(in[0], clg_sum(clg_full(in[0]->graph, row->with.shape, 0.7
 BUILDER(matmul, clg_matmul(in[0], in[1], &(clg_matmul_desc){row->with.matmul.trans_a, row->with.matmul.trans_b, in[2]}))
 BUILDER(conv2d, clg_conv2d(in[0], in[1], in[2], &row->with.conv))
 BUILDER(max_pool2d, clg_max_pool2d(in[0], &row->with.pool))
+BUILDER(conv2d_pool, clg_max_pool2d(clg_relu(clg_conv2d(in[0], in[1], in[2], &row->with.conv_pool.conv)),
+                                    &row->with.conv_pool.pool))
 BUILDER(avg_pool2d, clg_avg_pool2d(in[0], &row->with.pool))
 BUILDER(cross_entropy, clg_cross_entropy(in[0], in[1]))
 BUILDER(count_correct, clg_count_correct(in[0], in[1]))
@@ -381,8 +387,25 @@ static const op_row pool_rows[] = {
      {.pool = {.kernel = 3, .stride = 2, .pad = 1, .exclude_pad = true}}},
 };
 
+/* Enough images for their lanes, with a rest; windows that leave rows and columns over. */
+#define CONV_POOL(values, flags, terms, n, c, h, w, k, kh, kw, bias, ...)                                                 \
+    {"conv2d_pool", build_conv2d_pool, {{values, DIMS(n, c, h, w)}, {values, DIMS(k, c, kh, kw)}, {bias, DIMS(k)}}, flags, \
+     terms, {.conv_pool = {__VA_ARGS__}}}
+
+static const op_row conv_pool_rows[] = {
+    CONV_POOL(WHOLE, EXACT | FIXED, 9, 37, 1, 28, 28, 7, 3, 3, WHOLE, .pool = {.kernel = 2}),
+    CONV_POOL(WHOLE, EXACT | FIXED, 25, 16, 1, 43, 7, 9, 5, 5, WHOLE, .pool = {.kernel = 3}, .conv = {.pad = 2}),
+    CONV_POOL(NORMAL, SMOOTH, 19 * 9, 19, 1, 9, 8, 5, 3, 3, NORMAL, .pool = {.kernel = 2}),
+    CONV_POOL(NORMAL, 0, 19 * 18, 17, 2, 11, 12, 3, 3, 3, NOTHING, .pool = {.kernel_hw = {3, 2}}, .conv = {.pad_hw = {0, 1}}),
+    CONV_POOL(NORMAL, 0, 17 * 18, 9, 3, 13, 14, 4, 2, 3, NORMAL, .pool = {.kernel_hw = {1, 2}},
+              .conv = {.stride = 2, .dilation_hw = {2, 1}, .pad = 1}),
+    CONV_POOL(NORMAL, 0, 17, 17, 1, 1, 1, 1, 1, 1, NORMAL, .pool = {.kernel = 1}),
+};
+
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
-#define EACH_TABLE(X) X(pointwise) X(broadcast) X(reduce) X(long) X(softmax) X(norm) X(shape) X(embedding) X(matmul) X(conv) X(pool)
+#define EACH_TABLE(X)                                                                                               \
+    X(pointwise) X(broadcast) X(reduce) X(long) X(softmax) X(norm) X(shape) X(embedding) X(matmul) X(conv) X(pool) \
+    X(conv_pool)
 
 #endif

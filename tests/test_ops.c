@@ -451,8 +451,8 @@ static void rows_agree_with_the_reference(void **state)
 static void rows_keep_within_their_memory(void **state)
 {
     (void)state;
+    batch b = build_tables(true);
     setenv("CLGRAD_REWRITE", "0", 1); /* else copies to displace an input would be folded into its operator */
-    batch           b = build_tables(true);
     clg_plan       *plain = planned(&b, 0), *guarded = planned(&b, GUARD);
     clg__reference *ref = reference_of(&b);
     upload_all(&b);

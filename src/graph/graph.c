@@ -238,6 +238,12 @@ clg_tensor *clg__apply_n(const clg__op *op, const void *attr, size_t attr_size, 
     return add_node(in[0]->graph, op, attr, attr_size, in, arity);
 }
 
+bool clg__may_rewrite(void)
+{
+    const char *rewrite = getenv("CLGRAD_REWRITE");
+    return !rewrite || rewrite[0] != '0';
+}
+
 clg_tensor *clg__apply_once(const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in, int arity)
 {
     uint32_t newest = 0;

@@ -88,6 +88,9 @@ clg_tensor *clg__apply_once(const clg__op *op, const void *attr, size_t attr_siz
 clg_tensor *clg__op_fail(const clg_tensor *any, const char *op, clg_status status, const char *format, ...)
     CLG_PRINTF(4, 5);
 
+/* May operators be made one with their inputs? Not with CLGRAD_REWRITE=0. */
+bool clg__may_rewrite(void);
+
 /* ---- shape inference -------------------------------------------------------------------------------------------- */
 
 struct clg__infer {

@@ -4,16 +4,8 @@
  * gradients are the other two:
  *   conv2d(x, w) -> y     conv2d_backward_data(w, dy) -> dx     conv2d_backward_filter(x, dy) -> dw
  * Their attributes carry the shape of what they compute. All three become matrix products in cl/conv2d.cl. */
-#include "graph/op.h"
+#include "ops/conv2d.h"
 #include <string.h>
-
-enum { CONV, DATA, FILTER };
-extern const clg__op clg__ops_conv2d[];
-
-typedef struct conv_attr {
-    int       stride[2], pad[2], dilation[2], groups;
-    clg_shape x, w, y; /* complete from shape inference of conv2d on */
-} conv_attr;
 
 /* The kernels count taps, pixels and units of work in 32 bits. */
 static const int64_t largest = INT64_C(1) << 30;

@@ -3,16 +3,8 @@
  * Means are linear: avg_pool2d and avg_pool2d_grad are each other's gradients. Of the maximum, max_pool2d_grad(x, dy)
  * puts dy where x has its windows' maxima and max_pool2d_pick(x, g) takes g from there; these are each other's
  * gradients in their second input, and constant in x wherever they can be differentiated. */
-#include "graph/op.h"
+#include "ops/conv2d.h"
 #include <stdio.h>
-
-enum { MAX, MAX_GRAD, MAX_PICK, AVG, AVG_GRAD };
-extern const clg__op clg__ops_pool2d[];
-
-typedef struct pool_attr {
-    int       kernel[2], stride[2], pad[2], exclude_pad;
-    clg_shape x; /* of what is pooled */
-} pool_attr;
 
 static const int64_t largest = INT64_C(1) << 30; /* planes and pixels are counted in 32 bits */
 
@@ -31,7 +23,7 @@ static clg_status pool_infer(clg__infer *i)
     const pool_attr *a = i->attr;
     i->shape = pooled(a);
     for (int k = 0; k < i->arity; k++) {
-        const bool x_like = k == 0 || i->op == &clg__ops_pool2d[MAX_PICK];
+        const bool x_like = k == 0 || i->op == &clg__ops_pool2d[MAX_POOL_PICK];
         if (i->in[k]->dtype != CLG_F32) return clg__infer_fail(i, "input %d must be f32", k);
         if (!clg_shape_equal(i->in[k]->shape, x_like ? a->x : i->shape))
             return clg__infer_fail(i, "input %d does not have the shape of this pooling", k);
@@ -60,31 +52,31 @@ static clg_status avg_grad_infer(clg__infer *i)
 static clg_tensor *max_gradient(const clg__grad *g, int input)
 {
     (void)input;
-    return clg__apply_attr(&clg__ops_pool2d[MAX_GRAD], (const pool_attr *)g->out->attr, g->out->in[0], g->dout);
+    return clg__apply_attr(&clg__ops_pool2d[MAX_POOL_GRAD], (const pool_attr *)g->out->attr, g->out->in[0], g->dout);
 }
 
 static clg_tensor *max_grad_gradient(const clg__grad *g, int input)
 {
     if (input == 0) return NULL;
-    return clg__apply_attr(&clg__ops_pool2d[MAX_PICK], (const pool_attr *)g->out->attr, g->out->in[0], g->dout);
+    return clg__apply_attr(&clg__ops_pool2d[MAX_POOL_PICK], (const pool_attr *)g->out->attr, g->out->in[0], g->dout);
 }
 
 static clg_tensor *max_pick_gradient(const clg__grad *g, int input)
 {
     if (input == 0) return NULL;
-    return clg__apply_attr(&clg__ops_pool2d[MAX_GRAD], (const pool_attr *)g->out->attr, g->out->in[0], g->dout);
+    return clg__apply_attr(&clg__ops_pool2d[MAX_POOL_GRAD], (const pool_attr *)g->out->attr, g->out->in[0], g->dout);
 }
 
 static clg_tensor *avg_gradient(const clg__grad *g, int input)
 {
     (void)input;
-    return clg__apply_attr(&clg__ops_pool2d[AVG_GRAD], (const pool_attr *)g->out->attr, g->dout);
+    return clg__apply_attr(&clg__ops_pool2d[AVG_POOL_GRAD], (const pool_attr *)g->out->attr, g->dout);
 }
 
 static clg_tensor *avg_grad_gradient(const clg__grad *g, int input)
 {
     (void)input;
-    return clg__apply_attr(&clg__ops_pool2d[AVG], (const pool_attr *)g->out->attr, g->dout);
+    return clg__apply_attr(&clg__ops_pool2d[AVG_POOL], (const pool_attr *)g->out->attr, g->dout);
 }
 
 /* ---- launches ---------------------------------------------------------------------------------------------------- */
@@ -151,15 +143,15 @@ static void pool_reference(const clg__ref *r)
     for (int64_t i = 0; i < r->node->count; i++) r->out[i] = 0.0;
     for (int64_t i = 0; i < windows; i++) {
         const window w = window_at(a, y.dim, i);
-        if (op == &clg__ops_pool2d[MAX]) r->out[i] = r->in[0][winner(&w, width, r->in[0])];
-        else if (op == &clg__ops_pool2d[MAX_GRAD]) r->out[winner(&w, width, r->in[0])] += r->in[1][i];
-        else if (op == &clg__ops_pool2d[MAX_PICK]) r->out[i] = r->in[1][winner(&w, width, r->in[0])];
+        if (op == &clg__ops_pool2d[MAX_POOL]) r->out[i] = r->in[0][winner(&w, width, r->in[0])];
+        else if (op == &clg__ops_pool2d[MAX_POOL_GRAD]) r->out[winner(&w, width, r->in[0])] += r->in[1][i];
+        else if (op == &clg__ops_pool2d[MAX_POOL_PICK]) r->out[i] = r->in[1][winner(&w, width, r->in[0])];
         else {
             const int64_t whole = (int64_t)a->kernel[0] * a->kernel[1];
             const double  share = 1.0 / (double)(a->exclude_pad ? w.rows * w.cols : whole);
             for (int64_t k = 0; k < w.rows * w.cols; k++) {
                 const int64_t at = w.x + k / w.cols * width + k % w.cols;
-                if (op == &clg__ops_pool2d[AVG]) r->out[i] += r->in[0][at] * share;
+                if (op == &clg__ops_pool2d[AVG_POOL]) r->out[i] += r->in[0][at] * share;
                 else r->out[at] += r->in[0][i] * share;
             }
         }
@@ -197,11 +189,12 @@ static clg_tensor *pool(clg_tensor *x, const clg_pool2d_desc *desc, int op)
     if (s.dim[2] > largest / s.dim[3] || (s.dim[1] && s.dim[0] > largest / s.dim[1]) || s.dim[1] > largest ||
         (int64_t)a.kernel[0] * a.kernel[1] > largest)
         return clg__op_fail(x, name, CLG_UNSUPPORTED, "more than 2^30 pixels a plane, or planes, are not supported");
-    return clg__apply_attr(&clg__ops_pool2d[op], &a, x);
+    clg_tensor *fused = op == MAX_POOL ? clg__conv2d_pool(x, &a) : NULL;
+    return fused ? fused : clg__apply_attr(&clg__ops_pool2d[op], &a, x);
 }
 
-clg_tensor *clg_max_pool2d(clg_tensor *x, const clg_pool2d_desc *desc) { return pool(x, desc, MAX); }
-clg_tensor *clg_avg_pool2d(clg_tensor *x, const clg_pool2d_desc *desc) { return pool(x, desc, AVG); }
+clg_tensor *clg_max_pool2d(clg_tensor *x, const clg_pool2d_desc *desc) { return pool(x, desc, MAX_POOL); }
+clg_tensor *clg_avg_pool2d(clg_tensor *x, const clg_pool2d_desc *desc) { return pool(x, desc, AVG_POOL); }
 
 const clg__op clg__ops_pool2d[] = {
     {.name = "max_pool2d", .arity = 1, .infer = pool_infer, .gradient = max_gradient, .record = pool_record,

@@ -271,7 +271,6 @@ static bool emit(fuser *f, uint32_t id)
 bool clg__plan_fuse(clg_plan *p)
 {
     const size_t n = p->node_count;
-    const char  *rewrite = getenv("CLGRAD_REWRITE");
     fuser        state = {.p = p, .root = p->object.root}, *f = &state;
     size_t       inputs = 0;
     f->group = clg__calloc(f->root, n, sizeof *f->group);
@@ -291,7 +290,7 @@ bool clg__plan_fuse(clg_plan *p)
     ok = ok && order_assignments(f);
     f->stack = ok ? clg__calloc(f->root, n + inputs + f->edge_count + 1, sizeof *f->stack) : NULL;
     ok = ok && f->stack;
-    if (ok) find_groups(f, !rewrite || rewrite[0] != '0');
+    if (ok) find_groups(f, clg__may_rewrite());
     for (uint32_t i = 0; ok && i < n; i++) { /* a group at its last node, unless somebody needs it sooner */
         bool last = f->group[i] >= 0;
         EACH_MEMBER(m, i) last = last && m <= i;

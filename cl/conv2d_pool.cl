@@ -1,0 +1,186 @@
+/* conv2d_pool.cl - y = max over a window of relu(conv2d(x, weight) + bias), and its gradient in weight and bias, with one
+ * image a lane.
+ *
+ * KH, KW, STRIDE_H, STRIDE_W, DIL_H, DIL_W   of the convolution; its border lies in memory around x
+ * POOL_H, POOL_W                             the window of the maximum, and its stride
+ * BIAS                                       1: there is one
+ * ROWS_FORWARD, ROWS_BACKWARD                output channels that a unit of work holds in registers
+ *
+ * x by lanes [blocks, channels, h, w, VEC], code [blocks, rows, pixels, VEC], y and dy [n, rows, pixels]. A group's items
+ * share the pooled pixels of a unit, which is a block of VEC images and some rows. Lanes behind the last image compute
+ * with zeros and are not stored. The first maximum wins, NaN before anything else. */
+#if !defined(KH) || !defined(KW) || !defined(STRIDE_H) || !defined(STRIDE_W) || !defined(DIL_H) || !defined(DIL_W) || \
+    !defined(POOL_H) || !defined(POOL_W) || !defined(BIAS) || !defined(ROWS_FORWARD) || !defined(ROWS_BACKWARD)
+#error "conv2d_pool.cl needs KH, KW, STRIDE_*, DIL_*, POOL_*, BIAS, ROWS_FORWARD and ROWS_BACKWARD"
+#endif
+#define WINDOW  (KH * KW)
+#define PLACES  (POOL_H * POOL_W)
+#define LANE(t) ((ulong)(t) * VEC)
+
+/* Element (place, tap) of a pooled pixel whose first element is at p, in rows of `w` vectors. */
+#define TAP(p, place, kh, kw, w) \
+    VLOAD((p) + LANE(((place) / POOL_W * STRIDE_H + (kh) * DIL_H) * (w) + (place) % POOL_W * STRIDE_W + (kw) * DIL_W))
+
+KERNEL conv2d_pool_lanes(TENSOR_OF(const float, x), TENSOR(out), const ulong x_part, const int n, const uint blocks,
+                         const int channels, const int src_h, const int src_w, const int pad_h, const int pad_w)
+{
+    const int h = src_h + 2 * pad_h, w = src_w + 2 * pad_w;
+    x += x_at, out += out_at + x_part;
+    EACH_UNIT(u, blocks * channels * h) { /* a row of a plane */
+        const int  y = u % h - pad_h, c = u / h % channels, first = u / (h * channels) * VEC, count = min(VEC, n - first);
+        const bool inside = y >= 0 && y < src_h;
+        global float *to = out + LANE(u * w);
+        for (int px = (int)get_local_id(0) * VEC; px < w; px += WG * VEC) {
+            vec r[VEC];
+            for (int i = 0; i < VEC; i++) {
+                float t[VEC] = {0.0f};
+                const int from = max(px, pad_w), until = min(px + VEC, pad_w + src_w);
+                global const float *row = x + (((ulong)(first + i) * channels + c) * src_h + y) * src_w - pad_w;
+                if (inside && i < count && from == px && until == px + VEC) {
+                    r[i] = VLOAD(row + px);
+                    continue;
+                }
+                if (inside && i < count)
+                    for (int k = from; k < until; k++) t[k - px] = row[k];
+                r[i] = VLOAD(t);
+            }
+            transpose_tile(r);
+            for (int i = 0; i < min(VEC, w - px); i++) VPUT(r[i], to + LANE(px + i));
+        }
+    }
+}
+
+KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias), TENSOR(y), const ulong code_part,
+                   const ulong x_part, const int n, const uint blocks, const int rows, const int channels, const int h,
+                   const int w, const int dst_h, const int dst_w)
+{
+    y += y_at, weight += weight_at, bias += bias_at;
+    global float       *code = y + code_part;
+    global const float *x = y + x_part;
+    const int  pixels = dst_h * dst_w, taps = channels * WINDOW;
+    const uint parts = (rows + ROWS_FORWARD - 1) / ROWS_FORWARD;
+
+    EACH_UNIT(u, blocks * parts) {
+        const int   first = u % parts * ROWS_FORWARD, block = u / parts;
+        const ulong plane = (ulong)h * w;
+        for (int p0 = (int)get_local_id(0) * VEC; p0 < pixels; p0 += WG * VEC) {
+            vec tile[ROWS_FORWARD][VEC];
+            for (int i = 0; i < VEC && p0 + i < pixels; i++) {
+                const int p = p0 + i;
+                vec sum[ROWS_FORWARD][PLACES];
+                UNROLL for (int r = 0; r < ROWS_FORWARD; r++)
+                    UNROLL for (int k = 0; k < PLACES; k++)
+#if BIAS
+                        sum[r][k] = bias[min(first + r, rows - 1)];
+#else
+                        sum[r][k] = 0.0f;
+#endif
+                for (int c = 0; c < channels; c++) {
+                    global const float *at = x + LANE((block * channels + c) * plane +
+                                                      (p / dst_w * POOL_H * STRIDE_H) * w + p % dst_w * POOL_W * STRIDE_W);
+                    UNROLL for (int kh = 0; kh < KH; kh++)
+                        UNROLL for (int kw = 0; kw < KW; kw++) {
+                            vec v[PLACES];
+                            UNROLL for (int k = 0; k < PLACES; k++) v[k] = TAP(at, k, kh, kw, w);
+                            UNROLL for (int r = 0; r < ROWS_FORWARD; r++) {
+                                const vec s = weight[min(first + r, rows - 1) * taps + c * WINDOW + kh * KW + kw];
+                                UNROLL for (int k = 0; k < PLACES; k++) sum[r][k] = fma(s, v[k], sum[r][k]);
+                            }
+                        }
+                }
+                UNROLL for (int r = 0; r < ROWS_FORWARD; r++) {
+                    vec best = sum[r][0], place = 0.0f;
+                    UNROLL for (int k = 1; k < PLACES; k++) {
+                        const ivec take = !(sum[r][k] <= best) & (best == best);
+                        best = take ? sum[r][k] : best;
+                        place = take ? (vec)k : place;
+                    }
+                    tile[r][i] = best < 0.0f ? 0.0f : best;
+                    if (first + r < rows)
+                        VPUT(best <= 0.0f ? (vec)-1.0f : place, code + LANE(((ulong)block * rows + first + r) * pixels + p));
+                }
+            }
+            for (int r = 0; r < min(ROWS_FORWARD, rows - first); r++) {
+                transpose_tile(tile[r]);
+                for (int i = 0; i < min(VEC, n - block * VEC); i++)
+                    store_part(tile[r][i], y + (((ulong)block * VEC + i) * rows + first + r) * pixels + p0, pixels - p0);
+            }
+        }
+    }
+}
+
+/* partial[block, row, tap] = the sum over the block's images; tap `taps` is the bias. */
+KERNEL conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, dy), TENSOR(partial), const ulong code_part,
+                          const ulong x_part, const int n, const uint blocks, const int rows, const int channels,
+                          const int h, const int w, const int dst_h, const int dst_w)
+{
+    local float tmp[WG];
+    saved += saved_at, dy += dy_at, partial += partial_at;
+    global const float *code = saved + code_part, *x = saved + x_part;
+    const int  pixels = dst_h * dst_w, taps = channels * WINDOW;
+    const uint parts = (rows + ROWS_BACKWARD - 1) / ROWS_BACKWARD;
+
+    EACH_UNIT(u, blocks * parts) {
+        const int   first = u % parts * ROWS_BACKWARD, block = u / parts, left = n - block * VEC;
+        const ulong plane = (ulong)h * w;
+        for (int c = 0; c < channels; c++) {
+            vec sum[ROWS_BACKWARD][WINDOW], sum_b[ROWS_BACKWARD];
+            UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) {
+                sum_b[r] = 0.0f;
+                UNROLL for (int t = 0; t < WINDOW; t++) sum[r][t] = 0.0f;
+            }
+            for (int p0 = (int)get_local_id(0) * VEC; p0 < pixels; p0 += WG * VEC) {
+                vec tile[ROWS_BACKWARD][VEC];
+                UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) {
+                    const int row = min(first + r, rows - 1);
+                    for (int i = 0; i < VEC; i++)
+                        tile[r][i] = i < left ? load_part(dy + (((ulong)block * VEC + i) * rows + row) * pixels + p0,
+                                                          pixels - p0) : 0.0f;
+                    transpose_tile(tile[r]);
+                }
+                for (int i = 0; i < VEC && p0 + i < pixels; i++) {
+                    const int p = p0 + i;
+                    global const float *at = x + LANE((block * channels + c) * plane +
+                                                      (p / dst_w * POOL_H * STRIDE_H) * w + p % dst_w * POOL_W * STRIDE_W);
+                    vec place[ROWS_BACKWARD];
+                    UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) {
+                        place[r] = VLOAD(code + LANE(((ulong)block * rows + min(first + r, rows - 1)) * pixels + p));
+                        sum_b[r] += place[r] >= 0.0f ? tile[r][i] : 0.0f;
+                    }
+                    UNROLL for (int k = 0; k < PLACES; k++) {
+                        vec d[ROWS_BACKWARD];
+                        UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) d[r] = place[r] == (vec)k ? tile[r][i] : 0.0f;
+                        UNROLL for (int kh = 0; kh < KH; kh++)
+                            UNROLL for (int kw = 0; kw < KW; kw++) {
+                                const vec v = TAP(at, k, kh, kw, w);
+                                UNROLL for (int r = 0; r < ROWS_BACKWARD; r++)
+                                    sum[r][kh * KW + kw] = fma(d[r], v, sum[r][kh * KW + kw]);
+                            }
+                    }
+                }
+            }
+            UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) {
+                global float *to = partial + ((ulong)block * rows + first + r) * (taps + 1);
+                UNROLL for (int t = 0; t < WINDOW; t++) {
+                    const float all = wg_sum(hsum(sum[r][t]), tmp);
+                    if (first + r < rows && get_local_id(0) == 0) to[c * WINDOW + t] = all;
+                }
+                const float all = wg_sum(hsum(sum_b[r]), tmp);
+                if (first + r < rows && c == 0 && get_local_id(0) == 0) to[taps] = all;
+            }
+        }
+    }
+}
+
+KERNEL conv2d_pool_sum(TENSOR_OF(const float, partial), TENSOR(dw), const ulong db_part, const uint blocks,
+                       const uint rows, const int taps)
+{
+    partial += partial_at, dw += dw_at;
+    EACH_UNIT(r, rows)
+        for (int t = get_local_id(0); t <= taps; t += WG) {
+            float sum = 0.0f;
+            for (uint b = 0; b < blocks; b++) sum += partial[((ulong)b * rows + r) * (taps + 1) + t];
+            if (t < taps) dw[(ulong)r * taps + t] = sum;
+            else dw[db_part + r] = sum;
+        }
+}

@@ -1,0 +1,26 @@
+/* conv2d.h - what conv2d.c, pool2d.c and conv2d_pool.c know of each other: their rows and attributes. */
+#ifndef CLG_CONV2D_H
+#define CLG_CONV2D_H
+
+#include "graph/op.h"
+
+enum { CONV, DATA, FILTER };
+extern const clg__op clg__ops_conv2d[];
+
+typedef struct conv_attr {
+    int       stride[2], pad[2], dilation[2], groups;
+    clg_shape x, w, y; /* complete from shape inference of conv2d on */
+} conv_attr;
+
+enum { MAX_POOL, MAX_POOL_GRAD, MAX_POOL_PICK, AVG_POOL, AVG_POOL_GRAD };
+extern const clg__op clg__ops_pool2d[];
+
+typedef struct pool_attr {
+    int       kernel[2], stride[2], pad[2], exclude_pad;
+    clg_shape x; /* of what is pooled */
+} pool_attr;
+
+/* max_pool2d(x) as one operator with the convolution and the ReLU that x is made of; NULL where that does not apply. */
+clg_tensor *clg__conv2d_pool(clg_tensor *x, const pool_attr *pool);
+
+#endif
