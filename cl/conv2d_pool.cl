@@ -63,6 +63,8 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
     EACH_UNIT(u, blocks * parts) {
         const int   first = u % parts * ROWS_FORWARD, block = u / parts;
         const ulong plane = (ulong)h * w;
+        global const float *weights[ROWS_FORWARD];
+        UNROLL for (int r = 0; r < ROWS_FORWARD; r++) weights[r] = weight + min(first + r, rows - 1) * (ulong)taps;
         for (int p0 = (int)get_local_id(0) * VEC; p0 < pixels; p0 += WG * VEC) {
             vec tile[ROWS_FORWARD][VEC];
             for (int i = 0; i < VEC && p0 + i < pixels; i++) {
@@ -83,7 +85,7 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
                             vec v[PLACES];
                             UNROLL for (int k = 0; k < PLACES; k++) v[k] = TAP(at, k, kh, kw, w);
                             UNROLL for (int r = 0; r < ROWS_FORWARD; r++) {
-                                const vec s = weight[min(first + r, rows - 1) * taps + c * WINDOW + kh * KW + kw];
+                                const vec s = weights[r][c * WINDOW + kh * KW + kw];
                                 UNROLL for (int k = 0; k < PLACES; k++) sum[r][k] = fma(s, v[k], sum[r][k]);
                             }
                         }
