@@ -86,8 +86,34 @@ static void activations_fold_into_products(void **state)
     assert_int_equal(LAUNCHES(clg_relu(convolved)), LAUNCHES(convolved));
     assert_int_equal(LAUNCHES(y, z), 2); /* the product itself is wanted too */
     assert_int_equal(LAUNCHES(clg_add(z, clg_neg(y))), 2);
+    clg_tensor *other = clg_input(g, CLG_F32, CLG_SHAPE(5, 3)), *row = clg_input(g, CLG_F32, CLG_SHAPE(1, 3));
+    clg_tensor *long_x = clg_input(g, CLG_F32, CLG_SHAPE(2, 5, 7)), *long_y = clg_matmul(long_x, w, NULL);
+    assert_int_equal(LAUNCHES(clg_sub(other, clg_matmul(x, w, NULL))), 1); /* a second operand, on either side */
+    assert_int_equal(LAUNCHES(clg_sub(clg_matmul(x, w, NULL), other)), 1);
+    assert_int_equal(LAUNCHES(clg_add(clg_matmul(x, w, NULL), row)), 2); /* not one that is broadcast */
+    assert_int_equal(LAUNCHES(clg_add(clg_matmul(x, w, NULL), clg_scalar(g, 1.0))), 2);
+    assert_int_equal(LAUNCHES(clg_relu(long_y)), 1); /* reshaped between */
+    assert_int_equal(LAUNCHES(clg_relu(long_y), long_y), 2);
     setenv("CLGRAD_REWRITE", "0", 1);
     assert_int_equal(LAUNCHES(z), 2);
+    clg_graph_destroy(&g);
+}
+
+static void second_operands_keep_their_side(void **state)
+{
+    (void)state;
+    clg_graph  *g = new_graph();
+    clg_tensor *a = given(g, CLG_SHAPE(2, 2), (const float[]){1, 2, 3, 4}), *b = given(g, CLG_SHAPE(2, 2), (const float[]){1, 0, 2, 1});
+    clg_tensor *c = given(g, CLG_SHAPE(2, 2), (const float[]){10, 20, 30, 40}); /* a b = 5 2 11 4, b a = 1 2 5 8 */
+    clg_tensor *right = clg_sub(c, clg_matmul(a, b, NULL)), *left = clg_sub(clg_matmul(a, b, NULL), c);
+    clg_tensor *both = clg_sub(clg_matmul(a, b, NULL), clg_matmul(b, a, NULL));
+    clg_plan   *plan = PLAN(right, left, both);
+    assert_int_equal(clg_plan_statistics(plan).launches, 4);
+    clg_plan_run(plan);
+    EXPECT(right, 5, 18, 19, 36);
+    EXPECT(left, -5, -18, -19, -36);
+    EXPECT(both, 4, 0, 6, -4);
+    clg_plan_destroy(&plan);
     clg_graph_destroy(&g);
 }
 
@@ -290,7 +316,7 @@ static void dumps_name_every_launch(void **state)
     clg_plan_dump(t.step, to);
     clg_plan_dump(NULL, to);
     fclose(to);
-    static const char *const words[] = {"conv2d",        "relu",   "gemm",           "max_pool2d",
+    static const char *const words[] = {"conv2d",        "relu",   "gemm",           "conv2d_pool",
                                         "cross_entropy", "assign", "the parameters", "bytes planned"};
     for (size_t i = 0; i < CLG__COUNT(words); i++)
         if (!strstr(text, words[i])) fail_msg("the dump does not mention %s:\n%s", words[i], text);
@@ -524,6 +550,7 @@ int main(int argc, char **argv) /* an argument selects tests: "assign*" */
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(pointwise_chains_are_one_launch, begin),
         cmocka_unit_test_setup(activations_fold_into_products, begin),
+        cmocka_unit_test_setup(second_operands_keep_their_side, begin),
         cmocka_unit_test_setup(a_diamond_through_a_reduction_stays_apart, begin),
         cmocka_unit_test_setup(an_optimizer_step_is_one_launch, begin),
         cmocka_unit_test_setup(assignments_take_effect_in_order, begin),

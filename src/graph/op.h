@@ -46,6 +46,7 @@ enum clg__flags {
     CLG__LEAF      = 1 << 3, /* no launch: the value is there before the plan runs */
     CLG__NO_GRAD   = 1 << 4, /* the derivative is zero everywhere, or makes no sense */
     CLG__EPILOGUE  = 1 << 5, /* record honours clg__record.epilogue */
+    CLG__EPILOGUE_OTHER = 1 << 7, /* and clg__record.other with it */
     CLG__PART      = 1 << 6, /* with CLG__VIEW: attr starts with a clg__part, which says where in the first input */
 };
 
@@ -147,7 +148,7 @@ clg_tensor *clg__plain_gradient(const clg__grad *g, int input,
 /* ---- launches --------------------------------------------------------------------------------------------------- */
 
 typedef enum clg__arg_kind {
-    CLG__ARG_IN, CLG__ARG_OUT, CLG__ARG_WORKSPACE, /* a TENSOR */
+    CLG__ARG_IN, CLG__ARG_OUT, CLG__ARG_OTHER, CLG__ARG_WORKSPACE, /* a TENSOR */
     CLG__ARG_I32, CLG__ARG_U32, CLG__ARG_U64, CLG__ARG_F32,
     CLG__ARG_ROWS, CLG__ARG_COLS, /* const uint: see clg__record */
 } clg__arg_kind;
@@ -165,6 +166,7 @@ typedef struct clg__arg {
 
 #define CLG__IN(i)  ((clg__arg){.kind = CLG__ARG_IN, .index = (i)})
 #define CLG__OUT    ((clg__arg){.kind = CLG__ARG_OUT})
+#define CLG__OTHER  ((clg__arg){.kind = CLG__ARG_OTHER}) /* the epilogue's operand, where there is one */
 #define CLG__WS(i)  ((clg__arg){.kind = CLG__ARG_WORKSPACE, .index = (i)})
 #define CLG__INT(v) ((clg__arg){.kind = CLG__ARG_I32, .i32 = (int32_t)(v)})
 #define CLG__UINT(v) ((clg__arg){.kind = CLG__ARG_U32, .u32 = (uint32_t)(v)})
@@ -181,6 +183,7 @@ struct clg__record {
     uint32_t           compute_units;
     uint64_t           local_memory; /* bytes of a work-group */
     const char        *epilogue; /* an expression in a and T to apply to the result, or NULL; only for operators that fuse */
+    bool               other;    /* the epilogue has a second operand b, of the result's shape: CLG__OTHER */
     uint64_t           rows, n;  /* the first input seen as a matrix: its last dimension is n */
     struct clg__recorder *recorder;
 };
@@ -207,7 +210,7 @@ clg_status clg__record_units(clg__record *r, const char *unit, const char *kerne
 clg_status clg__record_rows(clg__record *r, const char *unit, const char *kernel, const clg__arg *args,
                             size_t arg_count);
 
-/* C = op(A) op(B) into `c`; bias is ignored unless gemm->bias. */
+/* C = op(A) op(B) into `c`; bias is ignored unless gemm->bias. The epilogue is the record's. */
 clg_status clg__record_gemm(clg__record *r, const clg__gemm *gemm, clg__arg a, clg__arg b, clg__arg c, clg__arg bias);
 
 /* ---- references ------------------------------------------------------------------------------------------------- */

@@ -60,7 +60,6 @@ static clg_status matmul_record(clg__record *r)
     p.stride_b = b->shape.rank > 2 ? p.k * p.n : 0;
     p.stride_c = p.m * p.n;
     p.bias = y->arity == 3;
-    p.epilogue = r->epilogue;
     return clg__record_gemm(r, &p, CLG__IN(0), CLG__IN(1), CLG__OUT, p.bias ? CLG__IN(2) : CLG__OUT);
 }
 
@@ -106,8 +105,8 @@ static void matmul_reference(const clg__ref *r)
 }
 
 const clg__op clg__ops_matmul[] = {
-    {.name = "matmul", .arity = CLG__VARIADIC, .flags = CLG__EPILOGUE, .infer = matmul_infer, .record = matmul_record,
-     .gradient = matmul_gradient, .reference = matmul_reference, .cost = matmul_cost},
+    {.name = "matmul", .arity = CLG__VARIADIC, .flags = CLG__EPILOGUE | CLG__EPILOGUE_OTHER, .infer = matmul_infer,
+     .record = matmul_record, .gradient = matmul_gradient, .reference = matmul_reference, .cost = matmul_cost},
     {0},
 };
 

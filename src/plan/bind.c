@@ -107,10 +107,10 @@ static bool bind_kernel(clg_plan *p, clg__planned *l, clg__program *generated)
 
 static bool bind_gemm(clg_plan *p, clg__planned *l)
 {
-    clg__span span[5];
-    for (int i = 0; i < 5; i++) span[i] = address(p, &l->args[i].place);
+    clg__span span[6];
+    for (int i = 0; i < 6; i++) span[i] = address(p, &l->args[i].place);
     l->call = clg__gemm_create(p->ctx, &l->gemm, l->engine, &(clg__operands){
-        .a = span[0], .b = span[1], .c = span[2], .bias = span[3], .workspace = span[4]});
+        .a = span[0], .b = span[1], .c = span[2], .bias = span[3], .other = span[4], .workspace = span[5]});
     return l->call != NULL;
 }
 

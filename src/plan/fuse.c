@@ -195,17 +195,37 @@ static void try_join(fuser *f, const clg_tensor *t, const clg_tensor *in)
     EACH_MEMBER(m, t->id) f->group[m] = from;
 }
 
-/* Folds a one-input pointwise node into the product or convolution before it. */
+/* The product or convolution that t reads as input k, perhaps reshaped, and that nobody else wants; or NULL. */
+static const clg_tensor *sole_product(const fuser *f, const clg_tensor *t, int k)
+{
+    const clg_tensor *in = t->in[k], *base = clg__base_of(in);
+    bool              sole = base->op->flags & CLG__EPILOGUE && !f->p->is_output[base->id] && base->count == t->count;
+    for (; sole && in != base; in = in->in[0]) sole = f->uses[in->id] == 1 && !(in->op->flags & CLG__PART);
+    return sole && f->uses[base->id] == 1 && clg_shape_equal(t->in[k]->shape, t->shape) ? base : NULL;
+}
+
+/* Folds a pointwise node into the product or convolution before it: one of that alone, or, where the operator reads a
+ * second operand beside its result, of that and a tensor of the same shape. */
 static bool fold_epilogue(fuser *f, const clg_tensor *t)
 {
-    if (!(t->op->flags & CLG__POINTWISE) || t->arity != 1 || t->op == &clg__op_assign) return false;
-    const clg_tensor *in = t->in[0];
-    if (!(in->op->flags & CLG__EPILOGUE) || f->uses[in->id] != 1 || f->p->is_output[in->id] ||
-        !clg_shape_equal(in->shape, t->shape))
-        return false;
-    f->group[t->id] = f->group[in->id];
-    splice(f, t->id, in->id);
-    return true;
+    if (!(t->op->flags & CLG__POINTWISE) || t->arity > 2 || t->op == &clg__op_assign) return false;
+    for (int k = 0; k < t->arity; k++) {
+        const clg_tensor *base = sole_product(f, t, k), *other = t->in[t->arity - 1 - k];
+        if (!base || (t->arity == 2 && (!(base->op->flags & CLG__EPILOGUE_OTHER) || other->op == &clg__op_full ||
+                                        !clg_shape_equal(other->shape, t->shape))))
+            continue;
+        const int g = f->group[base->id];
+        const clg_tensor *v;
+        for (v = t; v != base; v = v == t ? t->in[k] : v->in[0]) f->group[v->id] = g, splice(f, v->id, base->id);
+        if (!cyclic(f, t->id)) return true;
+        for (v = t; v != base; v = v == t ? t->in[k] : v->in[0]) { /* parted again, one after another */
+            uint32_t before = v->id;
+            EACH_MEMBER(m, v->id) before = m;
+            splice(f, before, v->id);
+            f->group[v->id] = v == t ? (int)t->id : -1;
+        }
+    }
+    return false;
 }
 
 static void find_groups(fuser *f, bool rewrite)

@@ -41,7 +41,8 @@ static void find_uses(clg_plan *p, bool *stored)
         const clg_tensor *t = node(p, i);
         for (int k = 0; p->needed[i] && k < t->arity; k++) {
             const clg_tensor *base = clg__base_of(t->in[k]);
-            if (p->step_of[i] != p->step_of[base->id] || base != t->in[k]) stored[base->id] = true;
+            const bool folded = p->step_of[i] >= 0 && !p->steps[p->step_of[i]].pointwise; /* its views are in the step */
+            if (p->step_of[i] != p->step_of[base->id] || (base != t->in[k] && !folded)) stored[base->id] = true;
             p->last_use[base->id] = CLG__MAX(p->last_use[base->id], p->step_of[i]);
         }
     }

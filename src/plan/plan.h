@@ -64,7 +64,7 @@ typedef struct clg__planned_arg { /* a clg__arg whose tensor has become a place 
 typedef struct clg__planned {
     int               step;
     const char       *unit, *kernel, *defines; /* unit NULL: a kernel of the plan's generated program */
-    clg__planned_arg *args; /* of a GEMM: a, b, c, bias, workspace */
+    clg__planned_arg *args; /* of a GEMM: a, b, c, bias, other, workspace */
     size_t            arg_count;
     uint64_t          groups[3];
     uint32_t          local[3];

@@ -1,11 +1,12 @@
 /* record.c - the operators' side of a plan: what they launch is noted down, with places instead of addresses. */
 #include "plan/plan.h"
+#include <ctype.h>
 #include <string.h>
 
 typedef struct clg__recorder {
     clg_plan *plan;
     int       step;
-    clg__place out;
+    clg__place out, other;
     int       workspaces[4]; /* intervals */
     int       workspace_count;
 } clg__recorder;
@@ -24,6 +25,7 @@ static bool resolve(const clg__record *r, const clg__arg *arg, clg__planned_arg 
     switch (arg->kind) {
     case CLG__ARG_IN: *out = (clg__planned_arg){CLG__SPAN, clg__plan_where(c->plan, r->node->in[arg->index]), {0}}; return true;
     case CLG__ARG_OUT: *out = (clg__planned_arg){CLG__SPAN, c->out, {0}}; return true;
+    case CLG__ARG_OTHER: *out = (clg__planned_arg){CLG__SPAN, r->other ? c->other : c->out, {0}}; return true;
     case CLG__ARG_WORKSPACE:
         if (arg->index < 0 || arg->index >= c->workspace_count || c->workspaces[arg->index] < 0) return false;
         *out = (clg__planned_arg){CLG__SPAN, {NULL, c->workspaces[arg->index], (int64_t)c->plan->guard}, {0}};
@@ -82,8 +84,10 @@ clg_status clg__record_gemm(clg__record *r, const clg__gemm *gemm, clg__arg a, c
     const clg__gemm_engine engine = clg__gemm_choose(ctx, gemm);
     const size_t           bytes = clg__gemm_workspace(ctx, gemm, engine);
     clg__planned           planned = {.is_gemm = true, .gemm = *gemm, .engine = engine};
+    planned.gemm.epilogue = r->epilogue;
+    planned.gemm.other = r->other;
     const clg__arg         workspace = bytes ? CLG__WS(clg__record_workspace(r, bytes)) : c;
-    return add(r, &planned, CLG__ARGS(a, b, c, gemm->bias ? bias : c, workspace));
+    return add(r, &planned, CLG__ARGS(a, b, c, gemm->bias ? bias : c, CLG__OTHER, workspace));
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
@@ -103,6 +107,29 @@ static clg_status record_pack(clg_plan *p, clg__record *r) /* what could not be 
     return CLG_OK;
 }
 
+static bool in_a_name(char c) { return isalnum((unsigned char)c) || c == '_'; }
+
+/* The expression with a and b exchanged. */
+static const char *exchanged(clg__arena *arena, const char *expr)
+{
+    char *text = clg__arena_printf(arena, "%s", expr);
+    for (char *c = text; text && *c; c++)
+        if ((*c == 'a' || *c == 'b') && (c == text || !in_a_name(c[-1])) && !in_a_name(c[1])) *c = *c == 'a' ? 'b' : 'a';
+    return text;
+}
+
+/* The last node's expression as an epilogue: `a` is the value of the node before it, `b` its other input. */
+static const char *epilogue_of(clg_plan *p, const clg__step *step, clg__recorder *recorder, bool *other)
+{
+    const clg_tensor *value = step->nodes[0], *t = step->nodes[step->count - 1];
+    *other = step->count > 1 && t->arity == 2;
+    if (step->count == 1) return NULL;
+    if (!*other) return t->op->expr;
+    const bool first = clg__base_of(t->in[0]) == value;
+    recorder->other = clg__plan_where(p, t->in[first]);
+    return first ? t->op->expr : exchanged(&p->arena, t->op->expr);
+}
+
 bool clg__plan_record(clg_plan *p)
 {
     const clg_device_info *device = clg_context_device(p->ctx);
@@ -118,9 +145,12 @@ bool clg__plan_record(clg_plan *p)
             const uint64_t    n = x->shape.rank ? (uint64_t)x->shape.dim[x->shape.rank - 1] : 1;
             clg__recorder     recorder = {.plan = p, .step = s, .out = clg__plan_where(p, out)};
             clg__record       r = {.node = t, .profile = &device->profile, .compute_units = device->compute_units,
-                                   .local_memory = device->local_memory, .epilogue = step->count > 1 ? out->op->expr : NULL,
+                                   .local_memory = device->local_memory,
                                    .rows = n ? (uint64_t)x->count / n : 0, .n = n, .recorder = &recorder};
-            if (r.rows > UINT32_MAX || r.n > UINT32_MAX)
+            r.epilogue = epilogue_of(p, step, &recorder, &r.other);
+            if (step->count > 1 && !r.epilogue)
+                status = clg__fail(p->object.root, CLG_OUT_OF_MEMORY, "%s: out of host memory for the plan", t->op->name);
+            else if (r.rows > UINT32_MAX || r.n > UINT32_MAX)
                 status = clg__fail(p->object.root, CLG_UNSUPPORTED, "%s: an extent is beyond 2^32", t->op->name);
             else
                 status = t->op == &clg__op_pack ? record_pack(p, &r) : t->op->record(&r);
