@@ -25,7 +25,7 @@ MAY_INCLUDE = {
 }
 STANDARD = set("""assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg
     stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
-    dirent fcntl link pthread strings unistd sys/stat sys/types sys/mman""".split())
+    dirent dlfcn fcntl link poll pthread spawn strings unistd sys/mman sys/socket sys/stat sys/types sys/wait""".split())
 C_ALONE = {"float", "inttypes", "limits", "math", "stdio", "stdlib", "string"}
 
 

@@ -13,6 +13,8 @@ enum {
     CLG__SLOT_BYTES = 1 << 20, /* larger writes block instead of being staged */
 };
 
+typedef struct clg__builders clg__builders;
+
 typedef struct clg__slot { /* host memory that a write in flight reads from */
     void    *data;
     size_t   capacity;
@@ -30,6 +32,10 @@ struct clg_context {
     cl_command_queue queue;
     clg_counters     counters;
     clg__program    *programs; /* newest first */
+    bool             deferring; /* between clg__builds_defer and clg__builds_finish */
+    clg__kernel     *pending, **last_pending;
+    clg__builders   *builders; /* or NULL */
+    uint64_t         built_elsewhere; /* programs, by builders */
     char            *dump_dir;  /* NULL: sources are not written */
     double           opened;    /* clg__seconds */
     clg__slot        slots[CLG__SLOTS];
@@ -50,7 +56,9 @@ struct clg__program {
     clg__program *next;
     cl_program    cl;
     char         *source, *title; /* title: "cl/softmax.cl", for messages */
+    clg__text     names;          /* of the kernels that wait for it, each with its terminating zero */
     uint64_t      key;
+    bool          known;   /* to the driver, from this or an earlier process */
     bool          unsaved; /* built from source, to be stored on disk when the context ends */
 };
 
@@ -78,12 +86,19 @@ clg_status clg__profile_apply(clg_device_info *info, const char *text, char *err
 void clg__slots_free(clg_context *ctx);
 
 /* cache.c: a program's binary on disk. `known`: this or an earlier process had it built. */
-cl_program clg__binary_load(clg_context *ctx, const char *source, const char *options, bool *known);
-void       clg__binary_store(clg_context *ctx, const char *source, const char *options, cl_program program);
-void       clg__binary_mark(clg_context *ctx, const char *source, const char *options); /* known from now on */
+cl_program clg__binary_load(clg_context *ctx, const char *source, bool *known);
+void       clg__binary_store(clg_context *ctx, const char *source, cl_program program);
+void       clg__binary_mark(clg_context *ctx, const char *source); /* known from now on */
 
 /* program.c */
+extern const char clg__build_options[];
 void clg__programs_save(clg_context *ctx); /* on disk, as far as that is quick */
+bool clg__programs_build(clg_context *ctx); /* all that were deferred */
+
+/* builders.c: has builders build the programs, and calls `done` after each that they did. Returns how many these are. */
+typedef void clg__built(clg_context *ctx, clg__program *program);
+size_t clg__builders_run(clg_context *ctx, clg__program *const *programs, size_t count, clg__built *done);
+void   clg__builders_destroy(clg__builders **builders);
 
 /* trace.c: where the event of a command that is about to be enqueued goes; NULL unless the context traces. */
 cl_event *clg__trace(clg_context *ctx, clg_trace_kind kind, const char *name, uint64_t bytes);

@@ -65,6 +65,7 @@ void clg_context_destroy(clg_context **pointer)
 {
     if (!pointer || !*pointer) return;
     clg_context *ctx = *pointer;
+    clg__builders_destroy(&ctx->builders);
     if (ctx->queue) {
         clFinish(ctx->queue);
         clg__programs_save(ctx);

@@ -40,6 +40,11 @@ typedef struct clg__program_desc {
 
 clg__program *clg__program_get(clg_context *ctx, const clg__program_desc *desc); /* owned by the context */
 
+/* Between these two calls programs and kernels are only noted; the second one builds all of them, in parallel where that
+ * helps (builders.c). A kernel cannot be enqueued before. Returns the context's status. */
+void       clg__builds_defer(clg_context *ctx);
+clg_status clg__builds_finish(clg_context *ctx);
+
 /* ---- times (trace.c): nothing unless the context was opened with .trace -------------------------------------------- */
 
 void   clg__trace_host(clg_context *ctx, const char *name, double start); /* host work that ends now; start: clg__seconds */

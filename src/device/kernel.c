@@ -7,9 +7,13 @@
 #include <string.h>
 
 struct clg__kernel {
-    cl_kernel cl;
-    char     *name;
-    size_t    global[3], local[3];
+    cl_kernel        cl;
+    char            *name;
+    size_t           global[3], local[3];
+    clg_context     *pending_in; /* waits for its program there, as this says: */
+    clg__kernel_desc desc;
+    clg__value      *args;
+    clg__kernel     *next;
 };
 
 /* ---- creation ---------------------------------------------------------------------------------------------------- */
@@ -75,6 +79,72 @@ static clg_status set_sizes(clg_context *ctx, clg__kernel *kernel, const clg__ke
     return CLG_OK;
 }
 
+static clg_status complete(clg_context *ctx, clg__kernel *kernel, const clg__kernel_desc *desc)
+{
+    cl_int code = CL_SUCCESS;
+    kernel->cl = clCreateKernel(desc->program->cl, kernel->name, &code);
+    if (!kernel->cl)
+        return clg__cl_fail(ctx, code, "%s has no usable kernel %s", desc->program->title, kernel->name);
+    const clg_status status = set_args(ctx, kernel, desc);
+    return status == CLG_OK ? set_sizes(ctx, kernel, desc) : status;
+}
+
+/* ---- creation that waits for programs ---------------------------------------------------------------------------- */
+
+static clg_status defer(clg_context *ctx, clg__kernel *kernel, const clg__kernel_desc *desc)
+{
+    clg__text *names = &desc->program->names;
+    bool       named = false;
+    for (size_t at = 0; at < names->size; at += strlen(names->data + at) + 1)
+        named = named || strcmp(names->data + at, kernel->name) == 0;
+    if (!named) clg__text_append(names, "%s%c", kernel->name, '\0');
+    kernel->args = clg__calloc(&ctx->root, desc->arg_count, sizeof *kernel->args);
+    if (!kernel->args || names->failed) return clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory for a kernel");
+    if (desc->arg_count) memcpy(kernel->args, desc->args, desc->arg_count * sizeof *kernel->args);
+    kernel->desc = *desc;
+    kernel->desc.args = kernel->args;
+    kernel->desc.name = kernel->name;
+    kernel->pending_in = ctx;
+    *ctx->last_pending = kernel;
+    ctx->last_pending = &kernel->next;
+    return CLG_OK;
+}
+
+static void forget(clg__kernel *kernel)
+{
+    clg__kernel **at = kernel->pending_in ? &kernel->pending_in->pending : NULL;
+    while (at && *at != kernel) at = &(*at)->next;
+    if (at) {
+        *at = kernel->next;
+        if (!*at) kernel->pending_in->last_pending = at;
+    }
+    kernel->pending_in = NULL;
+    kernel->next = NULL;
+    free(kernel->args);
+    kernel->args = NULL;
+}
+
+void clg__builds_defer(clg_context *ctx)
+{
+    if (!clg__usable(ctx)) return;
+    ctx->deferring = true;
+    ctx->pending = NULL;
+    ctx->last_pending = &ctx->pending;
+}
+
+clg_status clg__builds_finish(clg_context *ctx)
+{
+    if (!ctx || !ctx->deferring) return clg_context_status(ctx);
+    ctx->deferring = false;
+    bool ok = clg__programs_build(ctx);
+    while (ctx->pending) {
+        clg__kernel *kernel = ctx->pending;
+        ok = ok && complete(ctx, kernel, &kernel->desc) == CLG_OK;
+        forget(kernel);
+    }
+    return clg_context_status(ctx);
+}
+
 clg__kernel *clg__kernel_create(clg_context *ctx, const clg__kernel_desc *desc)
 {
     if (!clg__usable(ctx)) return NULL;
@@ -87,11 +157,8 @@ clg__kernel *clg__kernel_create(clg_context *ctx, const clg__kernel_desc *desc)
     if (!kernel) return NULL;
     kernel->name = clg__calloc(&ctx->root, name_size, 1);
     if (kernel->name) {
-        cl_int code = CL_SUCCESS;
         memcpy(kernel->name, desc->name, name_size);
-        kernel->cl = clCreateKernel(desc->program->cl, desc->name, &code);
-        if (!kernel->cl) clg__cl_fail(ctx, code, "%s has no usable kernel %s", desc->program->title, desc->name);
-        else if (set_args(ctx, kernel, desc) == CLG_OK && set_sizes(ctx, kernel, desc) == CLG_OK) return kernel;
+        if ((ctx->deferring ? defer : complete)(ctx, kernel, desc) == CLG_OK) return kernel;
     }
     clg__kernel_destroy(&kernel);
     return NULL;
@@ -100,6 +167,7 @@ clg__kernel *clg__kernel_create(clg_context *ctx, const clg__kernel_desc *desc)
 void clg__kernel_destroy(clg__kernel **kernel)
 {
     if (!kernel || !*kernel) return;
+    forget(*kernel);
     if ((*kernel)->cl) clReleaseKernel((*kernel)->cl);
     free((*kernel)->name);
     free(*kernel);
@@ -116,7 +184,7 @@ const char *clg__kernel_name(const clg__kernel *kernel)
 clg_status clg__kernel_enqueue(clg_context *ctx, clg__kernel *kernel)
 {
     if (!clg__usable(ctx)) return clg_context_status(ctx);
-    if (!kernel) return clg__fail(&ctx->root, CLG_INTERNAL, "there is no kernel to launch");
+    if (!kernel || !kernel->cl) return clg__fail(&ctx->root, CLG_INTERNAL, "there is no kernel to launch");
     const cl_int code =
         clEnqueueNDRangeKernel(ctx->queue, kernel->cl, 3, NULL, kernel->global, kernel->local, 0, NULL,
                                clg__trace(ctx, CLG_TRACE_KERNEL, kernel->name, 0));

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char options[] = "-cl-std=CL1.2";
+/* Builders (builder_main.c) ask kernels what arguments they take. */
+const char clg__build_options[] = "-cl-std=CL1.2 -cl-kernel-arg-info";
 
 static void destroy_program(clg__object *object)
 {
@@ -18,6 +19,7 @@ static void destroy_program(clg__object *object)
     if (program->cl) clReleaseProgram(program->cl);
     free(program->source);
     free(program->title);
+    clg__text_free(&program->names);
     free(program);
 }
 
@@ -98,7 +100,7 @@ static clg_status build(clg_context *ctx, clg__program *program)
     program->cl = clCreateProgramWithSource(ctx->cl, 1, &source, NULL, &code);
     if (!program->cl) return clg__cl_fail(ctx, code, "%s: cannot create a program", program->title);
     const double start = clg__seconds();
-    code = clBuildProgram(program->cl, 1, &ctx->device, options, NULL, NULL);
+    code = clBuildProgram(program->cl, 1, &ctx->device, clg__build_options, NULL, NULL);
     clg__trace_host(ctx, program->title, start);
     if (code == CL_SUCCESS) {
         ctx->counters.program_builds++;
@@ -122,6 +124,22 @@ static clg_status dump(clg_context *ctx, const char *unit, const char *source, u
     if (!ok) clg__fail(&ctx->root, CLG_IO, "cannot write %s: %s", path.data ? path.data : unit, strerror(errno));
     clg__text_free(&path);
     return ok ? CLG_OK : CLG_IO;
+}
+
+static bool load(clg_context *ctx, clg__program *program)
+{
+    program->cl = clg__binary_load(ctx, program->source, &program->known);
+    if (program->cl) ctx->counters.program_loads++;
+    return program->cl != NULL;
+}
+
+static clg_status make(clg_context *ctx, clg__program *program)
+{
+    if (load(ctx, program)) return CLG_OK;
+    if (build(ctx, program) != CLG_OK) return ctx->root.status;
+    program->unsaved = true;
+    if (!program->known) clg__binary_mark(ctx, program->source);
+    return CLG_OK;
 }
 
 clg__program *clg__program_get(clg_context *ctx, const clg__program_desc *desc)
@@ -156,20 +174,50 @@ clg__program *clg__program_get(clg_context *ctx, const clg__program_desc *desc)
     program->source = source.data;
     program->title = title.data;
     program->key = key;
-    bool known = false;
-    program->cl = clg__binary_load(ctx, source.data, options, &known);
-    if (program->cl) {
-        ctx->counters.program_loads++;
-    } else if (build(ctx, program) == CLG_OK) {
-        program->unsaved = true;
-        if (!known) clg__binary_mark(ctx, source.data, options);
-    } else {
+    if (!ctx->deferring && make(ctx, program) != CLG_OK) {
         clg__destroy(&program->object);
         return NULL;
     }
     program->next = ctx->programs;
     ctx->programs = program;
     return program;
+}
+
+/* ---- many at once ------------------------------------------------------------------------------------------------ */
+
+static void count_built_elsewhere(clg_context *ctx, clg__program *program)
+{
+    ctx->built_elsewhere++;
+    make(ctx, program);
+}
+
+static int longer_first(const void *a, const void *b)
+{
+    const size_t x = (*(clg__program *const *)a)->names.size, y = (*(clg__program *const *)b)->names.size;
+    return (x < y) - (x > y);
+}
+
+bool clg__programs_build(clg_context *ctx)
+{
+    size_t count = 0, strange = 0;
+    for (const clg__program *p = ctx->programs; p; p = p->next) count += !p->cl;
+    clg__program **jobs = clg__calloc(&ctx->root, count, sizeof *jobs);
+    for (clg__program *p = ctx->programs; jobs && p; p = p->next)
+        if (!p->cl && !load(ctx, p) && !p->known) jobs[strange++] = p;
+    if (strange > 0 && ctx->root.cache_dir) {
+        qsort(jobs, strange, sizeof(clg__program *), longer_first); /* the last one to finish should be a short one */
+        clg__builders_run(ctx, jobs, strange, count_built_elsewhere);
+    }
+    free(jobs);
+    for (clg__program **at = &ctx->programs, *p; (p = *at);) {
+        if (p->cl || (clg__usable(ctx) && make(ctx, p) == CLG_OK)) {
+            at = &p->next;
+            continue;
+        }
+        *at = p->next;
+        clg__destroy(&p->object);
+    }
+    return clg__usable(ctx);
 }
 
 /* Asked for a binary, pocl compiles every kernel once more, for any local size: a quarter of a second each, where
@@ -179,7 +227,7 @@ void clg__programs_save(clg_context *ctx)
 {
     const double start = clg__seconds(), end = start + fmax(1.0, 0.1 * (start - ctx->opened));
     for (clg__program *p = ctx->programs; p && clg__seconds() < end; p = p->next) {
-        if (p->unsaved) clg__binary_store(ctx, p->source, options, p->cl);
+        if (p->unsaved) clg__binary_store(ctx, p->source, p->cl);
         p->unsaved = false;
     }
 }

@@ -114,9 +114,8 @@ static bool bind_gemm(clg_plan *p, clg__planned *l)
     return l->call != NULL;
 }
 
-bool clg__plan_bind(clg_plan *p)
+static bool bind_launches(clg_plan *p)
 {
-    if (!allocate(p)) return false;
     clg__program *generated = NULL;
     if (p->source.size) {
         generated = clg__program_get(p->ctx, &(clg__program_desc){.source = p->source.data});
@@ -128,4 +127,12 @@ bool clg__plan_bind(clg_plan *p)
         p->stats.launches += l->is_gemm ? clg__gemm_launches(l->call) : 1;
     }
     return true;
+}
+
+bool clg__plan_bind(clg_plan *p)
+{
+    if (!allocate(p)) return false;
+    clg__builds_defer(p->ctx);
+    const bool bound = bind_launches(p);
+    return clg__builds_finish(p->ctx) == CLG_OK && bound;
 }
