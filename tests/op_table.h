@@ -53,6 +53,7 @@ struct op_row {
         clg_conv2d_desc conv;
         clg_pool2d_desc pool;
         clg_batch_norm_desc norm;
+        clg_attention_desc attention;
         struct {
             clg_conv2d_desc conv;
             clg_pool2d_desc pool;
@@ -98,6 +99,7 @@ BUILDER(max, clg_max(in[0], &row->with.reduce))
 BUILDER(softmax, clg_softmax(in[0]))
 BUILDER(log_softmax, clg_log_softmax(in[0]))
 BUILDER(layer_norm, clg_layer_norm(in[0], in[1], in[2], row->with.numbers[0]))
+BUILDER(attention, clg_attention(in[0], &row->with.attention))
 BUILDER(global_avg_pool2d, clg_global_avg_pool2d(in[0]))
 BUILDER(reshape, clg_reshape(in[0], row->with.shape))
 BUILDER(flatten, clg_flatten(in[0], row->with.dims[0]))
@@ -341,6 +343,20 @@ static const op_row matmul_rows[] = {
     {"matmul", build_matmul, {{WHOLE, DIMS(2, 5, 0)}, {WHOLE, DIMS(0, 3)}}, EXACT, 5, {.dims = {0}}},
 };
 
+/* Sums over positions of sums over a head's width; b, t, heads, width. */
+#define ATTENTION(b, t, h, d, ...) \
+    {"attention", build_attention, {{NORMAL, DIMS(b, t, 3 * (h) * (d))}}, 0, 4 * (t) * (d), {.attention = {h, __VA_ARGS__}}}
+
+static const op_row attention_rows[] = {
+    ATTENTION(2, 7, 2, 5, .causal = true),
+    ATTENTION(1, 37, 1, 17, .causal = false),
+    ATTENTION(1, 150, 3, 16, .causal = true),
+    ATTENTION(1, 271, 1, 33, .causal = true),
+    ATTENTION(1, 149, 1, 7, .causal = false, .scale = 0.5),
+    ATTENTION(1, 1, 1, 1, .causal = true),
+    ATTENTION(0, 5, 2, 1, .causal = true),
+};
+
 /* ---- images ------------------------------------------------------------------------------------------------------ */
 
 #define CONV(flags, terms, n, c, h, w, k, each, kh, kw, ...)                                                \
@@ -405,7 +421,7 @@ static const op_row conv_pool_rows[] = {
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
 #define EACH_TABLE(X)                                                                                               \
-    X(pointwise) X(broadcast) X(reduce) X(long) X(softmax) X(norm) X(shape) X(embedding) X(matmul) X(conv) X(pool) \
-    X(conv_pool)
+    X(pointwise) X(broadcast) X(reduce) X(long) X(softmax) X(norm) X(shape) X(embedding) X(matmul) X(attention)     \
+    X(conv) X(pool) X(conv_pool)
 
 #endif

@@ -28,6 +28,8 @@ CLG_API clg_context *clg_model_context(const clg_model *model);
 /* Fills value[count]; deterministic in its arguments. */
 typedef void clg_fill_fn(float *value, size_t count, uint64_t seed, double scale);
 
+CLG_API void clg_fill_normal(float *value, size_t count, uint64_t seed, double scale); /* N(0, scale^2) */
+
 /* The parameter `name` of shape `shape` as a tensor of graph g; created when new, with fill(value, count, seed, scale)
  * for its first value (NULL: zeros), where seed derives from the model's seed and the name. */
 CLG_API clg_tensor *clg_model_parameter(clg_model *model, clg_graph *g, const char *name, clg_shape shape,

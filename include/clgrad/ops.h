@@ -74,6 +74,16 @@ typedef struct clg_matmul_desc {
 /* op(a) [..., M, K] times op(b) [..., K, N] = [..., M, N]; the leading dimensions broadcast. desc may be NULL. */
 CLG_API clg_tensor *clg_matmul(clg_tensor *a, clg_tensor *b, const clg_matmul_desc *desc);
 
+typedef struct clg_attention_desc {
+    int    heads;
+    bool   causal; /* a position sees itself and those before it */
+    double scale;  /* of the scores; 0 means 1 / sqrt(D) */
+} clg_attention_desc;
+
+/* qkv [B, T, 3 * heads * D]: the queries of all heads, then the keys, then the values -> [B, T, heads * D]: for each head
+ * softmax(scale q k^T) v; Vaswani et al. 2017. No matrix [T, T] is ever in memory. Differentiable once. */
+CLG_API clg_tensor *clg_attention(clg_tensor *qkv, const clg_attention_desc *desc);
+
 /* ---- images ---------------------------------------------------------------------------------------------------- */
 
 /* The fields that a call does not need it ignores: `channels` and `init` are for clg_nn_conv2d; clg_conv2d takes the

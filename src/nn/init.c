@@ -10,7 +10,7 @@ static void fill_uniform(float *value, size_t count, uint64_t seed, double a)
     for (size_t i = 0; i < count; i++) value[i] = (float)(a * (2.0 * (double)clg_random_uniform(seed, i) - 1.0));
 }
 
-static void fill_normal(float *value, size_t count, uint64_t seed, double s) /* Box & Muller 1958 */
+void clg_fill_normal(float *value, size_t count, uint64_t seed, double s) /* Box & Muller 1958 */
 {
     for (size_t i = 0; i < count; i++) {
         const double u = 1.0 - (double)clg_random_uniform(seed, 2 * i), v = (double)clg_random_uniform(seed, 2 * i + 1);
@@ -31,13 +31,13 @@ static const struct {
 } initialisers[CLG_INIT_COUNT] = {
     [CLG_INIT_DEFAULT] = {fill_uniform, 2.0, 1.0, 1.0, 0.0},
     [CLG_INIT_GLOROT_UNIFORM] = {fill_uniform, 2.0, 1.0, 1.0, 0.0},
-    [CLG_INIT_GLOROT_NORMAL] = {fill_normal, 2.0, 1.0, 1.0, 0.0},
+    [CLG_INIT_GLOROT_NORMAL] = {clg_fill_normal, 2.0, 1.0, 1.0, 0.0},
     [CLG_INIT_HE_UNIFORM] = {fill_uniform, 2.0, 1.0, 0.0, 0.0},
-    [CLG_INIT_HE_NORMAL] = {fill_normal, 2.0, 1.0, 0.0, 0.0},
+    [CLG_INIT_HE_NORMAL] = {clg_fill_normal, 2.0, 1.0, 0.0, 0.0},
     [CLG_INIT_ZEROS] = {fill_zeros, 0.0, 0.0, 0.0, 1.0},
-    [CLG_INIT_HE_NORMAL_OUT] = {fill_normal, 2.0, 0.0, 1.0, 0.0},
-    [CLG_INIT_NORMAL] = {fill_normal, 1.0, 0.0, 0.0, 1.0},
-    [CLG_INIT_GPT2] = {fill_normal, 4e-4, 0.0, 0.0, 1.0},
+    [CLG_INIT_HE_NORMAL_OUT] = {clg_fill_normal, 2.0, 0.0, 1.0, 0.0},
+    [CLG_INIT_NORMAL] = {clg_fill_normal, 1.0, 0.0, 0.0, 1.0},
+    [CLG_INIT_GPT2] = {clg_fill_normal, 4e-4, 0.0, 0.0, 1.0},
 };
 
 bool clg__init(int init, double fan_in, double fan_out, clg_fill_fn **fill, double *scale)

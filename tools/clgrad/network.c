@@ -57,6 +57,44 @@ static clg_tensor *resnet18(clg_model *m, clg_tensor *x, int classes)
     return clg_nn_linear(m, "fc", clg_global_avg_pool2d(x), &(clg_linear_desc){.features = classes});
 }
 
+/* ---- gpt: GPT-2 (Radford et al. 2019), small, with its names; the output layer has weights of its own ---------------- */
+
+enum { GPT_LAYERS = 6, GPT_HEADS = 6, GPT_WIDTH = 384 };
+
+static clg_tensor *dense(clg_model *m, const char *at, const char *layer, clg_tensor *x, int features)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s%s", at, layer);
+    return clg_nn_linear(m, name, x, &(clg_linear_desc){.features = features, .init = CLG_INIT_GPT2});
+}
+
+static clg_tensor *norm(clg_model *m, const char *at, const char *layer, clg_tensor *x)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s%s", at, layer);
+    return clg_nn_layer_norm(m, name, x, NULL);
+}
+
+/* tokens i32 [N, context] -> logits of the token after each [N * context, classes] */
+static clg_tensor *gpt(clg_model *m, clg_tensor *tokens, int classes)
+{
+    const clg_shape places = CLG_SHAPE(clg_tensor_shape(tokens).dim[1], GPT_WIDTH);
+    clg_tensor *x = clg_nn_embedding(m, "wte", tokens, &(clg_embedding_desc){classes, GPT_WIDTH, CLG_INIT_GPT2});
+    x = clg_add(x, clg_model_parameter(m, clg_tensor_graph(tokens), "wpe.weight", places, clg_fill_normal, 0.02));
+    for (int layer = 0; layer < GPT_LAYERS; layer++) {
+        char at[16];
+        snprintf(at, sizeof at, "h.%d.", layer);
+        clg_tensor *y = dense(m, at, "attn.c_attn", norm(m, at, "ln_1", x), 3 * GPT_WIDTH);
+        y = clg_attention(y, &(clg_attention_desc){.heads = GPT_HEADS, .causal = true});
+        x = clg_add(x, dense(m, at, "attn.c_proj", y, GPT_WIDTH));
+        y = clg_gelu_tanh(dense(m, at, "mlp.c_fc", norm(m, at, "ln_2", x), 4 * GPT_WIDTH));
+        x = clg_add(x, dense(m, at, "mlp.c_proj", y, GPT_WIDTH));
+    }
+    x = dense(m, "", "lm_head", norm(m, "", "ln_f", x), classes);
+    return clg_reshape(x, CLG_SHAPE(-1, classes));
+}
+
+static clg_optimizer *adamw(clg_model *m) { return clg_adam_create(m, &(clg_adam_desc){.lr = 3e-4f, .weight_decay = 0.01}); }
 static clg_optimizer *sgd(clg_model *m) { return clg_sgd_create(m, &(clg_sgd_desc){.lr = 0.01f, .momentum = 0.9f}); }
 static clg_optimizer *adam(clg_model *m) { return clg_adam_create(m, NULL); }
 
@@ -64,6 +102,7 @@ static const network_kind kinds[] = {
     {.name = "cnn", .build = cnn, .optimizer = adam, .example = {3, {1, 28, 28}}, .classes = 10, .batch = 128},
     {.name = "mlp", .build = mlp, .optimizer = adam, .example = {3, {1, 28, 28}}, .classes = 10, .batch = 128},
     {.name = "resnet18", .build = resnet18, .optimizer = sgd, .example = {3, {3, 224, 224}}, .classes = 1000, .batch = 8},
+    {.name = "gpt", .build = gpt, .optimizer = adamw, .example = {1, {256}}, .classes = 65, .batch = 8},
 };
 
 const network_kind *network_find(const char *name)

@@ -4,7 +4,8 @@
 
 #include <clgrad/clgrad.h>
 
-#define NETWORK_NAMES "cnn|mlp|resnet18"
+#define NETWORK_IMAGES "cnn|mlp|resnet18" /* that take images */
+#define NETWORK_NAMES  NETWORK_IMAGES "|gpt"
 
 enum { NETWORK_MAX_CLASSES = 256 }; /* labels are bytes */
 

@@ -27,7 +27,7 @@ typedef struct train_options {
 
 static const option options[] = {
     {"data", OPTION_TEXT, FIELD(data), "DATA", SOURCE_HELP, 0, 0},
-    {"model", OPTION_CHOICE, FIELD(model), NETWORK_NAMES, "the network (default cnn)", 0, 0},
+    {"model", OPTION_CHOICE, FIELD(model), NETWORK_IMAGES, "the network (default cnn)", 0, 0},
     {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default 10)", NETWORK_MAX_CLASSES, 0},
     {"epochs", OPTION_COUNT, FIELD(epochs), "N", "passes over the data (default 5)", INT32_MAX, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "images per step (default 128)", INT32_MAX, 0},
