@@ -16,7 +16,8 @@ typedef struct training {
     feed                feed;
     clg_tensor         *loss;
     clg_plan           *plan;
-    int64_t             steps; /* run so far */
+    int64_t             steps; /* run so far, */
+    double              host;  /* and the seconds that the host took to enqueue them */
     trace               trace;
 } training;
 
@@ -43,6 +44,7 @@ static void step(void *user)
     training    *t = user;
     const double start = clock_seconds();
     if (feed_next(&t->feed)) clg_plan_run(t->plan);
+    t->host += clock_seconds() - start;
     trace_host(&t->trace, "step", start);
     t->steps++;
 }
@@ -64,6 +66,8 @@ static int write_curve(const char *path, training *t, int64_t steps)
     return ok ? 0 : fail(&command_bench, "--loss-curve %s: cannot write: %s", path, strerror(errno));
 }
 
+#define per_step(counter) ((double)(r->after.counter - r->before.counter) / steps)
+
 /* ---- the report -------------------------------------------------------------------------------------------------- */
 
 static int report(const bench_options *o, clg_context *ctx, const training *t, const result *r)
@@ -82,9 +86,10 @@ static int report(const bench_options *o, clg_context *ctx, const training *t, c
         {"items_per_second", items / r->step.median},
         {"flops_per_step", s.flops},
         {"gflops", 1e-9 * s.flops / r->step.median},
-        {"launches_per_step", (double)(r->after.launches - r->before.launches) / steps},
-        {"bytes_to_device_per_step", (double)(r->after.bytes_to_device - r->before.bytes_to_device) / steps},
-        {"bytes_from_device_per_step", (double)(r->after.bytes_from_device - r->before.bytes_from_device) / steps},
+        {"host_seconds_per_step", t->host / steps},
+        {"launches_per_step", per_step(launches)},
+        {"bytes_to_device_per_step", per_step(bytes_to_device)},
+        {"bytes_from_device_per_step", per_step(bytes_from_device)},
         {"planned_bytes", (double)s.planned_bytes},
         {"unplanned_bytes", (double)s.unplanned_bytes},
         {"persistent_bytes", (double)s.persistent_bytes},
@@ -110,11 +115,13 @@ static int report(const bench_options *o, clg_context *ctx, const training *t, c
     printf("  speed          %.0f %s/s, %.1f GFLOP/s\n", items / r->step.median, t->feed.data ? "images" : "tokens",
            1e-9 * s.flops / r->step.median);
     printf("  a step         %.0f launches, %.0f bytes to the device, %.0f back, %.0f allocations and %.0f builds in all\n",
-           rows[7].value, rows[8].value, rows[9].value, rows[13].value, rows[14].value);
+           per_step(launches), per_step(bytes_to_device), per_step(bytes_from_device),
+           (double)(r->after.allocations - r->before.allocations), (double)(r->after.program_builds - r->before.program_builds));
+    printf("  host           %.3f ms to enqueue a step\n", 1e3 * t->host / steps);
     printf("  memory         %.1f MiB planned, %.1f MiB without sharing; %.1f MiB of parameters, states and inputs\n",
            (double)s.planned_bytes / 0x1p20, (double)s.unplanned_bytes / 0x1p20, (double)s.persistent_bytes / 0x1p20);
     printf("  first step     %.2f s after the start of the process; %.0f programs built, %.0f loaded\n", r->first_step,
-           rows[16].value, rows[17].value);
+           (double)r->first.program_builds, (double)r->first.program_loads);
     return 0;
 }
 
@@ -156,6 +163,7 @@ static int measure(const bench_options *o, clg_context *ctx, training *t)
     clg_context_finish(ctx);
     r.before = clg_context_counters(ctx);
     t->steps = 0;
+    t->host = 0.0;
     r.step = bench_time(ctx, o->steps, 2.0, step, t);
     r.after = clg_context_counters(ctx);
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
