@@ -49,29 +49,30 @@ static inline void store_part(const vec v, global float *p, const int count)
     for (int i = 0; i < count; i++) p[i] = t[i];
 }
 
-static inline float hmax(vec v)
-{
-#if VEC == 1
-    return v;
-#else
-    float m[VEC];
-    VSTORE(v, m);
-    for (uint i = 1; i < VEC; i++) m[0] = fmax(m[0], m[i]);
-    return m[0];
+/* All lanes joined, halves with halves. */
+#if VEC == 16
+#define QUARTER(f) const float8 e = f(v.lo, v.hi); const float4 q = f(e.lo, e.hi);
+#elif VEC == 8
+#define QUARTER(f) const float4 q = f(v.lo, v.hi);
+#elif VEC == 4
+#define QUARTER(f) const float4 q = v;
 #endif
-}
-
-static inline float hsum(vec v)
-{
 #if VEC == 1
-    return v;
+#define LANE_REDUCE(name, f) static inline float name(vec v) { return v; }
+#elif VEC == 2
+#define LANE_REDUCE(name, f) static inline float name(vec v) { return f(v.x, v.y); }
 #else
-    float s[VEC];
-    VSTORE(v, s);
-    for (uint i = 1; i < VEC; i++) s[0] += s[i];
-    return s[0];
+#define LANE_REDUCE(name, f)           \
+    static inline float name(vec v)    \
+    {                                  \
+        QUARTER(f)                     \
+        const float2 d = f(q.lo, q.hi); \
+        return f(d.x, d.y);            \
+    }
 #endif
-}
+#define ADD(a, b) ((a) + (b))
+LANE_REDUCE(hmax, fmax)
+LANE_REDUCE(hsum, ADD)
 
 #define KERNEL              __attribute__((reqd_work_group_size(WG, 1, 1))) kernel void
 #define TENSOR_OF(type, p)  global type *p, const ulong p##_at
@@ -101,7 +102,6 @@ static inline float hsum(vec v)
         return v;                                                    \
     }
 #endif
-#define ADD(a, b) ((a) + (b))
 WG_REDUCE(wg_max, fmax)
 WG_REDUCE(wg_sum, ADD)
 

@@ -5,10 +5,13 @@
 
 static inline float row_max(global const float *in, const uint n, local float *tmp)
 {
-    vec vmax = -INFINITY;
-    EACH_VEC(i, n) vmax = fmax(vmax, VLOAD(in + i));
-    float max = hmax(vmax);
-    EACH_TAIL(i, n) max = fmax(max, in[i]);
+    vec m0 = -INFINITY, m1 = -INFINITY; /* two, so that they overlap */
+    uint i = get_local_id(0) * VEC;
+    for (; i + (WG + 1) * VEC <= n; i += 2 * WG * VEC)
+        m0 = fmax(m0, VLOAD(in + i)), m1 = fmax(m1, VLOAD(in + i + WG * VEC));
+    for (; i + VEC <= n; i += WG * VEC) m0 = fmax(m0, VLOAD(in + i));
+    float max = hmax(fmax(m0, m1));
+    EACH_TAIL(t, n) max = fmax(max, in[t]);
     return wg_max(max, tmp);
 }
 
@@ -23,14 +26,14 @@ KERNEL softmax(TENSOR(x), TENSOR(y), const uint rows, const uint n)
         vec vsum = 0.0f;
         EACH_VEC(i, n) {
             const vec e = exp(VLOAD(in + i) - max);
-            VSTORE(e, out + i);
+            VPUT(e, out + i);
             vsum += e;
         }
         float sum = hsum(vsum);
         EACH_TAIL(i, n) sum += out[i] = exp(in[i] - max);
         const float scale = 1.0f / wg_sum(sum, tmp);
 
-        EACH_VEC(i, n) VSTORE(VLOAD(out + i) * scale, out + i);
+        EACH_VEC(i, n) VPUT(VLOAD(out + i) * scale, out + i);
         EACH_TAIL(i, n) out[i] *= scale;
     }
 }
@@ -49,7 +52,7 @@ KERNEL log_softmax(TENSOR(x), TENSOR(y), const uint rows, const uint n)
         EACH_TAIL(i, n) sum += exp(in[i] - max);
         const float log_sum = log(wg_sum(sum, tmp)); /* subtracted after max: x - max loses nothing */
 
-        EACH_VEC(i, n) VSTORE(VLOAD(in + i) - max - log_sum, out + i);
+        EACH_VEC(i, n) VPUT(VLOAD(in + i) - max - log_sum, out + i);
         EACH_TAIL(i, n) out[i] = in[i] - max - log_sum;
     }
 }
@@ -66,7 +69,7 @@ KERNEL softmax_grad(TENSOR(y), TENSOR(dy), TENSOR(dx), const uint rows, const ui
         EACH_TAIL(i, n) dot += y[at + i] * dy[at + i];
         dot = wg_sum(dot, tmp);
 
-        EACH_VEC(i, n) VSTORE(VLOAD(y + at + i) * (VLOAD(dy + at + i) - dot), dx + at + i);
+        EACH_VEC(i, n) VPUT(VLOAD(y + at + i) * (VLOAD(dy + at + i) - dot), dx + at + i);
         EACH_TAIL(i, n) dx[at + i] = y[at + i] * (dy[at + i] - dot);
     }
 }
@@ -83,7 +86,7 @@ KERNEL log_softmax_grad(TENSOR(y), TENSOR(dy), TENSOR(dx), const uint rows, cons
         EACH_TAIL(i, n) sum += dy[at + i];
         sum = wg_sum(sum, tmp);
 
-        EACH_VEC(i, n) VSTORE(VLOAD(dy + at + i) - exp(VLOAD(y + at + i)) * sum, dx + at + i);
+        EACH_VEC(i, n) VPUT(VLOAD(dy + at + i) - exp(VLOAD(y + at + i)) * sum, dx + at + i);
         EACH_TAIL(i, n) dx[at + i] = dy[at + i] - exp(y[at + i]) * sum;
     }
 }
