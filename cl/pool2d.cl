@@ -4,8 +4,8 @@
  * EXCLUDE_PAD                                1: means divide by the elements inside of the image, not by KH KW
  *
  * x, dx [planes, src_h, src_w], y, dy [planes, dst_h, dst_w]. The first maximum in row-major order wins, NaN before
- * anything else. A unit is a plane; VEC windows of one row are lanes. Where windows overlap, gradients add up: with one
- * item a group they are scattered in order, with more every item gathers for its own pixels. */
+ * anything else; code [planes, dst_h, dst_w] is its tap. A unit is a plane; VEC windows of one row are lanes. Gradients
+ * are gathered: STRIDE_W neighbours of x meet different taps, VEC of each kind are lanes. */
 #if !defined(KH) || !defined(KW) || !defined(STRIDE_H) || !defined(STRIDE_W) || !defined(PAD_H) || !defined(PAD_W) || \
     !defined(EXCLUDE_PAD)
 #error "pool2d.cl needs KH, KW, STRIDE_H, STRIDE_W, PAD_H, PAD_W and EXCLUDE_PAD"
@@ -47,7 +47,7 @@ static inline float weight_of(const int py, const int px, const int src_h, const
 {
 #if EXCLUDE_PAD
     const int y = py * STRIDE_H - PAD_H, x = px * STRIDE_W - PAD_W;
-    return 1.0f / ((min(y + KH, src_h) - max(y, 0)) * (min(x + KW, src_w) - max(x, 0)));
+    return 1.0f / (max(min(y + KH, src_h) - max(y, 0), 1) * max(min(x + KW, src_w) - max(x, 0), 1));
 #else
     return 1.0f / (KH * KW);
 #endif
@@ -60,60 +60,49 @@ static inline vec weights_of(const int py, const int px, const int count, const 
     return VLOAD(t);
 }
 
-/* The maxima of the windows at (y, x), (y, x + 1), ..., and in *where the tap that wins. */
-static inline vec window_max(const image *in, const ulong plane, const int y, const int x, const int count, ivec *where)
-{
-    vec  best = -INFINITY;
-    ivec found = -1;
-    for (int h = 0; h < KH; h++) {
-        const int sy = y * STRIDE_H - PAD_H + h;
-        if (sy < 0 || sy >= in->h) continue;
-        for (int w = 0; w < KW; w++) {
-            const int  sx = x * STRIDE_W - PAD_W + w;
-            const ivec col = sx + LANES * STRIDE_W;
-            const vec  v = load_step(in, plane, sy, sx, count);
-            const ivec inside = PAD_W == 0 ? (ivec)-1 : ((col >= 0) & (col < in->w));
-            const ivec larger = !(v <= best) & (best == best);
-            const ivec take = inside & (larger | (found < 0));
-            best = take ? v : best;
-            found = take ? (ivec)(h * KW + w) : found;
-        }
-    }
-    *where = found;
-    return best;
-}
-
-KERNEL max_pool2d(TENSOR_OF(const float, x), TENSOR(y), const uint planes, const int src_h, const int src_w,
-                  const int dst_h, const int dst_w)
+KERNEL max_pool2d(TENSOR_OF(const float, x), TENSOR(y), const ulong code_part, const uint planes, const int src_h,
+                  const int src_w, const int dst_h, const int dst_w)
 {
     const image in = {x + x_at, (ulong)planes * src_h * src_w, src_h, src_w};
     y += y_at;
     EACH_UNIT(u, planes) EACH_STRIP(s, dst_h, dst_w) {
         const int py = STRIP_Y(s, dst_w), px = STRIP_X(s, dst_w), count = min(VEC, dst_w - px);
-        ivec where;
-        const vec best = window_max(&in, u * (ulong)src_h * src_w, py, px, count, &where);
-        store_part(best, y + (u * (ulong)dst_h + py) * dst_w + px, count);
+        vec best = -INFINITY, found = -1.0f;
+        for (int h = 0; h < KH; h++) {
+            const int sy = py * STRIDE_H - PAD_H + h;
+            if (sy < 0 || sy >= src_h) continue;
+            UNROLL for (int w = 0; w < KW; w++) {
+                const int  sx = px * STRIDE_W - PAD_W + w;
+                const vec  v = load_step(&in, u * (ulong)src_h * src_w, sy, sx, count);
+                const ivec col = sx + LANES * STRIDE_W, inside = PAD_W == 0 ? (ivec)-1 : ((col >= 0) & (col < src_w));
+                const ivec take = inside & ((!(v <= best) & (best == best)) | (found < 0.0f));
+                best = take ? v : best;
+                found = take ? (vec)(h * KW + w) : found;
+            }
+        }
+        global float *to = y + (u * (ulong)dst_h + py) * dst_w + px;
+        store_part(best, to, count);
+        store_part(found, to + code_part, count);
     }
 }
 
-/* y = the element of g where x has its window's maximum. */
-KERNEL max_pool2d_pick(TENSOR_OF(const float, x), TENSOR_OF(const float, g), TENSOR(y), const uint planes,
-                       const int src_h, const int src_w, const int dst_h, const int dst_w)
+/* y = the element of g where the maximum was. */
+KERNEL max_pool2d_pick(TENSOR_OF(const float, code), TENSOR_OF(const float, g), TENSOR(y), const ulong code_part,
+                       const uint planes, const int src_h, const int src_w, const int dst_h, const int dst_w)
 {
-    const image in = {x + x_at, (ulong)planes * src_h * src_w, src_h, src_w}, from = {g + g_at, in.size, src_h, src_w};
-    y += y_at;
+    const image from = {g + g_at, (ulong)planes * src_h * src_w, src_h, src_w};
+    code += code_at + code_part, y += y_at;
     EACH_UNIT(u, planes) EACH_STRIP(s, dst_h, dst_w) {
-        const int py = STRIP_Y(s, dst_w), px = STRIP_X(s, dst_w), count = min(VEC, dst_w - px);
-        const ulong plane = u * (ulong)src_h * src_w;
-        ivec where;
-        vec  picked = 0.0f;
-        window_max(&in, plane, py, px, count, &where);
+        const int   py = STRIP_Y(s, dst_w), px = STRIP_X(s, dst_w), count = min(VEC, dst_w - px);
+        const ulong plane = u * (ulong)src_h * src_w, at = (u * (ulong)dst_h + py) * dst_w + px;
+        const vec   found = load_part(code + at, count);
+        vec picked = 0.0f;
         for (int tap = 0; tap < KH * KW; tap++) {
             const int sy = py * STRIDE_H - PAD_H + tap / KW, sx = px * STRIDE_W - PAD_W + tap % KW;
             if (sy < 0 || sy >= src_h) continue;
-            picked = where == tap ? load_step(&from, plane, sy, sx, count) : picked;
+            picked = found == (vec)tap ? load_step(&from, plane, sy, sx, count) : picked;
         }
-        store_part(picked, y + (u * (ulong)dst_h + py) * dst_w + px, count);
+        store_part(picked, y + at, count);
     }
 }
 
@@ -139,164 +128,75 @@ KERNEL avg_pool2d(TENSOR_OF(const float, x), TENSOR(y), const uint planes, const
     }
 }
 
-#if WG == 1
-static inline void clear(global float *p, const int count)
+/* ---- gradients --------------------------------------------------------------------------------------------------- */
+
+/* Windows px, px + 1, ... of row py of the plane that starts at element `plane`; zeros where there are none. */
+static inline vec load_windows(const image *y, const ulong plane, const int py, const int px)
 {
-    for (int i = 0; i < count; i += VEC) store_part(0.0f, p + i, count - i);
+    const long at = (long)plane + py * y->w + px;
+    const ivec col = px + LANES;
+    if (at >= 0 && at + VEC <= (long)y->size) return ((col >= 0) & (col < y->w)) ? VLOAD(y->data + at) : (vec)0.0f;
+    float t[VEC] = {0.0f};
+    for (int i = max(0, -px); i < min(VEC, y->w - px); i++) t[i] = y->data[at + i];
+    return VLOAD(t);
 }
 
-#if STRIDE_W == 2 && KW <= 2 && KH <= STRIDE_H && PAD_W == 0 && VEC > 1
-#define DISJOINT_PAIRS
-/* Columns x, x + 2, ... of row y become v0, the ones between v1; both are zero in lanes behind `count`. Whole vectors
- * may reach into the row below when that is written later, as it is where one strip spans the row. */
-static inline void put_pairs(global float *plane, const int src_h, const int src_w, const int y, const int x,
-                             const vec v0, const vec v1, const int count)
+/* p[i * STRIDE_W + phase] = r[phase] lane i, `count` elements in all. */
+static inline void store_phases(const vec *r, global float *p, const int count)
 {
-    const int at = y * src_w + x;
-    vec lo, hi;
-    lo.even = v0.lo, lo.odd = v1.lo, hi.even = v0.hi, hi.odd = v1.hi;
-    if ((x == 0 && count * 2 + 1 >= src_w && at + 2 * VEC <= src_h * src_w) || count == VEC) {
-        VPUT(lo, plane + at);
-        VPUT(hi, plane + at + VEC);
-    } else {
-        store_part(lo, plane + at, 2 * count);
-        if (2 * count > VEC) store_part(hi, plane + at + VEC, 2 * count - VEC);
-    }
-}
-#endif
-
-/* load_step's columns += v, which is zero in lanes outside of the row or behind `count`. */
-static inline void add_step(global float *plane, const int src_h, const int src_w, const int y, const int x,
-                            const vec v, const int count)
-{
-    const int at = y * src_w + x;
 #if STRIDE_W == 1
-    if (at >= 0 && at + VEC <= src_h * src_w) {
-        VPUT(VLOAD(plane + at) + v, plane + at);
-        return;
-    }
-#elif STRIDE_W == 2 && VEC > 1
-    if (at >= 0 && at + 2 * VEC <= src_h * src_w) {
-        vec lo = 0.0f, hi = 0.0f;
-        lo.even = v.lo, hi.even = v.hi;
-        VPUT(VLOAD(plane + at) + lo, plane + at);
-        VPUT(VLOAD(plane + at + VEC) + hi, plane + at + VEC);
+    store_part(r[0], p, count);
+#else
+#if STRIDE_W == 2 && VEC > 1
+    if (count >= 2 * VEC) {
+        vec lo, hi;
+        lo.even = r[0].lo, lo.odd = r[1].lo, hi.even = r[0].hi, hi.odd = r[1].hi;
+        VPUT(lo, p);
+        VPUT(hi, p + VEC);
         return;
     }
 #endif
-    float t[VEC];
-    VSTORE(v, t);
-    for (int i = 0; i < count; i++)
-        if (x + i * STRIDE_W >= 0 && x + i * STRIDE_W < src_w) plane[at + i * STRIDE_W] += t[i];
+    float t[STRIDE_W * VEC];
+    for (int phase = 0; phase < STRIDE_W; phase++) VSTORE(r[phase], t + phase * VEC);
+    for (int i = 0; i < min(count, STRIDE_W * VEC); i++) p[i] = t[i % STRIDE_W * VEC + i / STRIDE_W];
+#endif
 }
 
-KERNEL max_pool2d_grad(TENSOR_OF(const float, x), TENSOR_OF(const float, dy), TENSOR(dx), const uint planes,
-                       const int src_h, const int src_w, const int dst_h, const int dst_w)
-{
-    const image in = {x + x_at, (ulong)planes * src_h * src_w, src_h, src_w};
-    dy += dy_at, dx += dx_at;
-    EACH_UNIT(u, planes) {
-        const ulong plane = u * (ulong)src_h * src_w;
-        clear(dx + plane, src_h * src_w);
-        EACH_STRIP(s, dst_h, dst_w) {
-            const int py = STRIP_Y(s, dst_w), px = STRIP_X(s, dst_w), count = min(VEC, dst_w - px);
-            const vec d = load_part(dy + (u * (ulong)dst_h + py) * dst_w + px, count);
-            ivec where;
-            window_max(&in, plane, py, px, count, &where);
-#ifdef DISJOINT_PAIRS
-            for (int h = 0; h < KH; h++) {
-                const int sy = py * STRIDE_H - PAD_H + h;
-                if (sy < 0 || sy >= src_h) continue;
-                put_pairs(dx + plane, src_h, src_w, sy, px * 2, where == h * KW ? d : (vec)0.0f,
-                          where == (KW == 2 ? h * KW + 1 : -2) ? d : (vec)0.0f, count);
-            }
-#else
-            for (int tap = 0; tap < KH * KW; tap++) {
-                const int sy = py * STRIDE_H - PAD_H + tap / KW, sx = px * STRIDE_W - PAD_W + tap % KW;
-                if (sy < 0 || sy >= src_h) continue;
-                add_step(dx + plane, src_h, src_w, sy, sx, where == tap ? d : (vec)0.0f, count);
-            }
-#endif
-        }
+/* dx = the sum, over the windows that a pixel lies in, of the share SHARE of dy; `found` is zero in lanes without one. */
+#define GATHER(SHARE)                                                                                                   \
+    EACH_UNIT(u, planes) EACH_STRIP(s, src_h, (src_w + STRIDE_W - 1) / STRIDE_W) {                                      \
+        const int   cols = (src_w + STRIDE_W - 1) / STRIDE_W, y = STRIP_Y(s, cols), q = STRIP_X(s, cols);               \
+        const ulong plane = u * (ulong)dst_h * dst_w;                                                                   \
+        vec r[STRIDE_W];                                                                                                \
+        UNROLL for (int phase = 0; phase < STRIDE_W; phase++) {                                                         \
+            vec sum = 0.0f;                                                                                             \
+            for (int h = 0; h < KH; h++) {                                                                              \
+                const int py = (y + PAD_H - h) / STRIDE_H;                                                              \
+                if (y + PAD_H < h || (y + PAD_H - h) % STRIDE_H || py >= dst_h) continue;                               \
+                UNROLL for (int w = (phase + PAD_W) % STRIDE_W; w < KW; w += STRIDE_W) {                                \
+                    const int px = q + (phase + PAD_W - w) / STRIDE_W; /* w - phase - PAD_W divides by STRIDE_W */      \
+                    const vec d = load_windows(&from, plane, py, px);                                                   \
+                    sum += SHARE;                                                                                       \
+                }                                                                                                       \
+            }                                                                                                           \
+            r[phase] = sum;                                                                                             \
+        }                                                                                                               \
+        store_phases(r, dx + (u * (ulong)src_h + y) * src_w + q * STRIDE_W, src_w - q * STRIDE_W);                      \
     }
+
+KERNEL max_pool2d_grad(TENSOR_OF(const float, code), TENSOR_OF(const float, dy), TENSOR(dx), const ulong code_part,
+                       const uint planes, const int src_h, const int src_w, const int dst_h, const int dst_w)
+{
+    const ulong size = (ulong)planes * dst_h * dst_w;
+    const image from = {dy + dy_at, size, dst_h, dst_w}, found = {code + code_at + code_part, size, dst_h, dst_w};
+    dx += dx_at;
+    GATHER(load_windows(&found, plane, py, px) == (vec)(h * KW + w) ? d : (vec)0.0f)
 }
 
 KERNEL avg_pool2d_grad(TENSOR_OF(const float, dy), TENSOR(dx), const uint planes, const int src_h, const int src_w,
                        const int dst_h, const int dst_w)
 {
-    dy += dy_at, dx += dx_at;
-    EACH_UNIT(u, planes) {
-        const ulong plane = u * (ulong)src_h * src_w;
-        clear(dx + plane, src_h * src_w);
-        EACH_STRIP(s, dst_h, dst_w) {
-            const int py = STRIP_Y(s, dst_w), px = STRIP_X(s, dst_w), count = min(VEC, dst_w - px);
-            const vec d = load_part(dy + (u * (ulong)dst_h + py) * dst_w + px, count) *
-                          weights_of(py, px, count, src_h, src_w);
-#ifdef DISJOINT_PAIRS
-            for (int h = 0; h < KH; h++) {
-                const int sy = py * STRIDE_H - PAD_H + h;
-                if (sy >= 0 && sy < src_h)
-                    put_pairs(dx + plane, src_h, src_w, sy, px * 2, d, KW == 2 ? d : (vec)0.0f, count);
-            }
-#else
-            for (int tap = 0; tap < KH * KW; tap++) {
-                const int  sy = py * STRIDE_H - PAD_H + tap / KW, sx = px * STRIDE_W - PAD_W + tap % KW;
-                const ivec col = sx + LANES * STRIDE_W;
-                if (sy < 0 || sy >= src_h) continue;
-                add_step(dx + plane, src_h, src_w, sy, sx, ((col >= 0) & (col < src_w)) ? d : (vec)0.0f, count);
-            }
-#endif
-        }
-    }
+    const image from = {dy + dy_at, (ulong)planes * dst_h * dst_w, dst_h, dst_w};
+    dx += dx_at;
+    GATHER(d * weights_of(py, px, VEC, src_h, src_w))
 }
-#else
-/* The windows that a pixel lies in: first <= window < end, along one dimension. */
-#define FIRST_WINDOW(at, K, S, P)    (max((at) + P - K + S, 0) / S)
-#define END_WINDOW(at, S, P, size)   min(((at) + P) / S + 1, size)
-#define EACH_WINDOW(py, px, y, x)                                                                              \
-    for (int py = FIRST_WINDOW(y, KH, STRIDE_H, PAD_H); py < END_WINDOW(y, STRIDE_H, PAD_H, dst_h); py++)      \
-        for (int px = FIRST_WINDOW(x, KW, STRIDE_W, PAD_W); px < END_WINDOW(x, STRIDE_W, PAD_W, dst_w); px++)
-
-/* Whether (y, x) holds the maximum of window (py, px). */
-static inline bool wins(global const float *x, const int y, const int col, const int py, const int px, const int src_h,
-                        const int src_w)
-{
-    const int y0 = py * STRIDE_H - PAD_H, x0 = px * STRIDE_W - PAD_W;
-    const float mine = x[y * src_w + col];
-    for (int h = max(y0, 0); h < min(y0 + KH, src_h); h++)
-        for (int w = max(x0, 0); w < min(x0 + KW, src_w); w++) {
-            const float v = x[h * src_w + w];
-            const bool before = h < y || (h == y && w < col);
-            if (isnan(mine) ? isnan(v) && before : isnan(v) || v > mine || (v == mine && before)) return false;
-        }
-    return true;
-}
-
-KERNEL max_pool2d_grad(TENSOR_OF(const float, x), TENSOR_OF(const float, dy), TENSOR(dx), const uint planes,
-                       const int src_h, const int src_w, const int dst_h, const int dst_w)
-{
-    x += x_at, dy += dy_at, dx += dx_at;
-    EACH_UNIT(u, planes)
-        for (int i = get_local_id(0); i < src_h * src_w; i += WG) {
-            const ulong plane = u * (ulong)src_h * src_w;
-            const int   row = i / src_w, col = i % src_w;
-            float sum = 0.0f;
-            EACH_WINDOW(py, px, row, col)
-                if (wins(x + plane, row, col, py, px, src_h, src_w)) sum += dy[(u * (ulong)dst_h + py) * dst_w + px];
-            dx[plane + i] = sum;
-        }
-}
-
-KERNEL avg_pool2d_grad(TENSOR_OF(const float, dy), TENSOR(dx), const uint planes, const int src_h, const int src_w,
-                       const int dst_h, const int dst_w)
-{
-    dy += dy_at, dx += dx_at;
-    EACH_UNIT(u, planes)
-        for (int i = get_local_id(0); i < src_h * src_w; i += WG) {
-            float sum = 0.0f;
-            EACH_WINDOW(py, px, i / src_w, i % src_w)
-                sum += dy[(u * (ulong)dst_h + py) * dst_w + px] * weight_of(py, px, src_h, src_w);
-            dx[u * (ulong)src_h * src_w + i] = sum;
-        }
-}
-#endif

@@ -12,7 +12,7 @@ typedef struct conv_attr {
     clg_shape x, w, y; /* complete from shape inference of conv2d on */
 } conv_attr;
 
-enum { MAX_POOL, MAX_POOL_GRAD, MAX_POOL_PICK, AVG_POOL, AVG_POOL_GRAD };
+enum { MAX_POOL, MAX_POOL_VALUE, MAX_POOL_GRAD, MAX_POOL_PICK, AVG_POOL, AVG_POOL_GRAD };
 extern const clg__op clg__ops_pool2d[];
 
 typedef struct pool_attr {

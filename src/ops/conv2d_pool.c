@@ -62,7 +62,7 @@ static clg_status filter_infer(clg__infer *i)
 
 typedef struct chain { /* what the operator stands for */
     const fused_attr *attr;
-    clg_tensor       *x, *w, *y; /* y after ReLU, before pooling */
+    clg_tensor       *x, *w, *y, *pooled; /* y after ReLU */
     const clg__op    *relu_grad;
 } chain;
 
@@ -70,18 +70,20 @@ static chain chain_of(const fused_attr *a, clg_tensor *const *in, int arity)
 {
     chain c = {.attr = a, .x = in[0], .w = in[1], .relu_grad = clg__op_find("relu_grad")};
     c.y = clg_relu(clg__apply_n(&clg__ops_conv2d[CONV], &a->conv, sizeof a->conv, in, arity));
+    c.pooled = clg__apply_attr(&clg__ops_pool2d[MAX_POOL], &a->pool, c.y);
     return c;
 }
 
 static clg_tensor *to_conv(const chain *c, clg_tensor *dvalue)
 {
-    clg_tensor *d = clg__apply_attr(&clg__ops_pool2d[MAX_POOL_GRAD], &c->attr->pool, c->y, dvalue);
+    clg_tensor *d = clg__apply_attr(&clg__ops_pool2d[MAX_POOL_GRAD], &c->attr->pool, c->pooled, dvalue);
     return clg__apply(c->relu_grad, c->y, d);
 }
 
 static clg_tensor *from_conv(const chain *c, clg_tensor *d)
 {
-    return clg__apply_attr(&clg__ops_pool2d[MAX_POOL_PICK], &c->attr->pool, c->y, clg__apply(c->relu_grad, c->y, d));
+    return clg__apply_attr(&clg__ops_pool2d[MAX_POOL_PICK], &c->attr->pool, c->pooled,
+                           clg__apply(c->relu_grad, c->y, d));
 }
 
 static clg_tensor *value_gradient(const clg__grad *g, int input) /* inputs: node, x, w, perhaps b */

@@ -1,8 +1,8 @@
 /* pool2d.c - the maximum or the mean of every window of every plane of x [N, C, H, W].
  *
- * Means are linear: avg_pool2d and avg_pool2d_grad are each other's gradients. Of the maximum, max_pool2d_grad(x, dy)
- * puts dy where x has its windows' maxima and max_pool2d_pick(x, g) takes g from there; these are each other's
- * gradients in their second input, and constant in x wherever they can be differentiated. */
+ * Means are linear: avg_pool2d and avg_pool2d_grad are each other's gradients. max_pool2d gives the maxima and, beside
+ * them, a code: the tap of each window that won. With it max_pool2d_grad(code, dy) puts dy there and max_pool2d_pick(code,
+ * g) takes g from there; these are each other's gradients in their second input, and the code is constant. */
 #include "ops/conv2d.h"
 #include <stdio.h>
 
@@ -18,24 +18,23 @@ static clg_shape pooled(const pool_attr *a)
     return y;
 }
 
+static int64_t code_part(const pool_attr *a) { return clg__part_end(0, clg_shape_count(pooled(a))); }
+
 static clg_status pool_infer(clg__infer *i)
 {
     const pool_attr *a = i->attr;
-    i->shape = pooled(a);
-    for (int k = 0; k < i->arity; k++) {
-        const bool x_like = k == 0 || i->op == &clg__ops_pool2d[MAX_POOL_PICK];
-        if (i->in[k]->dtype != CLG_F32) return clg__infer_fail(i, "input %d must be f32", k);
-        if (!clg_shape_equal(i->in[k]->shape, x_like ? a->x : i->shape))
-            return clg__infer_fail(i, "input %d does not have the shape of this pooling", k);
-    }
-    return CLG_OK;
+    i->shape = i->op == &clg__ops_pool2d[MAX_POOL] ? CLG_SHAPE(code_part(a) + clg_shape_count(pooled(a))) : pooled(a);
+    if (i->in[0]->dtype != CLG_F32) return clg__infer_fail(i, "x must be f32");
+    return clg_shape_equal(i->in[0]->shape, a->x) ? CLG_OK : clg__infer_fail(i, "x does not have the shape of this pooling");
 }
 
-static clg_status max_grad_infer(clg__infer *i)
+static clg_status coded_infer(clg__infer *i) /* a max_pool2d; dy of y's shape, or g of x's */
 {
-    const clg_status status = pool_infer(i);
-    i->shape = ((const pool_attr *)i->attr)->x;
-    return status;
+    const pool_attr *a = i->attr;
+    const bool       pick = i->op == &clg__ops_pool2d[MAX_POOL_PICK];
+    i->shape = pick ? pooled(a) : a->x;
+    return clg_shape_equal(i->in[1]->shape, pick ? a->x : pooled(a)) && i->in[1]->dtype == CLG_F32
+               ? CLG_OK : clg__infer_fail(i, "input 1 does not have the shape of this pooling");
 }
 
 static clg_status avg_grad_infer(clg__infer *i)
@@ -49,22 +48,16 @@ static clg_status avg_grad_infer(clg__infer *i)
 
 /* ---- gradients --------------------------------------------------------------------------------------------------- */
 
-static clg_tensor *max_gradient(const clg__grad *g, int input)
+static clg_tensor *max_gradient(const clg__grad *g, int input) /* of the value: its inputs are max_pool2d and x */
 {
-    (void)input;
-    return clg__apply_attr(&clg__ops_pool2d[MAX_POOL_GRAD], (const pool_attr *)g->out->attr, g->out->in[0], g->dout);
+    clg_tensor *both = g->out->in[0];
+    return input ? clg__apply_attr(&clg__ops_pool2d[MAX_POOL_GRAD], (const pool_attr *)both->attr, both, g->dout) : NULL;
 }
 
-static clg_tensor *max_grad_gradient(const clg__grad *g, int input)
+static clg_tensor *coded_gradient(const clg__grad *g, int input)
 {
-    if (input == 0) return NULL;
-    return clg__apply_attr(&clg__ops_pool2d[MAX_POOL_PICK], (const pool_attr *)g->out->attr, g->out->in[0], g->dout);
-}
-
-static clg_tensor *max_pick_gradient(const clg__grad *g, int input)
-{
-    if (input == 0) return NULL;
-    return clg__apply_attr(&clg__ops_pool2d[MAX_POOL_GRAD], (const pool_attr *)g->out->attr, g->out->in[0], g->dout);
+    const int other = g->out->op == &clg__ops_pool2d[MAX_POOL_GRAD] ? MAX_POOL_PICK : MAX_POOL_GRAD;
+    return input ? clg__apply_attr(&clg__ops_pool2d[other], (const pool_attr *)g->out->attr, g->out->in[0], g->dout) : NULL;
 }
 
 static clg_tensor *avg_gradient(const clg__grad *g, int input)
@@ -92,10 +85,11 @@ static clg_status pool_record(clg__record *r)
              "#define KH %d\n#define KW %d\n#define STRIDE_H %d\n#define STRIDE_W %d\n"
              "#define PAD_H %d\n#define PAD_W %d\n#define EXCLUDE_PAD %d\n", a->kernel[0], a->kernel[1], a->stride[0],
              a->stride[1], a->pad[0], a->pad[1], a->exclude_pad);
-    clg__arg args[8] = {CLG__IN(0)};
+    clg__arg args[9] = {CLG__IN(0)};
     size_t   count = 1;
     if (r->node->arity == 2) args[count++] = CLG__IN(1);
     args[count++] = CLG__OUT;
+    if (r->node->arity == 2 || r->node->op == &clg__ops_pool2d[MAX_POOL]) args[count++] = CLG__ULONG(code_part(a));
     args[count++] = CLG__UINT(planes);
     args[count++] = CLG__INT(a->x.dim[2]);
     args[count++] = CLG__INT(a->x.dim[3]);
@@ -124,36 +118,57 @@ static window window_at(const pool_attr *a, const int64_t *Y, int64_t i)
                     .x = (i / (Y[2] * Y[3]) * X[2] + from[0]) * X[3] + from[1]};
 }
 
-static int64_t winner(const window *w, int64_t width, const double *x)
+/* The index in x of a tap of window i; -1 outside of the image. */
+static int64_t element_at(const pool_attr *a, const int64_t *Y, int64_t i, int64_t tap)
 {
-    int64_t best = w->x;
-    for (int64_t k = 0; k < w->rows * w->cols; k++) {
-        const int64_t at = w->x + k / w->cols * width + k % w->cols;
-        if (!isnan(x[best]) && (isnan(x[at]) || x[at] > x[best])) best = at;
-    }
-    return best;
+    const int64_t *X = a->x.dim, h = i / Y[3] % Y[2] * a->stride[0] - a->pad[0] + tap / a->kernel[1];
+    const int64_t  v = i % Y[3] * a->stride[1] - a->pad[1] + tap % a->kernel[1];
+    return h < 0 || h >= X[2] || v < 0 || v >= X[3] ? -1 : (i / (Y[2] * Y[3]) * X[2] + h) * X[3] + v;
 }
 
-static void pool_reference(const clg__ref *r)
+static void max_reference(const clg__ref *r)
 {
-    const clg__op   *op = r->node->op;
     const pool_attr *a = r->node->attr;
     const clg_shape  y = pooled(a);
-    const int64_t    width = a->x.dim[3], windows = clg_shape_count(y);
+    for (int64_t i = 0; i < clg_shape_count(y); i++) {
+        int64_t code = -1;
+        for (int64_t tap = 0; tap < (int64_t)a->kernel[0] * a->kernel[1]; tap++) {
+            const int64_t at = element_at(a, y.dim, i, tap);
+            if (at < 0 || (code >= 0 && (isnan(r->out[i]) || r->in[0][at] <= r->out[i]))) continue;
+            r->out[i] = r->in[0][at];
+            code = tap;
+        }
+        r->out[code_part(a) + i] = (double)code;
+    }
+}
+
+static void coded_reference(const clg__ref *r)
+{
+    const pool_attr *a = r->node->attr;
+    const clg_shape  y = pooled(a);
+    const bool       pick = r->node->op == &clg__ops_pool2d[MAX_POOL_PICK];
     for (int64_t i = 0; i < r->node->count; i++) r->out[i] = 0.0;
-    for (int64_t i = 0; i < windows; i++) {
-        const window w = window_at(a, y.dim, i);
-        if (op == &clg__ops_pool2d[MAX_POOL]) r->out[i] = r->in[0][winner(&w, width, r->in[0])];
-        else if (op == &clg__ops_pool2d[MAX_POOL_GRAD]) r->out[winner(&w, width, r->in[0])] += r->in[1][i];
-        else if (op == &clg__ops_pool2d[MAX_POOL_PICK]) r->out[i] = r->in[1][winner(&w, width, r->in[0])];
-        else {
-            const int64_t whole = (int64_t)a->kernel[0] * a->kernel[1];
-            const double  share = 1.0 / (double)(a->exclude_pad ? w.rows * w.cols : whole);
-            for (int64_t k = 0; k < w.rows * w.cols; k++) {
-                const int64_t at = w.x + k / w.cols * width + k % w.cols;
-                if (op == &clg__ops_pool2d[AVG_POOL]) r->out[i] += r->in[0][at] * share;
-                else r->out[at] += r->in[0][i] * share;
-            }
+    for (int64_t i = 0; i < clg_shape_count(y); i++) {
+        const int64_t at = element_at(a, y.dim, i, (int64_t)r->in[0][code_part(a) + i]);
+        if (pick) r->out[i] = r->in[1][at];
+        else r->out[at] += r->in[1][i];
+    }
+}
+
+static void avg_reference(const clg__ref *r)
+{
+    const pool_attr *a = r->node->attr;
+    const clg_shape  y = pooled(a);
+    const int64_t    width = a->x.dim[3];
+    for (int64_t i = 0; i < r->node->count; i++) r->out[i] = 0.0;
+    for (int64_t i = 0; i < clg_shape_count(y); i++) {
+        const window  w = window_at(a, y.dim, i);
+        const int64_t whole = (int64_t)a->kernel[0] * a->kernel[1];
+        const double  share = 1.0 / (double)(a->exclude_pad ? w.rows * w.cols : whole);
+        for (int64_t k = 0; k < w.rows * w.cols; k++) {
+            const int64_t at = w.x + k / w.cols * width + k % w.cols;
+            if (r->node->op == &clg__ops_pool2d[AVG_POOL]) r->out[i] += r->in[0][at] * share;
+            else r->out[at] += r->in[0][i] * share;
         }
     }
 }
@@ -189,23 +204,28 @@ static clg_tensor *pool(clg_tensor *x, const clg_pool2d_desc *desc, int op)
     if (s.dim[2] > largest / s.dim[3] || (s.dim[1] && s.dim[0] > largest / s.dim[1]) || s.dim[1] > largest ||
         (int64_t)a.kernel[0] * a.kernel[1] > largest)
         return clg__op_fail(x, name, CLG_UNSUPPORTED, "more than 2^30 pixels a plane, or planes, are not supported");
-    clg_tensor *fused = op == MAX_POOL ? clg__conv2d_pool(x, &a) : NULL;
-    return fused ? fused : clg__apply_attr(&clg__ops_pool2d[op], &a, x);
+    if (op == AVG_POOL) return clg__apply_attr(&clg__ops_pool2d[op], &a, x);
+    clg_tensor *fused = clg__conv2d_pool(x, &a);
+    if (fused) return fused;
+    clg_tensor *both = clg__apply_attr(&clg__ops_pool2d[op], &a, x);
+    return clg__apply_attr(&clg__ops_pool2d[MAX_POOL_VALUE], &((clg__part){0, pooled(&a)}), both, x);
 }
 
 clg_tensor *clg_max_pool2d(clg_tensor *x, const clg_pool2d_desc *desc) { return pool(x, desc, MAX_POOL); }
 clg_tensor *clg_avg_pool2d(clg_tensor *x, const clg_pool2d_desc *desc) { return pool(x, desc, AVG_POOL); }
 
 const clg__op clg__ops_pool2d[] = {
-    {.name = "max_pool2d", .arity = 1, .infer = pool_infer, .gradient = max_gradient, .record = pool_record,
-     .reference = pool_reference},
-    {.name = "max_pool2d_grad", .arity = 2, .infer = max_grad_infer, .gradient = max_grad_gradient,
-     .record = pool_record, .reference = pool_reference},
-    {.name = "max_pool2d_pick", .arity = 2, .infer = pool_infer, .gradient = max_pick_gradient, .record = pool_record,
-     .reference = pool_reference},
-    {.name = "avg_pool2d", .arity = 1, .infer = pool_infer, .gradient = avg_gradient, .record = pool_record,
-     .reference = pool_reference},
-    {.name = "avg_pool2d_grad", .arity = 1, .infer = avg_grad_infer, .gradient = avg_grad_gradient,
-     .record = pool_record, .reference = pool_reference},
+    [MAX_POOL] = {.name = "max_pool2d", .arity = 1, .flags = CLG__NO_GRAD, .infer = pool_infer, .record = pool_record,
+                  .reference = max_reference},
+    [MAX_POOL_VALUE] = {.name = "max_pool2d_value", .arity = 2, .flags = CLG__VIEW | CLG__PART, .infer = clg__part_infer,
+                        .gradient = max_gradient, .reference = clg__part_reference},
+    [MAX_POOL_GRAD] = {.name = "max_pool2d_grad", .arity = 2, .infer = coded_infer, .gradient = coded_gradient,
+                       .record = pool_record, .reference = coded_reference},
+    [MAX_POOL_PICK] = {.name = "max_pool2d_pick", .arity = 2, .infer = coded_infer, .gradient = coded_gradient,
+                       .record = pool_record, .reference = coded_reference},
+    [AVG_POOL] = {.name = "avg_pool2d", .arity = 1, .infer = pool_infer, .gradient = avg_gradient,
+                  .record = pool_record, .reference = avg_reference},
+    [AVG_POOL_GRAD] = {.name = "avg_pool2d_grad", .arity = 1, .infer = avg_grad_infer, .gradient = avg_grad_gradient,
+                       .record = pool_record, .reference = avg_reference},
     {0},
 };
