@@ -202,13 +202,23 @@ static clg_tensor *out_gradient(const clg__grad *g, int input)
                       : clg__apply_attr(&clg__ops_attention[GRAD], &attr->attention, g->out->in[1], g->out->in[0], g->dout);
 }
 
+/* A pair of positions takes two dot products of a head's width, in the gradient five. */
+static clg__cost attention_cost(const clg_tensor *t)
+{
+    const attention_attr *a = t->attr;
+    const int64_t        *d = t->in[0]->shape.dim;
+    const double          length = (double)d[1], pairs = a->causal ? 0.5 * length * (length + 1.0) : length * length;
+    const double          products = t->op == &clg__ops_attention[GRAD] ? 5.0 : 2.0;
+    return (clg__cost){.flops = 2.0 * products * pairs * (double)(d[0] * a->heads * a->width)};
+}
+
 const clg__op clg__ops_attention[] = {
     [ATTENTION] = {.name = "attention", .arity = 1, .flags = CLG__NO_GRAD, .infer = attention_infer,
-                   .record = attention_record, .reference = attention_reference},
+                   .record = attention_record, .reference = attention_reference, .cost = attention_cost},
     [OUT] = {.name = "attention_out", .arity = 2, .flags = CLG__VIEW | CLG__PART, .infer = clg__part_infer,
              .gradient = out_gradient, .reference = clg__part_reference},
     [GRAD] = {.name = "attention_grad", .arity = 3, .infer = attention_infer, .record = attention_record,
-              .reference = grad_reference},
+              .reference = grad_reference, .cost = attention_cost},
     {0},
 };
 

@@ -75,9 +75,14 @@ static clg_tensor *embedding_gradient(const clg__grad *g, int input)
                            g->dout, g->out->in[1]);
 }
 
+static clg__cost embedding_cost(const clg_tensor *t) /* of the table only the rows that are taken */
+{
+    return (clg__cost){.bytes = 8.0 * (double)t->count + 4.0 * (double)t->in[1]->count};
+}
+
 const clg__op clg__ops_embedding[] = {
     [EMBEDDING] = {.name = "embedding", .arity = 2, .infer = embedding_infer, .record = embedding_record,
-                   .gradient = embedding_gradient, .reference = embedding_reference},
+                   .gradient = embedding_gradient, .reference = embedding_reference, .cost = embedding_cost},
     [EMBEDDING_GRAD] = {.name = "embedding_grad", .arity = 2, .infer = embedding_grad_infer, .record = embedding_record,
                         .gradient = embedding_gradient, .reference = embedding_reference},
     {0},

@@ -103,6 +103,13 @@ static clg_tensor *batch_norm(op_case *c)
     return clg_batch_norm(x, gain, in(c, n), &(clg_batch_norm_desc){.training = true});
 }
 
+static clg_tensor *attention(op_case *c)
+{
+    const int64_t *d = c->extent;
+    clg_tensor    *qkv = in(c, CLG_SHAPE(d[0], d[1], 3 * d[2] * d[3]));
+    return clg_attention(qkv, &(clg_attention_desc){.heads = (int)d[2], .causal = true});
+}
+
 static clg_tensor *adam(op_case *c)
 {
     clg_model *model = clg_model_create(clg_graph_context(c->graph), NULL);
@@ -126,6 +133,7 @@ static const struct operator {
     {"softmax", 1, MAX_EXTENTS, "...,N", softmax, true},
     {"layer_norm", 1, MAX_EXTENTS, "...,N", layer_norm, true},
     {"batch_norm", 2, MAX_EXTENTS, "N,C,...", batch_norm, true},
+    {"attention", 4, 4, "B,T,heads,D (causal)", attention, true},
     {"add", 1, MAX_EXTENTS, "any extents", add, true},
     {"relu", 1, MAX_EXTENTS, "any extents", relu, true},
     {"gelu", 1, MAX_EXTENTS, "any extents", gelu, true},
