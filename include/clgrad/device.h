@@ -99,6 +99,10 @@ CLG_API clg_status clg_context_fail(clg_context *ctx, clg_status status, const c
 CLG_API bool       clg_context_own(clg_context *ctx, void *object, void (*destroy)(void *object));
 CLG_API void       clg_context_disown(clg_context *ctx, void *object);
 
+/* The kernels of the plans that are made from here on are built together, when the first of these plans runs: quicker than
+ * plan by plan. What is wrong with a kernel is told then. */
+CLG_API void clg_context_build_later(clg_context *ctx);
+
 /* Waits until the device has done everything that was enqueued. */
 CLG_API clg_status clg_context_finish(clg_context *ctx);
 

@@ -84,6 +84,7 @@ char          *clg__cache_dir(void); /* created if need be; NULL when there is n
 void           clg__cache_key_add(clg__cache_key *key, const void *data, size_t bytes);
 unsigned char *clg__cache_read(const char *dir, const clg__cache_key *key, size_t *size); /* to be freed, or NULL */
 void           clg__cache_write(const char *dir, const clg__cache_key *key, const void *data, size_t size);
+bool           clg__cache_is_empty(const char *dir);
 void           clg__cache_trim(const char *dir, uint64_t most); /* bytes */
 
 /* ---- numbers (shape.c, hash.c, random.c) ------------------------------------------------------------------------- */

@@ -200,3 +200,14 @@ void clg__cache_trim(const char *path, uint64_t most)
     free(entries);
     closedir(dir);
 }
+
+bool clg__cache_is_empty(const char *path)
+{
+    DIR     *dir = opendir(path);
+    size_t   count = 0;
+    uint64_t bytes = 0;
+    if (!dir) return true;
+    free(list(dir, &count, &bytes));
+    closedir(dir);
+    return count == 0;
+}

@@ -34,7 +34,8 @@ enum {
 typedef struct builder {
     pid_t         pid;
     int           socket;
-    clg__program *job; /* being built, or NULL */
+    clg__program *job;  /* being built, or NULL */
+    clg__program *last; /* that it was given */
 } builder;
 
 struct clg__builders {
@@ -127,9 +128,15 @@ static bool gather(clg_context *ctx, size_t jobs)
     }
     if (b->count == 0 && jobs < LEAST_JOBS) return false;
     char *program = b->count < wanted ? find_program() : NULL;
-    while (program && b->count < wanted && start(&b->each[b->count], program, ctx)) b->each[b->count++].job = NULL;
+    while (program && b->count < wanted && start(&b->each[b->count], program, ctx)) b->count++;
+    for (size_t i = 0; i < b->count; i++) b->each[i].job = b->each[i].last = NULL;
     free(program);
     return b->count > 0;
+}
+
+void clg__builders_warm(clg_context *ctx)
+{
+    if (ctx->root.cache_dir && clg__cache_is_empty(ctx->root.cache_dir)) gather(ctx, MOST_BUILDERS);
 }
 
 /* ---- jobs -------------------------------------------------------------------------------------------------------- */
@@ -145,44 +152,66 @@ static bool send_all(int socket, const void *data, size_t size)
     return true;
 }
 
-static bool give(builder *b, clg__program *program)
+/* The next kernel for b: of the program that it had, of one that nobody has begun, of one that others have built. */
+static clg__program *choose(const builder *b, clg__program *const *programs, size_t count)
 {
-    const clg__job job = {(uint32_t)strlen(program->source) + 1, (uint32_t)program->names.size};
-    b->job = program;
-    return send_all(b->socket, &job, sizeof job) && send_all(b->socket, program->source, job.source_size) &&
-           send_all(b->socket, program->names.data, job.names_size);
+    if (b->last && b->last->built && b->last->sent < b->last->names.size) return b->last;
+    for (size_t i = 0; i < count; i++)
+        if (!programs[i]->begun) return programs[i];
+    for (size_t i = 0; i < count; i++)
+        if (programs[i]->built && programs[i]->sent < programs[i]->names.size) return programs[i];
+    return NULL;
 }
 
-size_t clg__builders_run(clg_context *ctx, clg__program *const *programs, size_t count, clg__built *done)
+static bool give(builder *b, clg__program *p)
 {
-    size_t next = 0, built = 0, open = 0;
-    if (!gather(ctx, count)) return 0;
-    clg__builders *b = ctx->builders;
+    const char    *name = p->names.data + p->sent;
+    const clg__job job = {(uint32_t)strlen(p->source) + 1, p->sent < p->names.size ? (uint32_t)strlen(name) + 1 : 0};
+    p->sent += job.name_size;
+    p->begun = true;
+    b->job = b->last = p;
+    return send_all(b->socket, &job, sizeof job) && send_all(b->socket, p->source, job.source_size) &&
+           send_all(b->socket, name, job.name_size);
+}
+
+/* True while some builder works. */
+static bool keep_busy(clg__builders *b, clg__program *const *programs, size_t count)
+{
+    bool busy = false;
     for (size_t i = b->count; i-- > 0;) {
-        if (next < count && give(&b->each[i], programs[next++])) open++;
-        else stop(b, i);
+        clg__program *p = b->each[i].job ? NULL : choose(&b->each[i], programs, count);
+        if (p && !give(&b->each[i], p)) stop(b, i);
+        else busy = busy || b->each[i].job;
     }
-    while (open > 0) {
+    return busy;
+}
+
+void clg__builders_run(clg_context *ctx, clg__program *const *programs, size_t count, clg__built *done)
+{
+    size_t kernels = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t at = 0; at < programs[i]->names.size; at += strlen(programs[i]->names.data + at) + 1) kernels++;
+    if (!gather(ctx, kernels)) return;
+    clg__builders *b = ctx->builders;
+    while (keep_busy(b, programs, count)) {
         struct pollfd sockets[MOST_BUILDERS];
         for (size_t i = 0; i < b->count; i++) sockets[i] = (struct pollfd){.fd = b->each[i].socket, .events = POLLIN};
         const int ready = poll(sockets, (nfds_t)b->count, PATIENCE_MS);
         if (ready < 0 && errno == EINTR) continue;
-        if (ready <= 0) break;
+        if (ready <= 0) {
+            clg__builders_destroy(&ctx->builders); /* no answer: the context goes on alone */
+            return;
+        }
         for (size_t i = b->count; i-- > 0;) {
-            char answer = CLG__NOT_BUILT;
-            if (!sockets[i].revents || !b->each[i].job) continue;
-            clg__program *program = b->each[i].job;
-            const bool    alive = recv(b->each[i].socket, &answer, 1, 0) == 1;
-            b->each[i].job = NULL;
-            open--;
-            if (alive && next < count && give(&b->each[i], programs[next++])) open++;
-            else if (!alive || b->each[i].job) stop(b, i);
-            if (answer == CLG__BUILT) {
-                built++;
-                if (done) done(ctx, program); /* while the builders go on */
-            }
+            char          answer = CLG__NOT_BUILT;
+            clg__program *p = b->each[i].job;
+            if (!sockets[i].revents || !p) continue;
+            if (recv(b->each[i].socket, &answer, 1, 0) == 1) b->each[i].job = NULL;
+            else stop(b, i);
+            if (answer != CLG__BUILT) continue;
+            ctx->built_elsewhere++;
+            if (!p->built) done(ctx, p); /* while the builders go on */
+            p->built = true;
         }
     }
-    if (open > 0) clg__builders_destroy(&ctx->builders); /* no answer: the context goes on alone */
-    return built;
 }

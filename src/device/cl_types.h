@@ -33,9 +33,10 @@ struct clg_context {
     clg_counters     counters;
     clg__program    *programs; /* newest first */
     bool             deferring; /* between clg__builds_defer and clg__builds_finish */
+    bool             later;     /* clg_context_build_later: finish is called by the first launch */
     clg__kernel     *pending, **last_pending;
     clg__builders   *builders; /* or NULL */
-    uint64_t         built_elsewhere; /* programs, by builders */
+    uint64_t         built_elsewhere; /* kernels, by builders */
     char            *dump_dir;  /* NULL: sources are not written */
     double           opened;    /* clg__seconds */
     clg__slot        slots[CLG__SLOTS];
@@ -57,6 +58,9 @@ struct clg__program {
     cl_program    cl;
     char         *source, *title; /* title: "cl/softmax.cl", for messages */
     clg__text     names;          /* of the kernels that wait for it, each with its terminating zero */
+    unsigned      number;         /* in a bundle, from 1 on: kernel f is f_k1 in cl; 0: alone */
+    size_t        sent;           /* of the names, to builders */
+    bool          begun, built;   /* by builders */
     uint64_t      key;
     bool          known;   /* to the driver, from this or an earlier process */
     bool          unsaved; /* built from source, to be stored on disk when the context ends */
@@ -95,9 +99,13 @@ extern const char clg__build_options[];
 void clg__programs_save(clg_context *ctx); /* on disk, as far as that is quick */
 bool clg__programs_build(clg_context *ctx); /* all that were deferred */
 
-/* builders.c: has builders build the programs, and calls `done` after each that they did. Returns how many these are. */
+/* bundle.c: adds a program's source to a bundle, as its number `number`. */
+void clg__bundle_append(clg__text *text, const char *source, unsigned number);
+
+/* builders.c: has builders build the programs and their kernels, and calls `done` when a program is in the driver's cache. */
 typedef void clg__built(clg_context *ctx, clg__program *program);
-size_t clg__builders_run(clg_context *ctx, clg__program *const *programs, size_t count, clg__built *done);
+void clg__builders_run(clg_context *ctx, clg__program *const *programs, size_t count, clg__built *done);
+void clg__builders_warm(clg_context *ctx); /* starts them when the cache is empty: they will be needed */
 void   clg__builders_destroy(clg__builders **builders);
 
 /* trace.c: where the event of a command that is about to be enqueued goes; NULL unless the context traces. */

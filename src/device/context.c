@@ -51,6 +51,7 @@ static clg_status open_device(clg_context *ctx, const clg_context_desc *desc)
     if (desc->dump_programs && !(ctx->dump_dir = strdup(desc->dump_programs)))
         return clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while opening %s", info->name);
     ctx->opened = clg__seconds();
+    clg__builders_warm(ctx);
     return CLG_OK;
 }
 

@@ -81,8 +81,11 @@ static clg_status set_sizes(clg_context *ctx, clg__kernel *kernel, const clg__ke
 
 static clg_status complete(clg_context *ctx, clg__kernel *kernel, const clg__kernel_desc *desc)
 {
-    cl_int code = CL_SUCCESS;
-    kernel->cl = clCreateKernel(desc->program->cl, kernel->name, &code);
+    cl_int    code = CL_OUT_OF_HOST_MEMORY;
+    clg__text name = {0};
+    clg__text_append(&name, desc->program->number ? "%s_k%u" : "%s", kernel->name, desc->program->number);
+    if (name.data) kernel->cl = clCreateKernel(desc->program->cl, name.data, &code);
+    clg__text_free(&name);
     if (!kernel->cl)
         return clg__cl_fail(ctx, code, "%s has no usable kernel %s", desc->program->title, kernel->name);
     const clg_status status = set_args(ctx, kernel, desc);
@@ -126,7 +129,7 @@ static void forget(clg__kernel *kernel)
 
 void clg__builds_defer(clg_context *ctx)
 {
-    if (!clg__usable(ctx)) return;
+    if (!clg__usable(ctx) || ctx->deferring) return;
     ctx->deferring = true;
     ctx->pending = NULL;
     ctx->last_pending = &ctx->pending;
@@ -134,7 +137,7 @@ void clg__builds_defer(clg_context *ctx)
 
 clg_status clg__builds_finish(clg_context *ctx)
 {
-    if (!ctx || !ctx->deferring) return clg_context_status(ctx);
+    if (!ctx || !ctx->deferring || ctx->later) return clg_context_status(ctx);
     ctx->deferring = false;
     bool ok = clg__programs_build(ctx);
     while (ctx->pending) {
@@ -143,6 +146,13 @@ clg_status clg__builds_finish(clg_context *ctx)
         forget(kernel);
     }
     return clg_context_status(ctx);
+}
+
+void clg_context_build_later(clg_context *ctx)
+{
+    if (!clg__usable(ctx)) return;
+    clg__builds_defer(ctx);
+    ctx->later = true;
 }
 
 clg__kernel *clg__kernel_create(clg_context *ctx, const clg__kernel_desc *desc)
@@ -184,6 +194,10 @@ const char *clg__kernel_name(const clg__kernel *kernel)
 clg_status clg__kernel_enqueue(clg_context *ctx, clg__kernel *kernel)
 {
     if (!clg__usable(ctx)) return clg_context_status(ctx);
+    if (kernel && kernel->pending_in == ctx && ctx->later) { /* the first launch since clg_context_build_later */
+        ctx->later = false;
+        if (clg__builds_finish(ctx) != CLG_OK) return ctx->root.status;
+    }
     if (!kernel || !kernel->cl) return clg__fail(&ctx->root, CLG_INTERNAL, "there is no kernel to launch");
     const cl_int code =
         clEnqueueNDRangeKernel(ctx->queue, kernel->cl, 3, NULL, kernel->global, kernel->local, 0, NULL,

@@ -142,6 +142,33 @@ static clg_status make(clg_context *ctx, clg__program *program)
     return CLG_OK;
 }
 
+/* Takes over both texts; fails the context when one of them, or memory, failed. */
+static clg__program *new_program(clg_context *ctx, clg__text *source, clg__text *title)
+{
+    clg__program *program = source->failed || title->failed ? NULL : clg__calloc(&ctx->root, 1, sizeof *program);
+    if (!program) {
+        clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while building a program");
+        clg__text_free(source);
+        clg__text_free(title);
+        return NULL;
+    }
+    clg__adopt(&ctx->root, &program->object, destroy_program);
+    program->source = source->data;
+    program->title = title->data;
+    program->key = clg__hash(0, source->data, source->size);
+    program->next = ctx->programs;
+    ctx->programs = program;
+    return program;
+}
+
+static void drop(clg_context *ctx, clg__program *program)
+{
+    clg__program **at = &ctx->programs;
+    while (*at != program) at = &(*at)->next;
+    *at = program->next;
+    clg__destroy(&program->object);
+}
+
 clg__program *clg__program_get(clg_context *ctx, const clg__program_desc *desc)
 {
     if (!clg__usable(ctx)) return NULL;
@@ -160,63 +187,93 @@ clg__program *clg__program_get(clg_context *ctx, const clg__program_desc *desc)
         clg__text_free(&source);
         return NULL;
     }
-    clg__program *program = clg__calloc(&ctx->root, 1, sizeof *program);
     if (desc->unit) clg__text_append(&title, "cl/%s.cl", desc->unit);
     else clg__text_append(&title, "a generated program");
-    if (!program || title.failed) {
-        clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while building a program");
-        clg__text_free(&source);
-        clg__text_free(&title);
-        free(program);
-        return NULL;
-    }
-    clg__adopt(&ctx->root, &program->object, destroy_program);
-    program->source = source.data;
-    program->title = title.data;
-    program->key = key;
-    if (!ctx->deferring && make(ctx, program) != CLG_OK) {
-        clg__destroy(&program->object);
-        return NULL;
-    }
-    program->next = ctx->programs;
-    ctx->programs = program;
-    return program;
+    clg__program *program = new_program(ctx, &source, &title);
+    if (!program || ctx->deferring || make(ctx, program) == CLG_OK) return program;
+    drop(ctx, program);
+    return NULL;
 }
 
 /* ---- many at once ------------------------------------------------------------------------------------------------ */
 
-static void count_built_elsewhere(clg_context *ctx, clg__program *program)
+enum { BUNDLES = 2, LEAST_TO_BUNDLE = 4 }; /* a few are rather shared with other plans, one by one */
+
+/* Every `step`-th of `members` from the first one on, in one program. */
+static clg__program *bundle(clg_context *ctx, clg__program *const *members, size_t count, size_t step)
 {
-    ctx->built_elsewhere++;
-    make(ctx, program);
+    clg__text source = {0}, title = {0}, all = {0};
+    unsigned  number = 0;
+    clg__text_append(&title, "a bundle of programs");
+    for (size_t i = 0; i < count; i += step) {
+        const clg__text *names = &members[i]->names;
+        clg__bundle_append(&source, members[i]->source, ++number);
+        for (size_t at = 0; at < names->size; at += strlen(names->data + at) + 1)
+            clg__text_append(&all, "%s_k%u%c", names->data + at, number, '\0');
+    }
+    clg__program *program = new_program(ctx, &source, &title);
+    if (program) program->names = all;
+    else clg__text_free(&all);
+    return program;
 }
 
-static int longer_first(const void *a, const void *b)
+/* What failed here is tried again, one by one, and fails there with a text that names it. */
+static bool make_quietly(clg_context *ctx, clg__program *program)
 {
-    const size_t x = (*(clg__program *const *)a)->names.size, y = (*(clg__program *const *)b)->names.size;
-    return (x < y) - (x > y);
+    if (make(ctx, program) == CLG_OK) return true;
+    clg_context_clear_error(ctx);
+    if (program->cl) clReleaseProgram(program->cl);
+    program->cl = NULL;
+    return false;
+}
+
+static void made_elsewhere(clg_context *ctx, clg__program *program)
+{
+    if (!program->cl) make_quietly(ctx, program);
+}
+
+/* Loads those that it can, and has builders see to those that the driver does not know. */
+static void prepare(clg_context *ctx, clg__program *const *programs, size_t count)
+{
+    clg__program **strange = clg__calloc(&ctx->root, count, sizeof *strange);
+    size_t         found = 0;
+    for (size_t i = 0; strange && i < count; i++)
+        if (!load(ctx, programs[i]) && !programs[i]->known) strange[found++] = programs[i];
+    if (found > 0 && ctx->root.cache_dir) clg__builders_run(ctx, strange, found, made_elsewhere);
+    free(strange);
+}
+
+static void build_bundles(clg_context *ctx, clg__program *const *members, size_t count)
+{
+    clg__program *bundles[BUNDLES];
+    for (size_t b = 0; b < BUNDLES; b++)
+        if (!(bundles[b] = bundle(ctx, members + b, count - b, BUNDLES))) return;
+    prepare(ctx, bundles, BUNDLES);
+    for (size_t b = 0; b < BUNDLES; b++) {
+        if (!bundles[b]->cl && !make_quietly(ctx, bundles[b])) {
+            drop(ctx, bundles[b]);
+            continue;
+        }
+        for (size_t i = b; i < count; i += BUNDLES) {
+            if (clRetainProgram(bundles[b]->cl) != CL_SUCCESS) continue;
+            members[i]->cl = bundles[b]->cl;
+            members[i]->number = (unsigned)(i / BUNDLES) + 1;
+        }
+    }
 }
 
 bool clg__programs_build(clg_context *ctx)
 {
-    size_t count = 0, strange = 0;
+    size_t count = 0;
     for (const clg__program *p = ctx->programs; p; p = p->next) count += !p->cl;
-    clg__program **jobs = clg__calloc(&ctx->root, count, sizeof *jobs);
-    for (clg__program *p = ctx->programs; jobs && p; p = p->next)
-        if (!p->cl && !load(ctx, p) && !p->known) jobs[strange++] = p;
-    if (strange > 0 && ctx->root.cache_dir) {
-        qsort(jobs, strange, sizeof(clg__program *), longer_first); /* the last one to finish should be a short one */
-        clg__builders_run(ctx, jobs, strange, count_built_elsewhere);
-    }
-    free(jobs);
-    for (clg__program **at = &ctx->programs, *p; (p = *at);) {
-        if (p->cl || (clg__usable(ctx) && make(ctx, p) == CLG_OK)) {
-            at = &p->next;
-            continue;
-        }
-        *at = p->next;
-        clg__destroy(&p->object);
-    }
+    clg__program **members = clg__calloc(&ctx->root, count, sizeof *members);
+    size_t         next = count;
+    for (clg__program *p = ctx->programs; members && p; p = p->next) /* the oldest first: bundles are the same in every run */
+        if (!p->cl) members[--next] = p;
+    if (clg__usable(ctx)) (count < LEAST_TO_BUNDLE ? prepare : build_bundles)(ctx, members, count);
+    for (size_t i = 0; members && i < count; i++)
+        if (!members[i]->cl && !(clg__usable(ctx) && make(ctx, members[i]) == CLG_OK)) drop(ctx, members[i]);
+    free(members);
     return clg__usable(ctx);
 }
 

@@ -189,6 +189,7 @@ static int train(const train_options *o, clg_context *ctx)
     if (test_count < 1) return fail(cmd, "%s has no test images", o->data);
 
     clg_model *model = clg_model_create(ctx, &(clg_model_desc){.seed = o->seed});
+    clg_context_build_later(ctx);
     pass       training = pass_train(&net, model, optimizer(o, model), train_data, o->batch);
     pass       testing = pass_eval(&net, model, test_data, o->batch < test_count ? o->batch : test_count);
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
