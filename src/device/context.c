@@ -1,6 +1,7 @@
 /* context.c - one open device: its OpenCL context, its in-order queue, and the error record of all that uses it. */
 #include "device/cl_types.h"
 #include <clgrad/cl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,9 @@ clg_context *clg_context_create(const clg_context_desc *desc)
     return ctx;
 }
 
+/* pocl 3.1 aborts, rarely, when several threads take contexts down at the same moment. */
+static pthread_mutex_t teardown = PTHREAD_MUTEX_INITIALIZER;
+
 void clg_context_destroy(clg_context **pointer)
 {
     if (!pointer || !*pointer) return;
@@ -71,12 +75,14 @@ void clg_context_destroy(clg_context **pointer)
         clFinish(ctx->queue);
         clg__programs_save(ctx);
     }
+    pthread_mutex_lock(&teardown);
     clg__root_destroy_children(&ctx->root);
     clg__slots_free(ctx);
     clg__trace_forget(ctx);
     free(ctx->trace);
     if (ctx->queue) clReleaseCommandQueue(ctx->queue);
     if (ctx->cl) clReleaseContext(ctx->cl);
+    pthread_mutex_unlock(&teardown);
     clg_device_list_destroy(&ctx->list);
     free(ctx->root.cache_dir);
     free(ctx->dump_dir);

@@ -35,15 +35,15 @@ pass pass_eval(const network *net, clg_model *model, clg_dataset *data, int64_t 
     pass        p = pass_inputs(g, net, data, batch);
     clg_tensor *logits = network_build(net, model, p.x);
     p.right_sum = clg_state(g, CLG_F32, CLG_SCALAR);
-    clg_tensor *sums[] = {add_to(p.loss_sum, clg_mul(clg_cross_entropy(logits, p.y), p.rows)),
-                          add_to(p.right_sum, clg_count_correct(logits, p.y))};
-    p.plan = clg_plan_create_all(sums, 2);
+    p.sums[0] = add_to(p.loss_sum, clg_mul(clg_cross_entropy(logits, p.y), p.rows));
+    p.sums[1] = add_to(p.right_sum, clg_count_correct(logits, p.y));
     return p;
 }
 
 void pass_begin(pass *p, const uint64_t *seed)
 {
     const float zero = 0.0f;
+    if (!p->plan) p->plan = clg_plan_create_all(p->sums, 2); /* a first training step does not wait for its kernels */
     clg_tensor_write(p->loss_sum, &zero, sizeof zero);
     if (p->right_sum) clg_tensor_write(p->right_sum, &zero, sizeof zero);
     p->loader = clg_loader_begin(

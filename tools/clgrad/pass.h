@@ -8,7 +8,8 @@
 typedef struct pass {
     clg_dataset *data;
     clg_loader   loader;
-    clg_plan    *plan;
+    clg_plan    *plan;      /* of a pass that only looks: NULL until it begins */
+    clg_tensor  *sums[2];   /* what that plan computes */
     clg_tensor  *x, *y;     /* the batch */
     clg_tensor  *rows;      /* scalar: how many images of the batch are real, the weight of its mean loss */
     clg_tensor  *loss_sum;  /* over the images so far */
