@@ -116,6 +116,27 @@ def test_full_disk_on_standard_output():
             assert done.returncode == 1 and "standard output" in done.stderr, done
 
 
+# ---- text -------------------------------------------------------------------------------------------------------
+
+
+def test_gpt_learns_a_text_and_continues_a_prompt():
+    text, out = ROOT / "text.txt", ROOT / "gpt.safetensors"
+    text.write_text("to be, or not to be\n" * 26)
+    said = succeeds("train", "--model", "gpt", "--data", text, "--epochs", 1, "--batch", 1, "--out", out)
+    assert said.startswith("gpt, 520 characters, 9 different") and "train loss" in said, said
+    words = [succeeds("predict", out, "--prompt", "to be", "--length", 7, "--seed", seed) for seed in (5, 5)]
+    assert words[0] == words[1] and words[0].startswith("to be") and len(words[0]) == 5 + 7 + 1, words
+    assert set(words[0]) <= set("to be, or not to be\n"), words
+    refuses("predict", out, "--prompt", "x", says="0x78")
+    refuses("predict", "nowhere.safetensors", says="nowhere")
+    refuses("eval", out, "--data", DATA, says="metadata")
+    text.write_text("short")
+    refuses("train", "--model", "gpt", "--data", text, says="5 characters")
+    refuses("train", "--model", "gpt", "--data", ROOT / "absent.txt", says="absent.txt")
+    refuses("train", "--model", "gpt", status=2, says="--data")
+    refuses("train", "--model", "gpt", "--data", text, "--log", "x", status=2, says="--log")
+
+
 # ---- devices ----------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@
 
 #include <clgrad/clgrad.h>
 
-#define SOURCE_HELP "fashion-mnist, or a directory with IDX files (default fashion-mnist)"
+#define SOURCE_HELP "fashion-mnist, or a directory with IDX files (default fashion-mnist); for gpt a text"
 
 /* The part "train" or "t10k" of `name`; NULL when that fails, which has been said. */
 clg_dataset *source_open(const command *cmd, clg_context *ctx, const char *name, const char *part);

@@ -6,6 +6,7 @@
 #include "pass.h"
 #include "report.h"
 #include "source.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,10 +28,10 @@ typedef struct train_options {
 
 static const option options[] = {
     {"data", OPTION_TEXT, FIELD(data), "DATA", SOURCE_HELP, 0, 0},
-    {"model", OPTION_CHOICE, FIELD(model), NETWORK_IMAGES, "the network (default cnn)", 0, 0},
+    {"model", OPTION_CHOICE, FIELD(model), NETWORK_NAMES, "the network (default cnn)", 0, 0},
     {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default 10)", NETWORK_MAX_CLASSES, 0},
     {"epochs", OPTION_COUNT, FIELD(epochs), "N", "passes over the data (default 5)", INT32_MAX, 0},
-    {"batch", OPTION_COUNT, FIELD(batch), "N", "images per step (default 128)", INT32_MAX, 0},
+    {"batch", OPTION_COUNT, FIELD(batch), "N", "examples per step (default 128; resnet18 and gpt: 8)", INT32_MAX, 0},
     {"limit", OPTION_COUNT, FIELD(limit), "N", "train on the first N images only", 0, 0},
     {"optimizer", OPTION_CHOICE, FIELD(optimizer), "adam|sgd", "how to learn (default adam)", 0, 0},
     {"lr", OPTION_POSITIVE, FIELD(lr), "X", "learning rate (default 0.001 for adam, 0.01 for sgd)", 0, 0},
@@ -208,10 +209,17 @@ static int train(const train_options *o, clg_context *ctx)
 static int run(int argc, char **argv)
 {
     const command *cmd = &command_train;
-    train_options  o = {.data = "fashion-mnist", .model = "cnn", .optimizer = "adam", .epochs = 5, .batch = 128,
-                        .classes = 10, .seed = 1, .lr = unset, .momentum = unset};
+    train_options  o = {.model = "cnn", .epochs = 5, .seed = 1, .lr = unset, .momentum = unset};
     char           out[64];
     if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
+    const bool text = !strcmp(o.model, "gpt");
+    if (text && !o.data) return usage(cmd, "--model gpt needs --data FILE, a text");
+    if (text && (o.optimizer || o.classes || o.limit || o.log || o.trace || o.momentum != unset))
+        return usage(cmd, "--model gpt takes no --optimizer, --momentum, --classes, --limit, --log or --trace");
+    if (!o.data) o.data = "fashion-mnist";
+    if (!o.optimizer) o.optimizer = "adam";
+    if (!o.classes) o.classes = 10;
+    if (!o.batch) o.batch = network_find(o.model)->batch;
     if (o.momentum != unset && strcmp(o.optimizer, "sgd")) return usage(cmd, "--momentum needs --optimizer sgd");
     snprintf(out, sizeof out, "clgrad-%s.safetensors", o.model);
     if (!o.out) o.out = out;
@@ -221,7 +229,8 @@ static int run(int argc, char **argv)
     if (!can_save(o.out)) return EXIT_RUN;
 
     clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o.device, .trace = o.trace != NULL});
-    const int    status = train(&o, ctx);
+    const text_options t = {o.data, o.out, o.epochs, o.batch, o.seed, o.lr == unset ? 0.0f : o.lr};
+    const int          status = text ? text_train(cmd, ctx, &t) : train(&o, ctx);
     clg_context_destroy(&ctx);
     return status;
 }
