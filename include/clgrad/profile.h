@@ -18,7 +18,7 @@ typedef struct clg_profile {
     uint32_t vec;      /* floats in a vector: 1, 2, 4, 8 or 16 */
     uint32_t groups;   /* most work-groups per compute unit of a launch */
     uint32_t chunk;    /* elements that a group takes at once in pointwise kernels */
-    uint32_t tile_m;   /* cpu: rows of the register tile of GEMM and conv2d; gpu: rows of the local tile */
+    uint32_t tile_m;   /* cpu: rows of the register tile of GEMM; gpu: rows of the local tile */
     uint32_t tile_n;   /* cpu: vectors per row of the register tile; gpu: columns of the local tile */
     uint32_t tile_k;   /* cpu: depth of a packed panel; gpu: depth of the local tile */
     uint32_t clblast;  /* 1: CLBlast does the large GEMMs where it was built in; 0: the built-in kernels */

@@ -2,13 +2,20 @@
 #include "base/tile.h"
 #include <string.h>
 
-enum { ITEM_OUTPUTS = 8 }; /* most rows, and most columns, of an item's share of a local tile */
+#define ANOTHER_WIDTH 1.1 /* tiles of the profile's width are the fastest for their size */
+
+enum {
+    ITEM_OUTPUTS = 8,   /* most rows, and most columns, of an item's share of a local tile */
+    GATHERED     = 8,   /* most rows of a register tile whose rows have an address each */
+    SHALLOW      = 256, /* deepest panel that is packed for them */
+};
 
 clg__tile clg__tile_choose(const clg_profile *p, uint64_t local_memory, uint64_t rows, uint64_t cols)
 {
     if (strcmp(p->base, "cpu") == 0) {
         const uint32_t n = cols <= p->vec ? 1 : p->tile_n; /* a narrow product would waste the other vectors */
-        return (clg__tile){.side = 1, .m = p->tile_m, .n = n, .k = p->tile_k, .cols = n * p->vec};
+        return (clg__tile){.side = 1, .m = CLG__MIN(p->tile_m, GATHERED), .n = n, .k = CLG__MIN(p->tile_k, SHALLOW),
+                           .cols = n * p->vec};
     }
     clg__tile t = {.side = 16, .k = p->tile_k};
     while (t.side > 2 && t.side * t.side > p->wg) t.side /= 2;
@@ -21,8 +28,37 @@ clg__tile clg__tile_choose(const clg_profile *p, uint64_t local_memory, uint64_t
     return t;
 }
 
+double clg__tile_cycles(const clg__tile *t)
+{
+    const double products = (double)t->m * t->n, loads = t->m + t->n;
+    double       cycles = products / 2.0; /* two of them at once, where there are enough to hide their latency of 4 */
+    cycles = CLG__MAX(cycles, 4.0);
+    cycles = CLG__MAX(cycles, loads / 1.6);
+    return CLG__MAX(cycles, (products + loads + 4.0) / 3.5);
+}
+
+clg__tile clg__tile_registers(const clg_profile *p, uint64_t rows, uint64_t cols, uint64_t depth)
+{
+    const uint32_t sums = p->tile_m * p->tile_n;
+    const uint64_t vectors = (cols + p->vec - 1) / p->vec;
+    clg__tile      best = {0};
+    double         least = 0.0;
+    for (uint32_t n = 1; n <= CLG__MIN(vectors, 5); n++)
+        for (uint32_t m = 1; m * n <= sums && m * n + n <= sums + p->tile_n; m++) {
+            if (m < sums / (2 * n) && m % 4 != 1) continue; /* few sizes, for each is a program */
+            const clg__tile t = {.side = 1, .m = m, .n = n, .cols = n * p->vec};
+            const double    tiles = (double)((rows + m - 1) / m) * (double)((vectors + n - 1) / n);
+            const double    cost = tiles * (clg__tile_cycles(&t) + 0.5) * (n == p->tile_n ? 1.0 : ANOTHER_WIDTH);
+            if (least > 0.0 && cost > least) continue;
+            least = cost;
+            best = t;
+        }
+    best.k = depth <= SHALLOW / 2 ? CLG__MIN(p->tile_k, SHALLOW / 2) : p->tile_k;
+    return best;
+}
+
 void clg__tile_define(clg__text *defines, const clg__tile *t)
 {
-    clg__text_append(defines, "#define TILE_SIDE %u\n#define TILE_M %u\n#define TILE_N %u\n#define TILE_K %u\n", t->side,
-                     t->m, t->n, t->k);
+    clg__text_append(defines, "#define TILE_SIDE %u\n#define TILE_M %u\n#define TILE_N %u\n#define TILE_K %u\n",
+                     t->side, t->m, t->n, t->k);
 }
