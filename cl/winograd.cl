@@ -120,36 +120,6 @@ static inline void by_g(vec *d, const int s)
 
 /* ---- rows of pixels to lanes and back ---------------------------------------------------------------------------- */
 
-/* r[i] lane j = from[j * step + i] for i < count; what lies behind is read where `inside` elements from `from` on allow.
- * Lanes past the end repeat the last one. */
-static inline void load_turned(vec *r, global const float *from, const ulong step, const int lanes, const int count,
-                               const ulong inside)
-{
-    if (count >= VEC || (lanes - 1) * step + VEC <= inside) {
-        UNROLL for (int j = 0; j < VEC; j++) r[j] = VLOAD(from + min(j, lanes - 1) * step);
-    } else {
-        float t[VEC * VEC];
-        for (int j = 0; j < VEC; j++)
-            for (int i = 0; i < VEC; i++) t[j * VEC + i] = i < count ? from[min(j, lanes - 1) * step + i] : 0.0f;
-        UNROLL for (int j = 0; j < VEC; j++) r[j] = VLOAD(t + j * VEC);
-    }
-    transpose_tile(r);
-}
-
-/* to[j * step + i] = r[i] lane j for i < count, j < lanes. */
-static inline void store_turned(vec *r, global float *to, const ulong step, const int lanes, const int count)
-{
-    transpose_tile(r);
-    if (count >= VEC && lanes >= VEC) {
-        UNROLL for (int j = 0; j < VEC; j++) VPUT(r[j], to + j * step);
-    } else {
-        float t[VEC * VEC];
-        UNROLL for (int j = 0; j < VEC; j++) VSTORE(r[j], t + j * VEC);
-        for (int j = 0; j < min(lanes, VEC); j++)
-            for (int i = 0; i < min(count, VEC); i++) to[j * step + i] = t[j * VEC + i];
-    }
-}
-
 typedef struct images {
     global const float *data; /* the whole tensor */
     ulong size;               /* its elements */

@@ -5,7 +5,6 @@
  *   conv2d(x, w) -> y     conv2d_backward_data(w, dy) -> dx     conv2d_backward_filter(x, dy) -> dw
  * Their attributes carry the shape of what they compute. All three become matrix products in cl/conv2d.cl. */
 #include "ops/conv2d.h"
-#include <string.h>
 
 /* The kernels count taps, pixels and units of work in 32 bits. */
 static const int64_t largest = INT64_C(1) << 30;
@@ -108,10 +107,6 @@ static clg_tensor *filter_gradient(const clg__grad *g, int input) /* of dw = fil
 enum {
     UNITS_PER_CORE = 8, /* that many units of work let cores finish together */
     MOST_SHARES    = 64,
-    CACHED         = 1 << 18, /* floats of transformed windows that stay in a core's cache while weights pass by */
-    FEW_WEIGHTS    = 3 << 18, /* floats of transformed weights beyond which blocks may not each read them again */
-    MOST_WINDOWS   = 256,     /* of winograd_few */
-    DEPTH          = 64,      /* channels whose weights winograd_few transforms at a time */
 };
 
 static uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
@@ -169,177 +164,22 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
     return status;
 }
 
-/* ---- Winograd: kernels and layouts in cl/winograd.cl ------------------------------------------------------------- */
-
-/* A convolution as cl/winograd.cl sees it, which for backward data is one of dy. */
-typedef struct winograd {
-    int      op;
-    int64_t  m;       /* outputs of a window in each direction: 2 or 4 */
-    int64_t  images, channels, outputs, pad;
-    int64_t  src[2], dst[2];
-    int64_t  rows, cols, high, wide, cap, blocks; /* a grid of windows, and blocks of them */
-    int64_t  lanes, width;                        /* VEC, NR */
-    uint64_t v, product, region;                  /* floats of a block */
-    uint64_t cores;
-    clg__tile tile;
-} winograd;
-
-static int64_t round_up(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
-
-/* Blocks such that the last one to finish does so early, among those whose windows stay in cache. */
-static void choose_blocks(winograd *w)
-{
-    const int64_t squared = (w->m + 2) * (w->m + 2), most = CLG__MAX(CACHED / (squared * w->channels), 24);
-    const int64_t rows = w->images * w->rows, across = (w->cols + most - 1) / most;
-    int64_t       best = INT64_MAX;
-    w->wide = (w->cols + across - 1) / across;
-    for (int64_t high = 1; high <= rows && (high == 1 || (across == 1 && high * w->wide <= most)); high++) {
-        const int64_t cap = round_up(high * w->wide, w->tile.m), blocks = (rows + high - 1) / high * across;
-        const int64_t cost = (int64_t)ceil_div((uint64_t)blocks, w->cores) * (cap + 4); /* a block reads all weights */
-        if (cost > best) continue;
-        best = cost;
-        w->high = high, w->cap = cap, w->blocks = blocks;
-    }
-}
-
-static bool winograd_of(winograd *w, const clg__record *r, const conv_attr *a, int op)
-{
-    if (strcmp(r->profile->base, "cpu") != 0 || r->profile->winograd < 2 || a->groups != 1) return false;
-    for (int d = 0; d < 2; d++)
-        if (a->w.dim[2 + d] != 3 || a->stride[d] != 1 || a->dilation[d] != 1 || a->pad[d] != a->pad[0] || a->pad[d] > 2)
-            return false;
-    const clg_shape *from = op == DATA ? &a->y : &a->x, *to = op == DATA ? &a->x : &a->y;
-    *w = (winograd){.op = op, .m = r->profile->winograd, .images = a->x.dim[0],
-                    .channels = from->dim[1], .outputs = to->dim[1],
-                    .pad = op == DATA ? 2 - a->pad[0] : a->pad[0], .lanes = r->profile->vec,
-                    .cores = (uint64_t)CLG__MAX(r->compute_units, 1),
-                    .tile = clg__tile_choose(r->profile, r->local_memory, UINT32_MAX, UINT32_MAX)};
-    if (w->channels < w->lanes / 2 || w->outputs < w->lanes / 2) return false;
-    memcpy(w->src, from->dim + 2, sizeof w->src);
-    memcpy(w->dst, to->dim + 2, sizeof w->dst);
-    w->rows = (w->dst[0] + w->m - 1) / w->m, w->cols = (w->dst[1] + w->m - 1) / w->m;
-    choose_blocks(w);
-    const int64_t squared = (w->m + 2) * (w->m + 2);
-    w->width = w->lanes * w->tile.n;
-    w->v = (uint64_t)(squared * (round_up(w->channels, w->lanes) * w->cap + w->lanes));
-    w->product = (uint64_t)(squared * (w->cap * w->width + w->lanes));
-    w->region = (uint64_t)(((w->high * w->m + 2) * (w->wide * w->m + 2) + w->lanes) * w->lanes);
-    return true;
-}
-
-/* Is it better to transform weights for all windows than windows for all weights? */
-static bool few_windows(const winograd *w)
-{
-    const int64_t squared = (w->m + 2) * (w->m + 2);
-    return (uint64_t)w->blocks < w->cores ||
-           (w->blocks * w->cap < MOST_WINDOWS && squared * w->channels * w->outputs > FEW_WEIGHTS);
-}
-
-static uint64_t most_groups(const winograd *w, int64_t units) { return CLG__MIN(w->cores, (uint64_t)units); }
-
-#define GRID_ARGS(w) CLG__INT((w)->images), CLG__INT((w)->rows), CLG__INT((w)->cols), CLG__INT((w)->high), \
-                     CLG__INT((w)->wide), CLG__INT((w)->cap)
-
-static clg_status winograd_launch(clg__record *r, const winograd *w, const char *kernel, uint64_t groups,
-                                  const clg__arg *args, size_t count)
-{
-    clg__text defines = {0};
-    clg__text_append(&defines, "#define WINOGRAD %d\n#define FILTER %d\n#define BIAS %d\n#define EPILOGUE(T, a) (%s)\n",
-                     (int)w->m, w->op == FILTER, w->op == CONV && r->node->arity == 3, r->epilogue ? r->epilogue : "a");
-    clg__tile_define(&defines, &w->tile);
-    const clg_status status = clg__record_kernel(r, &(clg__launch){
-        .unit = "winograd", .kernel = kernel, .defines = defines.data, .args = args, .arg_count = count,
-        .groups = {groups}, .local = {1, 1, 1}});
-    clg__text_free(&defines);
-    return status;
-}
-
-static clg__arg floats_of(clg__record *r, uint64_t count)
-{
-    return CLG__WS(clg__record_workspace(r, count * sizeof(float)));
-}
-
-static clg_status winograd_input(clg__record *r, const winograd *w, clg__arg x, clg__arg v)
-{
-    const uint64_t groups = most_groups(w, w->blocks * (round_up(w->channels, w->lanes) / w->lanes));
-    return winograd_launch(r, w, "winograd_input", groups,
-                           CLG__ARGS(x, v, floats_of(r, groups * w->region), CLG__ULONG(w->region), GRID_ARGS(w),
-                                     CLG__INT(w->channels), CLG__INT(w->src[0]), CLG__INT(w->src[1]), CLG__INT(w->pad)));
-}
-
-static clg_status winograd_product(clg__record *r, const winograd *w, clg__arg weight, clg__arg src, clg__arg bias)
-{
-    const int64_t squared = (w->m + 2) * (w->m + 2), parts = (w->outputs + w->width - 1) / w->width;
-    clg_status    status;
-    if (few_windows(w)) {
-        const int64_t  depth = round_up(CLG__MIN(w->channels, DEPTH), w->lanes);
-        const uint64_t groups = most_groups(w, parts);
-        const uint64_t each = (uint64_t)(squared * depth * w->width) + (uint64_t)w->blocks * w->product + w->region;
-        const clg__arg v = floats_of(r, (uint64_t)w->blocks * w->v);
-        status = winograd_input(r, w, src, v);
-        if (status != CLG_OK) return status;
-        return winograd_launch(r, w, "winograd_few", groups,
-                               CLG__ARGS(weight, v, bias, CLG__OUT, floats_of(r, groups * each), CLG__ULONG(each),
-                                         GRID_ARGS(w), CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->dst[0]),
-                                         CLG__INT(w->dst[1]), CLG__INT(w->op == DATA), CLG__INT(depth)));
-    }
-    const uint64_t groups = most_groups(w, w->blocks), each = w->v + w->product + w->region;
-    const clg__arg u = floats_of(r, (uint64_t)(squared * w->channels * parts * w->width));
-    status = winograd_launch(r, w, "winograd_weights", most_groups(w, parts),
-                             CLG__ARGS(weight, u, CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->op == DATA)));
-    if (status != CLG_OK) return status;
-    return winograd_launch(r, w, "winograd", groups,
-                           CLG__ARGS(u, src, bias, CLG__OUT, floats_of(r, groups * each), CLG__ULONG(each), GRID_ARGS(w),
-                                     CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->src[0]),
-                                     CLG__INT(w->src[1]), CLG__INT(w->dst[0]), CLG__INT(w->dst[1]), CLG__INT(w->pad)));
-}
-
-static clg_status winograd_gradient(clg__record *r, const winograd *w, clg__arg x, clg__arg dy)
-{
-    const int64_t  squared = (w->m + 2) * (w->m + 2), parts = (w->outputs + w->width - 1) / w->width;
-    const bool     few = few_windows(w);
-    const uint64_t shares = few ? 1 : most_groups(w, w->blocks), units = few ? most_groups(w, parts) : shares;
-    const uint64_t sum = (uint64_t)(squared * w->lanes * w->width);
-    const uint64_t each = (few ? (uint64_t)w->blocks * w->product : w->v + w->product) + sum + w->region;
-    const uint64_t kept = shares * (uint64_t)(parts * w->channels * 9 * w->width) + (uint64_t)(w->lanes * w->width);
-    const clg__arg partial = floats_of(r, kept);
-    clg_status     status;
-    if (few) {
-        const clg__arg v = floats_of(r, (uint64_t)w->blocks * w->v);
-        status = winograd_input(r, w, x, v);
-        if (status == CLG_OK)
-            status = winograd_launch(r, w, "winograd_filter_few", units,
-                                     CLG__ARGS(v, dy, partial, floats_of(r, units * each), CLG__ULONG(each),
-                                               GRID_ARGS(w), CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->dst[0]),
-                                               CLG__INT(w->dst[1])));
-    } else {
-        status = winograd_launch(r, w, "winograd_filter", units,
-                                 CLG__ARGS(x, dy, partial, floats_of(r, units * each), CLG__ULONG(each), GRID_ARGS(w),
-                                           CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->src[0]),
-                                           CLG__INT(w->src[1]), CLG__INT(w->dst[0]), CLG__INT(w->dst[1]),
-                                           CLG__INT(w->pad), CLG__INT(shares)));
-    }
-    if (status != CLG_OK) return status;
-    return winograd_launch(r, w, "winograd_sum", most_groups(w, (w->outputs + w->lanes - 1) / w->lanes),
-                           CLG__ARGS(partial, CLG__OUT, CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(shares)));
-}
-
 static clg_status conv_record(clg__record *r)
 {
     const conv_attr a = attr_of(r->node);
     const clg__arg  bias = CLG__IN(r->node->arity == 3 ? 2 : 1);
-    winograd        w;
+    clg_status      status;
     if (r->node->count == 0) return CLG_OK;
-    if (winograd_of(&w, r, &a, CONV)) return winograd_product(r, &w, CLG__IN(1), CLG__IN(0), bias);
+    if (clg__conv2d_lanes(r, &a, CONV, &status)) return status;
     return record_product(r, &a, false, CLG__IN(1), CLG__IN(0), bias);
 }
 
 static clg_status data_record(clg__record *r)
 {
     const conv_attr *a = r->node->attr;
-    winograd         w;
+    clg_status       status;
     if (r->node->count == 0) return CLG_OK;
-    if (winograd_of(&w, r, a, DATA)) return winograd_product(r, &w, CLG__IN(0), CLG__IN(1), CLG__IN(0));
+    if (clg__conv2d_lanes(r, a, DATA, &status)) return status;
     const int swapped = clg__record_workspace(r, (uint64_t)r->node->in[0]->count * sizeof(float));
     return record_product(r, a, true, CLG__WS(swapped), CLG__IN(1), CLG__IN(0));
 }
@@ -348,9 +188,8 @@ static clg_status data_record(clg__record *r)
 static clg_status filter_record(clg__record *r)
 {
     const conv_attr *a = r->node->attr;
-    winograd         w;
-    if (a->x.dim[0] > 0 && winograd_of(&w, r, a, FILTER))
-        return winograd_gradient(r, &w, CLG__IN(0), CLG__IN(1));
+    clg_status       status;
+    if (a->x.dim[0] > 0 && clg__conv2d_lanes(r, a, FILTER, &status)) return status;
     const uint64_t   n = (uint64_t)a->x.dim[0], groups = (uint64_t)a->groups, rows = (uint64_t)a->w.dim[0] / groups;
     const uint64_t   count = (uint64_t)r->node->count, taps = count / (uint64_t)a->w.dim[0];
     const clg__tile  t = clg__tile_choose(r->profile, r->local_memory, rows, taps);
@@ -362,7 +201,7 @@ static clg_status filter_record(clg__record *r)
 
     clg__text defines = {0};
     write_defines(&defines, a, &t, false, false, NULL);
-    clg_status status = CLG_OK;
+    status = CLG_OK;
     if (shares > 0)
         status = launch(r, "conv2d_filter", &defines, &t, shares * each,
                         CLG__ARGS(CLG__IN(1), CLG__IN(0), partial, CLG__INT(n), CLG__INT(groups), CLG__INT(rows),

@@ -1,4 +1,4 @@
-/* conv2d.h - what conv2d.c, pool2d.c and conv2d_pool.c know of each other: their rows and attributes. */
+/* conv2d.h - what conv2d.c, conv2d_lanes.c, pool2d.c and conv2d_pool.c know of each other: their rows and attributes. */
 #ifndef CLG_CONV2D_H
 #define CLG_CONV2D_H
 
@@ -11,6 +11,9 @@ typedef struct conv_attr {
     int       stride[2], pad[2], dilation[2], groups;
     clg_shape x, w, y; /* complete from shape inference of conv2d on */
 } conv_attr;
+
+/* Records the operator with channels as lanes; false where that does not apply. conv2d_lanes.c. */
+bool clg__conv2d_lanes(clg__record *r, const conv_attr *a, int op, clg_status *status);
 
 enum { MAX_POOL, MAX_POOL_VALUE, MAX_POOL_GRAD, MAX_POOL_PICK, AVG_POOL, AVG_POOL_GRAD };
 extern const clg__op clg__ops_pool2d[];

@@ -1,0 +1,330 @@
+/* conv2d_direct.cl - any convolution and its gradients on a CPU, without a matrix of gathered pixels: output channels
+ * are lanes, pixels of a row are broadcast from a copy of a region of the image that has its border of zeros.
+ *
+ * STEP                     forward, backward filter: pixels of the region from one output to the next along a row
+ * FILTER                   1: the kernels of backward filter, 0: of forward and backward data
+ * BIAS, EPILOGUE, TILE_*   as in conv2d.cl, TILE_SIDE being 1
+ *
+ * All three of an axis: output `at` meets pixel at * stride + tap * dil - pad. Backward data falls into as many phases
+ * as there are remainders of `at` by the stride: output phase + i * stride meets pixel i + offset of dy, for those taps
+ * for which this divides. Each phase is a convolution with stride 1; forward is a single one.
+ *
+ * Sizes are those of a group: `channels` in, `outputs` out. A block is high x wide of a phase's outputs; of a region
+ * [channels][plane], rows of `cols`, every skip-th pixel is kept, where a window of one tap needs no others.
+ *
+ * conv2d_pack     weight -> packed [group][K / NR][phase][channel][tap of the phase][NR]
+ * conv2d_direct   a unit is a block of an image and group: its region is copied once for all outputs; about `depth`
+ *                 products are summed in registers at a time
+ * conv2d_share    backward filter, a unit is a share of all rows of dy: partial [share][group][K / NR][C KH KW][NR]
+ * conv2d_add      partial -> dw */
+#if !defined(STEP) || !defined(FILTER) || !defined(BIAS) || !defined(EPILOGUE) || !defined(TILE_SIDE)
+#error "conv2d_direct.cl needs STEP, FILTER, BIAS, EPILOGUE, TILE_SIDE, TILE_M, TILE_N and TILE_K"
+#endif
+#define NR (TILE_N * VEC)
+#define MOST_TAPS 256 /* of a window, and of a window in a few channels */
+#define MOST_ROWS 64  /* of a block of backward filter */
+
+typedef struct axis {
+    int taps, stride, pad, dil, back;
+} axis;
+
+static inline int phases_of(const axis *a) { return a->back ? a->stride : 1; }
+
+static inline int phase_of(const axis *a, const int tap)
+{
+    const int n = phases_of(a), at = (tap * a->dil - a->pad) % n;
+    return at < 0 ? at + n : at;
+}
+
+static inline int taps_of_phase(const axis *a, const int phase, const int end)
+{
+    int n = 0;
+    for (int tap = 0; tap < end; tap++) n += phase_of(a, tap) == phase;
+    return n;
+}
+
+static inline int offset_of(const axis *a, const int tap)
+{
+    return a->back ? (phase_of(a, tap) + a->pad - tap * a->dil) / a->stride : tap * a->dil - a->pad;
+}
+
+#define AXES const int kh, const int kw, const int stride_h, const int stride_w, const int pad_h, const int pad_w, \
+             const int dil_h, const int dil_w, const int back
+#define AXIS_H {kh, stride_h, pad_h, dil_h, back}
+#define AXIS_W {kw, stride_w, pad_w, dil_w, back}
+#define SHAPE const int n, const int groups, const int channels, const int outputs, const int src_h, const int src_w, \
+              const int dst_h, const int dst_w
+/* low: what the first output meets at its first tap; rows, cols: of a region; step_h as STEP */
+#define REGION const int high, const int wide, const int low_h, const int low_w, const int rows, const int cols, \
+               const int plane, const int step_h, const int skip_h, const int skip_w
+
+/* to[i] = from[x + i * skip] for i < count, zeros outside of the row of w pixels */
+static inline void copy_row(global float *to, global const float *from, const int x, const int w, const int skip,
+                            const int count)
+{
+    const int begin = clamp((-x + skip - 1) / skip, 0, count), end = clamp((w - x + skip - 1) / skip, begin, count);
+    for (int i = 0; i < begin; i++) to[i] = 0.0f;
+    if (skip == 1 && end - begin >= VEC)
+        for (int i = begin; i < end; i += VEC) {
+            const int at = min(i, end - VEC);
+            VPUT(VLOAD(from + x + at), to + at);
+        }
+    else
+        for (int i = begin; i < end; i++) to[i] = from[x + i * skip];
+    for (int i = end; i < count; i++) to[i] = 0.0f;
+}
+
+static inline void copy_region(global float *to, global const float *x, const int channels, const int src_h,
+                               const int src_w, const int y0, const int x0, const int rows, const int cols,
+                               const int plane, const int skip_h, const int skip_w)
+{
+    for (int c = 0; c < channels; c++, x += (ulong)src_h * src_w)
+        for (int i = 0; i < rows; i++) {
+            const int y = y0 + i * skip_h;
+            const bool inside = y >= 0 && y < src_h;
+            copy_row(to + (ulong)c * plane + i * cols, x + (inside ? (ulong)y * src_w : 0), x0, inside ? src_w : 0,
+                     skip_w, cols);
+        }
+}
+
+#if !FILTER
+TILE_KERNEL conv2d_pack(TENSOR_OF(const float, weight), TENSOR(packed), const int groups, const int channels,
+                        const int outputs, AXES)
+{
+    const axis  h = AXIS_H, w = AXIS_W;
+    const int   window = kh * kw, count = channels * window, parts = (outputs + NR - 1) / NR;
+    const ulong row_step = back ? window : count, channel_step = back ? outputs * window : window;
+    weight += weight_at, packed += packed_at;
+    EACH_UNIT(unit, groups * parts) {
+        const int k0 = unit % parts * NR;
+        global float *to = packed + (ulong)unit * count * NR;
+        const ulong first = unit / parts * (ulong)outputs * count, size = (ulong)groups * outputs * count;
+        for (int v = 0; v < NR && k0 + v < outputs; v += VEC) {
+            const int lanes = min(VEC, outputs - k0 - v);
+            const ulong at = first + (k0 + v) * row_step;
+            if (!back) {
+                for (int i = 0; i < count; i += VEC) {
+                    vec r[VEC];
+                    load_turned(r, weight + at + i, row_step, lanes, count - i, size - at - i);
+                    UNROLL for (int j = 0; j < VEC; j++)
+                        if (j < count - i) VPUT(r[j], to + (ulong)(i + j) * NR + v);
+                }
+                continue;
+            }
+            for (int q = 0; q < window; q += VEC) {
+                int place[VEC], step[VEC];
+                for (int j = 0; j < VEC && q + j < window; j++) { /* where the first channel's tap goes */
+                    const int tap_h = (q + j) / kw, tap_w = (q + j) % kw;
+                    const int eh = phase_of(&h, tap_h), ew = phase_of(&w, tap_w);
+                    const int across = taps_of_phase(&w, ew, kw);
+                    int before = 0;
+                    for (int e = 0; e < eh * phases_of(&w) + ew; e++)
+                        before += taps_of_phase(&h, e / phases_of(&w), kh) * taps_of_phase(&w, e % phases_of(&w), kw);
+                    step[j] = taps_of_phase(&h, eh, kh) * across;
+                    place[j] = before * channels + taps_of_phase(&h, eh, tap_h) * across + taps_of_phase(&w, ew, tap_w);
+                }
+                for (int c = 0; c < channels; c++) {
+                    const ulong from = at + c * channel_step + q;
+                    vec r[VEC];
+                    if (window == 1)
+                        r[0] = load_part(weight + from, lanes);
+                    else
+                        load_turned(r, weight + from, row_step, lanes, window - q, size - from);
+                    UNROLL for (int j = 0; j < VEC; j++)
+                        if (q + j < window) VPUT(r[j], to + (ulong)(place[j] + c * step[j]) * NR + v);
+                }
+            }
+        }
+    }
+}
+
+/* m [TILE_M] at m_step (+)= sum over taps of a[offset + i * STEP] times w [taps][NR] */
+static inline void multiply(global float *m, const int m_step, global const float *a, const int *offset,
+                            global const float *w, const int taps, const bool add)
+{
+    vec acc[TILE_M][TILE_N];
+    UNROLL for (int i = 0; i < TILE_M; i++)
+        UNROLL for (int j = 0; j < TILE_N; j++) acc[i][j] = add ? VLOAD(m + i * m_step + j * VEC) : (vec)0.0f;
+    for (int k = 0; k < taps; k++, w += NR) {
+        global const float *from = a + offset[k];
+        vec b[TILE_N];
+        UNROLL for (int j = 0; j < TILE_N; j++) b[j] = VLOAD(w + j * VEC);
+        UNROLL for (int i = 0; i < TILE_M; i++) {
+            const vec s = from[i * STEP];
+            UNROLL for (int j = 0; j < TILE_N; j++) acc[i][j] = fma(s, b[j], acc[i][j]);
+        }
+    }
+    UNROLL for (int i = 0; i < TILE_M; i++)
+        UNROLL for (int j = 0; j < TILE_N; j++) VPUT(acc[i][j], m + i * m_step + j * VEC);
+}
+
+TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float, x), TENSOR_OF(const float, bias),
+                          TENSOR(y), TENSOR(scratch), const ulong scratch_size, SHAPE, AXES, REGION, const int depth)
+{
+    const axis h = AXIS_H, w = AXIS_W;
+    const int  up_h = phases_of(&h), up_w = phases_of(&w), window = kh * kw;
+    const uint down = ((dst_h + up_h - 1) / up_h + high - 1) / high;
+    const uint across = ((dst_w + up_w - 1) / up_w + wide - 1) / wide;
+    const int  padded = (wide + TILE_M - 1) / TILE_M * TILE_M, pitch = padded * up_w;
+    const ulong src = (ulong)src_h * src_w, dst = (ulong)dst_h * dst_w;
+    global float *region = scratch + scratch_at + get_group_id(0) * scratch_size, *m = region + (ulong)channels * plane;
+    packed += packed_at, x += x_at, bias += bias_at, y += y_at;
+
+    EACH_UNIT(unit, n * groups * down * across) {
+        const int row0 = unit / across % down * high, col0 = unit % across * wide;
+        const int count = min(high, (dst_h + up_h - 1) / up_h - row0);
+        const ulong ng = unit / (down * across), g = ng % groups;
+        copy_region(region, x + ng * channels * src, channels, src_h, src_w, row0 * step_h * skip_h + low_h,
+                    col0 * STEP * skip_w + low_w, rows - (high - count) * step_h, cols, plane, skip_h, skip_w);
+        for (int k = 0; k < outputs; k += NR) {
+            global const float *weight = packed + (g * ((outputs + NR - 1) / NR) + k / NR) * channels * window * NR;
+            for (int e = 0; e < up_h * up_w; e++) {
+                const int eh = e / up_w, ew = e % up_w;
+                const int taps = taps_of_phase(&h, eh, kh) * taps_of_phase(&w, ew, kw);
+                const int chunk = taps > 0 ? clamp(depth / taps, 1, channels) : channels;
+                int offset[MOST_TAPS], known = 0;
+                for (int c = 0; taps > 0 && c < chunk; c++)
+                    for (int t = 0; t < window; t++)
+                        if (phase_of(&h, t / kw) == eh && phase_of(&w, t % kw) == ew)
+                            offset[known++] = c * plane + (offset_of(&h, t / kw) - low_h) / skip_h * cols +
+                                             (offset_of(&w, t % kw) - low_w) / skip_w;
+                global float *to = m + (eh * pitch + ew) * NR;
+                for (int c = 0; c < channels; c += chunk) {
+                    const int products = min(chunk, channels - c) * taps;
+                    for (int i = 0; i < count; i++)
+                        for (int p = 0; p < padded; p += TILE_M)
+                            multiply(to + (i * up_h * pitch + p * up_w) * NR, up_w * NR,
+                                     region + (ulong)c * plane + i * step_h * cols + p * STEP, offset, weight, products,
+                                     c > 0);
+                    weight += (ulong)products * NR;
+                }
+            }
+            const int y0 = row0 * up_h, x0 = col0 * up_w, width = min(wide * up_w, dst_w - x0);
+            const int tall = min(count * up_h, dst_h - y0), runs = pitch == dst_w ? 1 : tall;
+            const int length = tall * width / runs;
+            for (int v = 0; v < NR && k + v < outputs; v += VEC) {
+                const int lanes = min(VEC, outputs - k - v);
+                global float *out = y + (ng * outputs + k + v) * dst + (ulong)y0 * dst_w + x0;
+#if BIAS
+                const vec add = load_part(bias + g * outputs + k + v, lanes);
+#endif
+                for (int run = 0; run < runs; run++)
+                    for (int p = 0; p < length; p += VEC) {
+                        const int from = max(min(p, length - VEC), 0);
+                        vec r[VEC];
+                        UNROLL for (int j = 0; j < VEC; j++) {
+                            vec sum = VLOAD(m + (ulong)(run * pitch + from + j) * NR + v);
+#if BIAS
+                            sum += add;
+#endif
+                            r[j] = EPILOGUE(vec, sum);
+                        }
+                        store_turned(r, out + (ulong)run * dst_w + from, dst, lanes, length - from);
+                    }
+            }
+        }
+    }
+}
+#else
+#define SUM_M (VEC == 16 ? 8 : VEC < 4 ? VEC : 4) /* taps whose sums are in registers */
+
+/* to [SUM_M][NR] (+)= sum over rows and their pixels of region[row + offset + p * STEP] times dy [pixel][NR] */
+static inline void multiply(global float *to, global const float *region, const int *row, const int rows, const int wide,
+                            global const int *offset, global const float *dy, const bool add)
+{
+    vec acc[SUM_M][TILE_N];
+    UNROLL for (int i = 0; i < SUM_M; i++)
+        UNROLL for (int j = 0; j < TILE_N; j++) acc[i][j] = add ? VLOAD(to + i * NR + j * VEC) : (vec)0.0f;
+    for (int r = 0; r < rows; r++) {
+        global const float *from[SUM_M];
+        UNROLL for (int i = 0; i < SUM_M; i++) from[i] = region + row[r] + offset[i];
+        for (int p = 0; p < wide; p++, dy += NR) {
+            vec b[TILE_N];
+            UNROLL for (int j = 0; j < TILE_N; j++) b[j] = VLOAD(dy + j * VEC);
+            UNROLL for (int i = 0; i < SUM_M; i++) {
+                const vec s = from[i][p * STEP];
+                UNROLL for (int j = 0; j < TILE_N; j++) acc[i][j] = fma(s, b[j], acc[i][j]);
+            }
+        }
+    }
+    UNROLL for (int i = 0; i < SUM_M; i++)
+        UNROLL for (int j = 0; j < TILE_N; j++) VPUT(acc[i][j], to + i * NR + j * VEC);
+}
+
+TILE_KERNEL conv2d_share(TENSOR_OF(const float, x), TENSOR_OF(const float, dy), TENSOR(partial), TENSOR(scratch),
+                         const ulong scratch_size, SHAPE, AXES, REGION, const int shares)
+{
+    const axis  h = AXIS_H, w = AXIS_W;
+    const int   window = kh * kw, taps = channels * window, kept = (taps + SUM_M - 1) / SUM_M * SUM_M;
+    const ulong src = (ulong)src_h * src_w, dst = (ulong)dst_h * dst_w, parts = (outputs + NR - 1) / NR;
+    const ulong blocks = ((ulong)n * dst_h + high - 1) / high; /* wide is dst_w */
+    global float *region = scratch + scratch_at + get_group_id(0) * scratch_size;
+    global float *turned = region + (ulong)channels * plane;
+    global int *offset = (global int *)(turned + (ulong)(high * wide + VEC) * NR);
+    x += x_at, dy += dy_at, partial += partial_at;
+
+    for (int t = 0; t < kept; t++) {
+        const int tap = min(t, taps - 1) % window;
+        offset[t] = min(t, taps - 1) / window * plane + tap / kw * dil_h / skip_h * cols + tap % kw * dil_w / skip_w;
+    }
+    EACH_UNIT(share, shares) {
+        const ulong b0 = share * blocks / shares, b1 = (share + 1) * blocks / shares;
+        for (ulong b = b0; b < b1; b++)
+            for (int g = 0; g < groups; g++) {
+                const ulong row0 = b * high, row1 = min(row0 + high, (ulong)n * dst_h);
+                int start[MOST_ROWS], used = 0;
+                for (ulong row = row0; row < row1;) { /* rows of one image at a time */
+                    const ulong image = row / dst_h;
+                    const int top = row % dst_h, count = min((int)(row1 - row), dst_h - top);
+                    const int tall = (count - 1) * step_h + rows; /* rows: of a window */
+                    copy_region(region + used * cols, x + (image * groups + g) * channels * src, channels, src_h, src_w,
+                                top * step_h * skip_h + low_h, low_w, tall, cols, plane, skip_h, skip_w);
+                    for (int i = 0; i < count; i++) start[row - row0 + i] = (used + i * step_h) * cols;
+                    row += count, used += tall;
+                }
+                for (int k = 0; k < outputs; k += NR) {
+                    for (int v = 0; v < NR && k + v < outputs; v += VEC)
+                        for (ulong row = row0, count; row < row1; row += count) {
+                            const ulong image = row / dst_h;
+                            const ulong plane_of = (image * groups + g) * outputs + k + v;
+                            count = min(row1 - row, dst_h - row % dst_h);
+                            global const float *from = dy + plane_of * dst + row % dst_h * wide;
+                            const int length = count * wide;
+                            for (int p = 0; p < length; p += VEC) {
+                                const int at = max(min(p, length - VEC), 0);
+                                vec r[VEC];
+                                load_turned(r, from + at, dst, min(VEC, outputs - k - v), length - at, 0);
+                                UNROLL for (int j = 0; j < VEC; j++)
+                                    if (j < length - at) VPUT(r[j], turned + ((row - row0) * wide + at + j) * NR + v);
+                            }
+                        }
+                    global float *to = partial + ((share * groups + g) * parts + k / NR) * kept * NR;
+                    for (int t = 0; t < taps; t += SUM_M)
+                        multiply(to + t * NR, region, start, row1 - row0, wide, offset + t, turned, b > b0);
+                }
+            }
+    }
+}
+
+TILE_KERNEL conv2d_add(TENSOR_OF(const float, partial), TENSOR(dw), const int groups, const int outputs, const int taps,
+                       const int shares)
+{
+    const int   kept = (taps + SUM_M - 1) / SUM_M * SUM_M, parts = (outputs + NR - 1) / NR;
+    const int   vectors = (outputs + VEC - 1) / VEC;
+    const ulong each = (ulong)kept * NR;
+    partial += partial_at, dw += dw_at;
+    EACH_UNIT(unit, groups * vectors) {
+        const int g = unit / vectors, k = unit % vectors * VEC;
+        global const float *from = partial + ((ulong)g * parts + k / NR) * each + k % NR;
+        for (int p = 0; p < taps; p += VEC) {
+            const int i = max(min(p, taps - VEC), 0);
+            vec r[VEC];
+            UNROLL for (int j = 0; j < VEC; j++) r[j] = VLOAD(from + (ulong)(i + j) * NR);
+            for (int s = 1; s < shares; s++)
+                UNROLL for (int j = 0; j < VEC; j++)
+                    r[j] += VLOAD(from + (ulong)s * groups * parts * each + (ulong)(i + j) * NR);
+            store_turned(r, dw + ((ulong)g * outputs + k) * taps + i, taps, min(VEC, outputs - k), taps - i);
+        }
+    }
+}
+#endif
