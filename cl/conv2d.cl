@@ -189,48 +189,84 @@ TILE_KERNEL conv2d_filter(TENSOR_OF(const float, dy), TENSOR_OF(const float, x),
     }
 }
 #else
+/* tile [TILE_K][PITCH_B] = what pixels p0 + 0 1 2... meet at taps k0 + 0 1 2..., of which `depth` exist; `from` is the
+ * first channel's plane. A load is always made, of the plane's first element in place of one outside, so that none
+ * waits for another. */
+INLINE void fill_with_pixels(local float4 *tile, global const float *from, const int p0, const int pixels,
+                                    const int k0, const int depth, const int src_h, const int src_w, const int dst_w)
+{
+    const int step = max(ITEMS / TILE_N, 1), k1 = ITEMS > TILE_N ? ITEM / TILE_N : 0;
+    for (int c = ITEM % TILE_N; c < TILE_N; c += ITEMS) {
+        const int p = p0 + c, py = p / dst_w, px = p % dst_w;
+        _Pragma("unroll 4") for (int k = 0; k < TILE_K; k += step) {
+            const int tap = k0 + min(k + k1, depth - 1), h = tap % WINDOW / KW, w = tap % KW;
+            const int sy = ROW_OF(py, h), sx = COL_OF(px, w);
+            const bool inside = sy >= 0 && sy < src_h && sx >= 0 && sx < src_w && p < pixels && k + k1 < depth;
+            const float v = from[tap / WINDOW * (ulong)(src_h * src_w) + (inside ? sy * src_w + sx : 0)];
+            if (TILE_K % step == 0 || k + k1 < TILE_K) ((local float *)tile)[(k + k1) * PITCH_B * 4 + c] = inside ? v : 0.0f;
+        }
+    }
+}
+
 TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), TENSOR_OF(const float, bias), TENSOR(y),
                    const int images_, const int groups, const int rows, const int channels, const int src_h,
                    const int src_w, const int dst_h, const int dst_w, const int row_block)
 {
-    local float tile_a[TILE_K * PITCH_A], tile_b[TILE_K * PITCH_B];
+    local float4 tile_a[TILE_K * PITCH_A], tile_b[TILE_K * PITCH_B];
+    item_row sum[ITEM_M];
     const int pixels = dst_h * dst_w, taps = channels * WINDOW;
     const uint blocks = (rows + row_block - 1) / row_block, tiles = (pixels + TILE_N - 1) / TILE_N;
-    const ulong plane = (ulong)src_h * src_w;
-    const images from = {x + x_at, (ulong)images_ * groups * channels * plane, src_h, src_w, dst_w};
-    weight += weight_at, bias += bias_at, y += y_at;
+    weight += weight_at, x += x_at, bias += bias_at, y += y_at;
 
-    EACH_UNIT(u, images_ * groups * blocks * tiles) {
-        const int p0 = u % tiles * TILE_N, i0 = u / tiles % blocks * row_block; /* row_block is TILE_M */
-        const ulong ng = u / (tiles * blocks), g = ng % groups;
-        float sum[ITEM_M][ITEM_N] = {{0.0f}};
-        for (int k0 = 0; k0 < taps; k0 += TILE_K) {
-            for (int e = ITEM; e < TILE_K * TILE_M; e += ITEMS) {
-                const int i = i0 + e / TILE_K, k = k0 + e % TILE_K;
-                const bool inside = i < rows && k < taps;
-                tile_a[e % TILE_K * PITCH_A + e / TILE_K] = inside ? weight[(g * rows + i) * taps + k] : 0.0f;
-            }
-            for (int e = ITEM; e < TILE_K * TILE_N; e += ITEMS) {
-                const int p = p0 + e % TILE_N, k = k0 + e / TILE_N;
-                const ulong channel = (ng * channels + k / WINDOW) * plane;
-                const bool inside = p < pixels && k < taps;
-                tile_b[e / TILE_N * PITCH_B + e % TILE_N] =
-                    inside ? gather_one(&from, channel, p / dst_w, p % dst_w, k % WINDOW / KW, k % KW) : 0.0f;
-            }
-            barrier(CLK_LOCAL_MEM_FENCE);
-            tile_multiply(sum, tile_a, tile_b, min(TILE_K, taps - k0));
-            barrier(CLK_LOCAL_MEM_FENCE); /* what follows overwrites the tiles */
-        }
-        for (int r = 0; r < ITEM_M; r++)
-            for (int c = 0; c < ITEM_N; c++) {
-                const int i = i0 + r * TILE_SIDE + get_local_id(1), p = p0 + c * TILE_SIDE + get_local_id(0);
-                if (i >= rows || p >= pixels) continue;
-                float v = sum[r][c];
+    const uint u = get_group_id(0); /* one unit a group */
+    const int p0 = u % tiles * TILE_N, i0 = u / tiles % blocks * row_block; /* row_block is TILE_M */
+    const ulong ng = u / (tiles * blocks), row = ng % groups * rows + i0;
+    global const float *from = x + ng * channels * (ulong)(src_h * src_w);
+    EACH_ITEM_ROW(CLEAR_SUM)
+    for (int k = 0; k < taps; k += TILE_K) {
+        tile_fill(tile_a, TILE_M, weight + row * taps + k, taps, true, rows - i0, taps - k);
+        fill_with_pixels(tile_b, from, p0, pixels, k, taps - k, src_h, src_w, dst_w);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        tile_multiply(sum, tile_a, tile_b, min(TILE_K, taps - k));
+        barrier(CLK_LOCAL_MEM_FENCE); /* what follows overwrites the tiles */
+    }
+    global float *to = y + (ng * rows + i0 + ITEM_ROW) * pixels + p0 + ITEM_COL;
+    const int below = rows - i0 - ITEM_ROW, beside = pixels - p0 - ITEM_COL;
 #if BIAS
-                v += bias[g * rows + i];
+    global const float *bias_to = bias + row + ITEM_ROW;
+#define BIAS_OF(i) bias_to[i]
+#else
+#define BIAS_OF(i) 0.0f
 #endif
-                y[(ng * rows + i) * pixels + p] = EPILOGUE(float, v);
-            }
+#define PUT(i, c, four) \
+    if ((i) < below) store4(EPILOGUE(float4, (four + BIAS_OF(i))), to + (i) * (ulong)pixels + (c), beside - (c));
+#define PUT_ROW(i) EACH_FOUR(PUT, i)
+    EACH_ITEM_ROW(PUT_ROW)
+#undef PUT
+}
+
+/* Where a tap lies from the pixel that a window begins at. */
+typedef struct tap_place {
+    ulong at; /* in elements */
+    int   y, x;
+} tap_place;
+
+/* tile [TILE_K][PITCH_B] = what pixels p0 + 0 1 2... meet at the tile's taps, zeros from `pixels` on; places are those of
+ * taps that exist. */
+INLINE void fill_with_taps(local float4 *tile, local const tap_place *places, global const float *from,
+                                  const int p0, const int pixels, const int taps, const int src_h, const int src_w,
+                                  const int dst_w)
+{
+    const int step = max(ITEMS / TILE_K, 1), t1 = ITEMS > TILE_K ? ITEM / TILE_K : 0;
+    for (int k = ITEM % TILE_K; k < TILE_K; k += ITEMS) {
+        const int p = p0 + k, y = p / dst_w * STRIDE_H - PAD_H, x = p % dst_w * STRIDE_W - PAD_W;
+        _Pragma("unroll 4") for (int t = 0; t < TILE_N; t += step) {
+            const tap_place place = places[min(t + t1, taps - 1)];
+            const int  sy = y + place.y, sx = x + place.x;
+            const bool inside = sy >= 0 && sy < src_h && sx >= 0 && sx < src_w && p < pixels && t + t1 < taps;
+            const float v = from[inside ? place.at + (y * src_w + x) : 0];
+            if (TILE_N % step == 0 || t + t1 < TILE_N) ((local float *)tile)[k * PITCH_B * 4 + t + t1] = inside ? v : 0.0f;
+        }
     }
 }
 
@@ -238,42 +274,41 @@ TILE_KERNEL conv2d_filter(TENSOR_OF(const float, dy), TENSOR_OF(const float, x),
                           const int groups, const int rows, const int channels, const int src_h, const int src_w,
                           const int dst_h, const int dst_w, const int shares, const int row_block)
 {
-    local float tile_a[TILE_K * PITCH_A], tile_b[TILE_K * PITCH_B];
+    local float4    tile_a[TILE_K * PITCH_A], tile_b[TILE_K * PITCH_B];
+    local tap_place places[TILE_N];
+    item_row sum[ITEM_M];
     const int pixels = dst_h * dst_w, taps = channels * WINDOW;
     const uint blocks = (rows + row_block - 1) / row_block, tiles = (taps + TILE_N - 1) / TILE_N;
     const ulong plane = (ulong)src_h * src_w;
-    const images from = {x + x_at, (ulong)images_ * groups * channels * plane, src_h, src_w, dst_w};
-    dy += dy_at, partial += partial_at;
+    dy += dy_at, x += x_at, partial += partial_at;
 
-    EACH_UNIT(u, shares * groups * blocks * tiles) {
-        const int tap0 = u % tiles * TILE_N, i0 = u / tiles % blocks * row_block; /* row_block is TILE_M */
-        const ulong sg = u / (tiles * blocks), g = sg % groups, share = sg / groups;
-        const int q0 = share * images_ / shares * pixels, q1 = (share + 1) * images_ / shares * pixels;
-        float sum[ITEM_M][ITEM_N] = {{0.0f}};
-        for (int q = q0; q < q1; q += TILE_K) { /* pixels of all images of the share */
-            for (int e = ITEM; e < TILE_K * TILE_M; e += ITEMS) {
-                const int i = i0 + e / TILE_K, n = (q + e % TILE_K) / pixels, p = (q + e % TILE_K) % pixels;
-                const bool inside = i < rows && q + e % TILE_K < q1;
-                tile_a[e % TILE_K * PITCH_A + e / TILE_K] =
-                    inside ? dy[((n * groups + g) * rows + i) * pixels + p] : 0.0f;
-            }
-            for (int e = ITEM; e < TILE_K * TILE_N; e += ITEMS) {
-                const int t = tap0 + e / TILE_K, n = (q + e % TILE_K) / pixels, p = (q + e % TILE_K) % pixels;
-                const ulong channel = ((n * groups + g) * channels + t / WINDOW) * plane;
-                const bool inside = t < taps && q + e % TILE_K < q1;
-                tile_b[e % TILE_K * PITCH_B + e / TILE_K] =
-                    inside ? gather_one(&from, channel, p / dst_w, p % dst_w, t % WINDOW / KW, t % KW) : 0.0f;
-            }
-            barrier(CLK_LOCAL_MEM_FENCE);
-            tile_multiply(sum, tile_a, tile_b, min(TILE_K, q1 - q));
-            barrier(CLK_LOCAL_MEM_FENCE); /* what follows overwrites the tiles */
-        }
-        for (int r = 0; r < ITEM_M; r++)
-            for (int c = 0; c < ITEM_N; c++) {
-                const int i = i0 + r * TILE_SIDE + get_local_id(1), t = tap0 + c * TILE_SIDE + get_local_id(0);
-                if (i < rows && t < taps) partial[(sg * rows + i) * taps + t] = sum[r][c];
-            }
+    const uint u = get_group_id(0); /* one unit a group */
+    const int tap0 = u % tiles * TILE_N, i0 = u / tiles % blocks * row_block; /* row_block is TILE_M */
+    const ulong sg = u / (tiles * blocks), g = sg % groups, share = sg / groups;
+    const int n0 = share * images_ / shares, n1 = (share + 1) * images_ / shares;
+    for (int t = ITEM; t < TILE_N; t += ITEMS) {
+        const int tap = tap0 + t, h = tap % WINDOW / KW * DIL_H, w = tap % KW * DIL_W;
+        places[t] = (tap_place){tap / WINDOW * plane + h * src_w + w, h, w};
     }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    EACH_ITEM_ROW(CLEAR_SUM)
+    for (int n = n0, p = 0; n < n1;) { /* one loop: another around the sums would cost registers */
+        const ulong ng = n * (ulong)groups + g;
+        const int left = pixels - p;
+        tile_fill(tile_a, TILE_M, dy + (ng * rows + i0) * pixels + p, pixels, true, rows - i0, left);
+        fill_with_taps(tile_b, places, x + ng * channels * plane, p, pixels, taps - tap0, src_h, src_w, dst_w);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        tile_multiply(sum, tile_a, tile_b, min(TILE_K, left));
+        barrier(CLK_LOCAL_MEM_FENCE); /* what follows overwrites the tiles */
+        p = left > TILE_K ? p + TILE_K : 0;
+        n += left <= TILE_K;
+    }
+    global float *to = partial + (sg * rows + i0 + ITEM_ROW) * taps + tap0 + ITEM_COL;
+    const int below = rows - i0 - ITEM_ROW, beside = taps - tap0 - ITEM_COL;
+#define PUT(i, t, four) \
+    if ((i) < below) store4(four, to + (i) * (ulong)taps + (t), beside - (t));
+    EACH_ITEM_ROW(PUT_ROW)
+#undef PUT
 }
 #endif
 

@@ -241,42 +241,49 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
     }
 }
 #else
+/* c = finish(sum + beta c), of which `left` elements of a row exist. */
+static inline void put4(float4 sum, const float beta, global float *c, global const float *bias,
+                        global const float *other, const int left)
+{
+    if (beta != 0.0f) sum = fma((float4)beta, load4(c, left), sum);
+#if BIAS
+    sum += load4(bias, left);
+#endif
+#if OTHER
+    const float4 with = load4(other, left);
+#else
+    const float4 with = 0.0f;
+#endif
+    store4(EPILOGUE(float4, sum, with), c, left);
+}
+
 TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c), TENSOR_OF(const float, bias),
                  TENSOR_OF(const float, other), const int m, const int n, const int k, const ulong stride_a,
                  const ulong stride_b, const ulong stride_c, const float beta)
 {
-    local float tile_a[TILE_K * PITCH_A], tile_b[TILE_K * PITCH_B];
-    float sum[ITEM_M][ITEM_N] = {{0.0f}};
-    a += a_at + get_group_id(2) * stride_a;
-    b += b_at + get_group_id(2) * stride_b;
-    c += c_at + get_group_id(2) * stride_c;
-    bias += bias_at, other += other_at + get_group_id(2) * stride_c;
-
+    local float4 tile_a[TILE_K * PITCH_A], tile_b[TILE_K * PITCH_B];
+    item_row sum[ITEM_M];
     const int i0 = get_group_id(1) * TILE_M, j0 = get_group_id(0) * TILE_N;
-    const ulong a_row = TRANS_A ? 1 : k, a_k = TRANS_A ? m : 1, b_col = TRANS_B ? k : 1, b_k = TRANS_B ? 1 : n;
-    for (int k0 = 0; k0 < k; k0 += TILE_K) {
-        for (int e = ITEM; e < TILE_K * TILE_M; e += ITEMS) { /* neighbours read neighbours in memory */
-            const int i = TRANS_A ? e % TILE_M : e / TILE_K, d = TRANS_A ? e / TILE_M : e % TILE_K;
-            const bool inside = i0 + i < m && k0 + d < k;
-            tile_a[d * PITCH_A + i] = inside ? a[(i0 + i) * a_row + (k0 + d) * a_k] : 0.0f;
-        }
-        for (int e = ITEM; e < TILE_K * TILE_N; e += ITEMS) {
-            const int j = TRANS_B ? e / TILE_K : e % TILE_N, d = TRANS_B ? e % TILE_K : e / TILE_N;
-            const bool inside = j0 + j < n && k0 + d < k;
-            tile_b[d * PITCH_B + j] = inside ? b[(j0 + j) * b_col + (k0 + d) * b_k] : 0.0f;
-        }
+    const ulong lda = TRANS_A ? m : k, ldb = TRANS_B ? k : n, at = get_group_id(2) * stride_c + i0 * (ulong)n + j0;
+    a += a_at + get_group_id(2) * stride_a + i0 * (TRANS_A ? 1 : lda);
+    b += b_at + get_group_id(2) * stride_b + j0 * (TRANS_B ? ldb : 1);
+    c += c_at + at, bias += bias_at + j0, other += other_at + at;
+
+    EACH_ITEM_ROW(CLEAR_SUM)
+    for (int left = k; left > 0; left -= TILE_K) {
+        tile_fill(tile_a, TILE_M, a, lda, !TRANS_A, m - i0, left);
+        tile_fill(tile_b, TILE_N, b, ldb, TRANS_B, n - j0, left);
         barrier(CLK_LOCAL_MEM_FENCE);
-        tile_multiply(sum, tile_a, tile_b, min(TILE_K, k - k0));
+        tile_multiply(sum, tile_a, tile_b, min(TILE_K, left));
         barrier(CLK_LOCAL_MEM_FENCE); /* the next depth overwrites the tiles */
+        a += TILE_K * (TRANS_A ? lda : 1), b += TILE_K * (TRANS_B ? 1 : ldb);
     }
-    for (int r = 0; r < ITEM_M; r++)
-        for (int s = 0; s < ITEM_N; s++) {
-            const int i = i0 + r * TILE_SIDE + get_local_id(1), j = j0 + s * TILE_SIDE + get_local_id(0);
-            if (i >= m || j >= n) continue;
-            const ulong at = i * (ulong)n + j;
-            float v = sum[r][s];
-            if (beta != 0.0f) v = fma(beta, c[at], v);
-            c[at] = finish_one(v, bias + j, other + at);
-        }
+    const ulong mine = ITEM_ROW * (ulong)n + ITEM_COL;
+    const int below = m - i0 - ITEM_ROW, beside = n - j0 - ITEM_COL; /* what there is from the item's first element on */
+    c += mine, other += mine, bias += ITEM_COL;
+#define PUT(i, j, four) \
+    if ((i) < below) put4(four, beta, c + (i) * (ulong)n + (j), bias + (j), other + (i) * (ulong)n + (j), beside - (j));
+#define PUT_ROW(i) EACH_FOUR(PUT, i)
+    EACH_ITEM_ROW(PUT_ROW)
 }
 #endif

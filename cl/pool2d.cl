@@ -37,7 +37,7 @@ static inline vec load_step(const image *in, const ulong plane, const int y, con
     }
 #endif
     float t[VEC] = {0.0f};
-    for (int i = 0; i < count; i++)
+    EACH_LANE(i, count)
         if (x + i * STRIDE_W >= 0 && x + i * STRIDE_W < in->w) t[i] = in->data[at + i * STRIDE_W];
     return VLOAD(t);
 }
@@ -56,7 +56,7 @@ static inline float weight_of(const int py, const int px, const int src_h, const
 static inline vec weights_of(const int py, const int px, const int count, const int src_h, const int src_w)
 {
     float t[VEC] = {0.0f};
-    for (int i = 0; i < count; i++) t[i] = weight_of(py, px + i, src_h, src_w);
+    EACH_LANE(i, count) t[i] = weight_of(py, px + i, src_h, src_w);
     return VLOAD(t);
 }
 

@@ -29,12 +29,20 @@ typedef CAT(float, VEC) vec_at __attribute__((aligned(4)));
 #define VPUT(v, p)   (*(global vec_at *)(p) = (v))
 #endif
 
+#define UNROLL _Pragma("unroll")
+/* Some of an array's lanes: with one item a group by a loop, else by constants, which leave the array in registers. */
+#if WG == 1
+#define EACH_LANE(i, count) for (int i = 0; i < (count); i++)
+#else
+#define EACH_LANE(i, count) UNROLL for (int i = 0; i < VEC; i++) if (i < (count))
+#endif
+
 /* The first `count` lanes, which may be all of them; zeros behind. */
 static inline vec load_part(global const float *p, const int count)
 {
     if (count >= VEC) return VLOAD(p);
     float t[VEC] = {0.0f};
-    for (int i = 0; i < count; i++) t[i] = p[i];
+    EACH_LANE(i, count) t[i] = p[i];
     return VLOAD(t);
 }
 
@@ -46,7 +54,7 @@ static inline void store_part(const vec v, global float *p, const int count)
     }
     float t[VEC];
     VSTORE(v, t);
-    for (int i = 0; i < count; i++) p[i] = t[i];
+    EACH_LANE(i, count) p[i] = t[i];
 }
 
 /* All lanes joined, halves with halves. */
@@ -105,8 +113,6 @@ LANE_REDUCE(hsum, ADD)
 WG_REDUCE(wg_max, fmax)
 WG_REDUCE(wg_sum, ADD)
 
-#define UNROLL _Pragma("unroll")
-
 /* r[i] lane j becomes r[j] lane i: log2(VEC) perfect shuffles. */
 static inline void transpose_tile(vec *r)
 {
@@ -126,7 +132,7 @@ static inline void transpose_tile(vec *r)
  *
  * Both multiply A, TILE_M rows high, with B, TILE_N wide, a depth of TILE_K at a time; their defines say which body:
  *   TILE_SIDE == 1   a work-item holds TILE_M rows of TILE_N vectors in registers, B lies packed in private memory
- *   TILE_SIDE > 1    TILE_SIDE x TILE_SIDE items share a tile of TILE_M x TILE_N through local memory */
+ *   TILE_SIDE > 1    TILE_SIDE^2 items share a tile of TILE_M x TILE_N, 4 or 8 rows and columns each, through local memory */
 #ifdef TILE_SIDE
 #define TILE_KERNEL __attribute__((reqd_work_group_size(TILE_SIDE, TILE_SIDE, 1))) kernel void
 #endif
@@ -183,25 +189,116 @@ static inline void tile_multiply(vec *out, const int rows, global const float *a
         UNROLL for (int v = 0; v < TILE_N; v++) out[i * TILE_N + v] = acc[i][v];
 }
 #elif defined(TILE_SIDE)
-#define ITEM_M  (TILE_M / TILE_SIDE)
-#define ITEM_N  (TILE_N / TILE_SIDE)
-#define ITEM    (get_local_id(1) * TILE_SIDE + get_local_id(0))
-#define ITEMS   (TILE_SIDE * TILE_SIDE)
-#define PITCH_A (TILE_M + 1) /* off the powers of two, for local memory has banks */
-#define PITCH_B (TILE_N + 1)
+#define ITEMS (TILE_SIDE * TILE_SIDE)
+#define ITEM  ((int)(get_local_id(1) * TILE_SIDE + get_local_id(0)))
+#if TILE_M * TILE_N == ITEMS * 64
+#define ITEM_M 8 /* an item's share of the tile */
+#define ITEM_N 8
+#elif TILE_M * TILE_N == ITEMS * 32 && TILE_M >= TILE_N
+#define ITEM_M 8
+#define ITEM_N 4
+#elif TILE_M * TILE_N == ITEMS * 32
+#define ITEM_M 4
+#define ITEM_N 8
+#elif TILE_M * TILE_N == ITEMS * 16
+#define ITEM_M 4
+#define ITEM_N 4
+#else
+#error "an item has 16, 32 or 64 elements of a tile"
+#endif
+#define ITEM_COLS (TILE_N / ITEM_N) /* items side by side */
+#define PITCH_A   (TILE_M / 4 + 1)  /* of float4; off the powers of two, for local memory has banks */
+#define PITCH_B   (TILE_N / 4 + 1)
 
-/* acc += A B for a depth of at most TILE_K: a [depth][PITCH_A], b [depth][PITCH_B]. An item's rows and columns are
- * TILE_SIDE apart, so that neighbours store side by side. */
-static inline void tile_multiply(float acc[ITEM_M][ITEM_N], local const float *a, local const float *b, const int depth)
+/* Rows and columns of an item come in fours, those of its neighbours side by side. Sums are indexed by constants alone,
+ * which macros give, as some compilers keep in memory what loops index, though they unroll them. */
+typedef CAT(float, ITEM_M) item_col;
+typedef CAT(float, ITEM_N) item_row;
+#if ITEM_M == 8
+#define EACH_ITEM_ROW(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7)
+#define COLUMN_OF_A(a)   ((float8)((a)[0], (a)[TILE_M / 8]))
+#else
+#define EACH_ITEM_ROW(F) F(0) F(1) F(2) F(3)
+#define COLUMN_OF_A(a)   (*(a))
+#endif
+#define ITEM_ROW    (ITEM / ITEM_COLS * 4) /* its first; row i lies ROW_STEP(i) behind, a constant */
+#define ITEM_COL    (ITEM % ITEM_COLS * 4)
+#define ROW_STEP(i) ((i) / 4 * (TILE_M / 2) + (i) % 4)
+/* F(step, column, four) for each four of row i, which begins `column` behind ITEM_COL. */
+#if ITEM_N == 8
+#define ROW_OF_B(b)     ((float8)((b)[0], (b)[TILE_N / 8]))
+#define EACH_FOUR(F, i) F(ROW_STEP(i), 0, sum[i].lo) F(ROW_STEP(i), TILE_N / 2, sum[i].hi)
+#else
+#define ROW_OF_B(b)     (*(b))
+#define EACH_FOUR(F, i) F(ROW_STEP(i), 0, sum[i])
+#endif
+#define CLEAR_SUM(i) sum[i] = 0.0f;
+#define STEPS        (64 / (ITEM_M * ITEM_N)) /* of the depth at once: 64 multiplications pay for a round of the loop */
+#define MULTIPLY_ROW(i) sum[i] = fma((item_row)col.s##i, row, sum[i]);
+#define MULTIPLY(k)                                          \
+    {                                                        \
+        const item_col col = COLUMN_OF_A(a + (k) * PITCH_A); \
+        const item_row row = ROW_OF_B(b + (k) * PITCH_B);    \
+        EACH_ITEM_ROW(MULTIPLY_ROW)                          \
+    }
+/* Else a compiler may call what two kernels use, with the sums in memory. */
+#define INLINE __attribute__((always_inline)) static inline
+
+INLINE float4 load4(global const float *p, const int count)
 {
-    a += get_local_id(1), b += get_local_id(0);
-    for (int k = 0; k < depth; k++, a += PITCH_A, b += PITCH_B) {
-        float col[ITEM_N];
-        UNROLL for (int j = 0; j < ITEM_N; j++) col[j] = b[j * TILE_SIDE];
-        UNROLL for (int i = 0; i < ITEM_M; i++) {
-            const float s = a[i * TILE_SIDE];
-            UNROLL for (int j = 0; j < ITEM_N; j++) acc[i][j] = fma(s, col[j], acc[i][j]);
+    if (count >= 4) return vload4(0, p);
+    return (float4)(count > 0 ? p[0] : 0.0f, count > 1 ? p[1] : 0.0f, count > 2 ? p[2] : 0.0f, 0.0f);
+}
+
+INLINE void store4(const float4 v, global float *p, const int count)
+{
+    if (count >= 4) {
+        vstore4(v, 0, p);
+        return;
+    }
+    if (count > 0) p[0] = v.x;
+    if (count > 1) p[1] = v.y;
+    if (count > 2) p[2] = v.z;
+}
+
+/* tile [TILE_K][extent / 4 + 1] = what memory holds in lines, one a row (or column) of the product where `along_k`, else
+ * one a step of the depth; `left` rows and `depth` are there, zeros behind. Neighbours read neighbours in memory. */
+INLINE void tile_fill(local float4 *tile, const int extent, global const float *from, const ulong line,
+                             const bool along_k, const int left, const int depth)
+{
+    const int length = along_k ? TILE_K : extent, lines = along_k ? extent : TILE_K, pitch = extent + 4;
+    local float *out = (local float *)tile;
+    if (left >= extent && depth >= TILE_K && ITEMS * 4 % length == 0) {
+        const int at = ITEM * 4 / length, to = ITEM * 4 % length, step = ITEMS * 4 / length;
+        if (lines % step != 0 && at >= lines) return;
+        from += at * line + to;
+        out += along_k ? to * pitch + at : at * pitch + to;
+        UNROLL for (int i = 0; i < lines; i += step) {
+            const float4 v = vload4(0, from + i * line);
+            if (along_k) out[i] = v.x, out[i + pitch] = v.y, out[i + 2 * pitch] = v.z, out[i + 3 * pitch] = v.w;
+            else *(local float4 *)(out + i * pitch) = v;
         }
+    } else {
+        _Pragma("unroll 1") for (int e = ITEM; e < lines * length; e += ITEMS) {
+            const int at = e / length, to = e % length, i = along_k ? at : to, k = along_k ? to : at;
+            out[k * pitch + i] = i < left && k < depth ? from[at * line + to] : 0.0f;
+        }
+    }
+}
+
+/* sum += A B for a depth of at most TILE_K, rounded up to steps: a [TILE_K][PITCH_A], b [TILE_K][PITCH_B]. */
+INLINE void tile_multiply(item_row sum[ITEM_M], local const float4 *a, local const float4 *b, const int depth)
+{
+    a += ITEM / ITEM_COLS, b += ITEM % ITEM_COLS;
+    for (int k = 0; k < depth; k += STEPS, a += STEPS * PITCH_A, b += STEPS * PITCH_B) {
+        MULTIPLY(0)
+#if STEPS > 1
+        MULTIPLY(1)
+#endif
+#if STEPS > 2
+        MULTIPLY(2)
+        MULTIPLY(3)
+#endif
     }
 }
 #endif

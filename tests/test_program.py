@@ -301,7 +301,7 @@ def test_bench_writes_weights_and_losses():
 
 def test_bench_writes_programs():
     directory = ROOT / "programs"
-    succeeds("bench", "--model", "cnn", "--batch", 4, "--steps", 1, "--dump-programs", directory)
+    succeeds("bench", "--model", "cnn", "--batch", 4, "--untimed", "--dump-programs", directory)
     sources = {path.name: path.read_text() for path in directory.iterdir()}
     assert any(name.startswith("conv2d-") for name in sources) and any(name.startswith("generated-") for name in sources)
     assert all("#define WG " in text and "kernel void" in text for text in sources.values())
@@ -379,6 +379,7 @@ def test_bench_refuses():
     refuses("bench", "--model", "mlp", "--trace", ROOT / "no/such", says="--trace")
     refuses("train", "--data", DATA, "--out", ROOT / "m", "--trace", ROOT / "m", status=2, says="same file")
     refuses("train", "--data", DATA, "--out", ROOT / "m", "--trace", ROOT / "no/such", says="--trace")
+    refuses("bench", "--model", "mlp", "--untimed", status=2, says="--untimed")
     refuses("bench", status=2, says=["--model", "--op"])
     refuses("bench", "--model", "frobnicate", status=2, says="--model")
     refuses("bench", "--model", "mlp", "--steps", 0, status=2, says="--steps")

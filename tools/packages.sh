@@ -3,6 +3,10 @@
 packages='gcc g++ libc6-dev meson ninja-build pkg-config ocl-icd-opencl-dev opencl-headers libclblast-dev zlib1g-dev
     libcjson-dev libcmocka-dev pocl-opencl-icd dataset-fashion-mnist'
 
+# Only for tools/bench/gpu-report, which compiles the kernels for GPUs, and tools/lanes, which runs tests elsewhere than
+# on pocl; neither quickstart nor check installs them.
+lane_packages='clang-15 libclc-15 llvm-15 intel-opencl-icd oclgrind mesa-opencl-icd'
+
 # Installs what is missing, after saying what. Ends the script where it may not, with the list of what is needed.
 install_packages()
 {

@@ -5,7 +5,9 @@
 #define ANOTHER_WIDTH 1.1 /* tiles of the profile's width are the fastest for their size */
 
 enum {
-    ITEM_OUTPUTS = 8,   /* most rows, and most columns, of an item's share of a local tile */
+    LEAST_SHARE  = 16,  /* of a local tile is an item's, as 4x4; MOST_SHARE is 8x8: less would not feed its products */
+    MOST_SHARE   = 64,
+    LEAST_SIDE   = 8,   /* 64 items fill what a GPU runs in step */
     GATHERED     = 8,   /* most rows of a register tile whose rows have an address each */
     SHALLOW      = 256, /* deepest panel that is packed for them */
 };
@@ -17,14 +19,16 @@ clg__tile clg__tile_choose(const clg_profile *p, uint64_t local_memory, uint64_t
         return (clg__tile){.side = 1, .m = CLG__MIN(p->tile_m, GATHERED), .n = n, .k = CLG__MIN(p->tile_k, SHALLOW),
                            .cols = n * p->vec};
     }
-    clg__tile t = {.side = 16, .k = p->tile_k};
+    clg__tile t = {.side = 16, .m = p->tile_m, .n = p->tile_n, .k = p->tile_k};
     while (t.side > 2 && t.side * t.side > p->wg) t.side /= 2;
-    t.m = CLG__MIN(p->tile_m, t.side * ITEM_OUTPUTS);
-    t.n = CLG__MIN(p->tile_n, t.side * ITEM_OUTPUTS);
-    while (t.m > t.side && t.m / 2 >= rows) t.m /= 2; /* small products would waste most of a tile */
-    while (t.n > t.side && t.n / 2 >= cols) t.n /= 2;
+    while (t.m * t.n > MOST_SHARE * t.side * t.side) *(t.m > t.n ? &t.m : &t.n) /= 2;
+    const uint32_t side = CLG__MIN(t.side, LEAST_SIDE), least = LEAST_SHARE * side * side;
+    while (t.m > 8 && t.m / 2 >= rows && t.m * t.n > least) t.m /= 2; /* small products would waste most of a tile */
+    while (t.n > 8 && t.n / 2 >= cols && t.m * t.n > least) t.n /= 2;
+    while (t.side > LEAST_SIDE && t.m * t.n <= MOST_SHARE * t.side * t.side / 4) t.side /= 2;
+    while (t.side > 2 && t.m * t.n < LEAST_SHARE * t.side * t.side) t.side /= 2;
     t.cols = t.n;
-    while (t.k > 1 && t.k * (t.m + t.n + 2) * sizeof(float) > local_memory) t.k /= 2;
+    while (t.k > 4 && t.k * (t.m + t.n + 8) * sizeof(float) > local_memory) t.k /= 2;
     return t;
 }
 

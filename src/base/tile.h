@@ -1,7 +1,7 @@
 /* tile.h - the tile of a matrix product that one group computes, in cl/gemm.cl and cl/conv2d.cl alike.
  *
  * cpu: side 1, m rows of n vectors in an item's registers, k rows of the right operand packed at a time.
- * gpu: side x side items share m x n through local memory, a depth of k at a time. */
+ * gpu: side x side items share m x n through local memory, 16, 32 or 64 elements each, a depth of k at a time. */
 #ifndef CLG_TILE_H
 #define CLG_TILE_H
 

@@ -32,6 +32,7 @@ static const option options[] = {
     {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
     {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object instead of text", 0, 0},
     {"dump-plan", OPTION_FLAG, FIELD(dump_plan), NULL, "every step and launch, with bytes, operations and times", 0, 0},
+    {"untimed", OPTION_FLAG, FIELD(untimed), NULL, "plan and stop: with the --dumps, which then take no steps", 0, 0},
     {"trace", OPTION_TEXT, FIELD(trace), "FILE", "write kernels, transfers and host work for chrome://tracing", 0, 0},
     {"dump-programs", OPTION_TEXT, FIELD(dump_programs), "DIR", "write the source of every program there", 0, 0},
     {"save-initial", OPTION_TEXT, FIELD(save_initial), "FILE", "write the first weights, as safetensors", 0, 0},
@@ -102,7 +103,7 @@ int bench_print_json(cJSON *object)
 clg_context *bench_context(const bench_options *o)
 {
     return clg_context_create(&(clg_context_desc){
-        .device = o->device, .trace = o->trace || o->dump_plan, .dump_programs = o->dump_programs});
+        .device = o->device, .trace = o->trace || (o->dump_plan && !o->untimed), .dump_programs = o->dump_programs});
 }
 
 static int run(int argc, char **argv)
@@ -111,11 +112,12 @@ static int run(int argc, char **argv)
     bench_options  o = {0};
     if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
     if (!o.model == !o.op) return usage(cmd, "give --model or --op: what is to be measured?");
-    if (o.op && (o.batch || o.loss_curve || o.save_initial || o.trace))
-        return usage(cmd, "--batch, --trace, --loss-curve and --save-initial are for --model");
+    if (o.op && (o.batch || o.loss_curve || o.save_initial || o.trace || o.untimed))
+        return usage(cmd, "--batch, --trace, --untimed, --loss-curve and --save-initial are for --model");
     if (o.model && (o.shape || o.trans || o.kernel || o.stride || o.pad || o.groups || o.backward))
         return usage(cmd, "--shape, --trans, --kernel, --stride, --pad, --groups and --backward are for --op");
     if (o.json && o.dump_plan) return usage(cmd, "--dump-plan is text: leave out --json");
+    if (o.untimed && !o.dump_plan && !o.dump_programs) return usage(cmd, "--untimed: there is nothing else to do");
     if (o.dump_programs && mkdir(o.dump_programs, 0777) && errno != EEXIST)
         return fail(cmd, "--dump-programs %s: %s", o.dump_programs, strerror(errno));
     return o.op ? bench_op(&o) : bench_model(&o);

@@ -10,7 +10,7 @@
 typedef struct bench_options {
     const char *model, *op, *shape, *trans, *device, *dump_programs, *loss_curve, *save_initial, *trace;
     int64_t     batch, steps, kernel, stride, pad, groups;
-    bool        json, dump_plan, backward;
+    bool        json, dump_plan, untimed, backward;
 } bench_options;
 
 /* ---- whole training steps (bench_model.c) ----------------------------------------------------------------------- */
