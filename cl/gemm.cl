@@ -153,30 +153,32 @@ static inline void multiply(vec acc[TILE_M][TILE_N], A_SPACE const float *a, con
     }
 }
 
-/* c = acc + keep c, where the sum is complete (`last`) finished; columns from `first` to before `end`, `rows` rows. Not in
- * registers, for unrolled it would be most of what there is to compile. */
+/* c = acc + keep c, where the sum is complete (`last`) finished; columns from `first` to before `end`, `rows` rows. */
 static inline void store(vec acc[TILE_M][TILE_N], global float *c, const ulong n, global const float *bias,
                          global const float *other, const float keep, const bool last, const int rows, const int first,
                          const int end)
 {
-    float part[TILE_M * TILE_COLS];
+    if (first == 0 && end >= TILE_COLS) {
+        UNROLL for (int i = 0; i < TILE_M; i++)
+            if (i < rows)
+                UNROLL for (int v = 0; v < TILE_N; v++) {
+                    const ulong at = i * n + v * VEC;
+                    vec sum = acc[i][v];
+                    if (keep != 0.0f) sum = fma((vec)keep, VLOAD(c + at), sum);
+                    if (last) sum = finish(sum, bias + v * VEC, other + at, VEC);
+                    VPUT(sum, c + at);
+                }
+        return;
+    }
+    float part[TILE_M][TILE_COLS];
     UNROLL for (int i = 0; i < TILE_M; i++)
-        UNROLL for (int v = 0; v < TILE_N; v++) VSTORE(acc[i][v], &part[i * TILE_COLS + v * VEC]);
-    for (int i = 0; i < rows; i++, c += n, other += n)
-        _Pragma("nounroll") for (int j = 0; j < TILE_COLS; j += VEC) {
-            const float *from = &part[i * TILE_COLS + j];
-            if (j >= first && j + VEC <= end) {
-                vec sum = VLOAD(from);
-                if (keep != 0.0f) sum = fma((vec)keep, VLOAD(c + j), sum);
-                if (last) sum = finish(sum, bias + j, other + j, VEC);
-                VPUT(sum, c + j);
-                continue;
-            }
-            for (int e = max(first - j, 0); e < min(end - j, VEC); e++) {
-                float sum = from[e];
-                if (keep != 0.0f) sum = fma(keep, c[j + e], sum);
-                c[j + e] = last ? finish_one(sum, bias + j + e, other + j + e) : sum;
-            }
+        UNROLL for (int v = 0; v < TILE_N; v++) VSTORE(acc[i][v], &part[i][v * VEC]);
+    for (int i = 0; i < rows; i++)
+        for (int j = first; j < min(end, TILE_COLS); j++) {
+            const ulong at = i * n + j;
+            float sum = part[i][j];
+            if (keep != 0.0f) sum = fma(keep, c[at], sum);
+            c[at] = last ? finish_one(sum, bias + j, other + at) : sum;
         }
 }
 
