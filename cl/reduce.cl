@@ -64,6 +64,17 @@ KERNEL reduce_cols(TENSOR(x), TENSOR(y), const uint outer, const uint length, co
         const uint from = at % segments * segment, to = min(from + segment, length);
         global const float *in = x + (ulong)(at / segments) * length * inner + strip;
         global float *out = y + (ulong)at * inner + strip;
+        if (n == width) { /* a row at a time: neighbouring cache lines together */
+            vec s[4];
+            UNROLL for (int v = 0; v < 4; v++) s[v] = START;
+            for (uint k = from; k < to; k++)
+                UNROLL for (int v = 0; v < 4; v++) {
+                    const vec a = VLOAD(in + (ulong)k * inner + (v * WG + get_local_id(0)) * VEC);
+                    s[v] = JOIN(a, s[v]);
+                }
+            UNROLL for (int v = 0; v < 4; v++) VPUT(s[v] * factor, out + (v * WG + get_local_id(0)) * VEC);
+            continue;
+        }
         EACH_VEC(i, n) {
             vec s = START;
             for (uint k = from; k < to; k++) {

@@ -204,11 +204,14 @@ static const clg_tensor *sole_product(const fuser *f, const clg_tensor *t, int k
     return sole && f->uses[base->id] == 1 && clg_shape_equal(t->in[k]->shape, t->shape) ? base : NULL;
 }
 
+/* An epilogue is unrolled over a tile of registers, and competes with the product for them. */
+static bool is_light(const clg__op *op) { return strlen(op->expr) <= 32; }
+
 /* Folds a pointwise node into the product or convolution before it: one of that alone, or, where the operator reads a
  * second operand beside its result, of that and a tensor of the same shape. */
 static bool fold_epilogue(fuser *f, const clg_tensor *t)
 {
-    if (!(t->op->flags & CLG__POINTWISE) || t->arity > 2 || t->op == &clg__op_assign) return false;
+    if (!(t->op->flags & CLG__POINTWISE) || t->arity > 2 || t->op == &clg__op_assign || !is_light(t->op)) return false;
     for (int k = 0; k < t->arity; k++) {
         const clg_tensor *base = sole_product(f, t, k), *other = t->in[t->arity - 1 - k];
         if (!base || (t->arity == 2 && (!(base->op->flags & CLG__EPILOGUE_OTHER) || other->op == &clg__op_full ||
