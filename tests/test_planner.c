@@ -9,22 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "fixture.h"
-
-static int begin(void **state)
-{
-    (void)state;
-    unsetenv("CLGRAD_REWRITE");
-    clg_context_clear_error(ctx);
-    return 0;
-}
-
-static clg_plan *planned(clg_tensor *const *outs, size_t count)
-{
-    clg_plan *plan = clg_plan_create_all(outs, count);
-    if (!plan) fail_msg("%s\n%s", clg_context_error(ctx), clg_context_build_log(ctx));
-    return plan;
-}
+#include "plan_fixture.h"
 
 /* A stream of numbers for a property test. */
 typedef struct dice {
