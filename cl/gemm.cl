@@ -1,24 +1,32 @@
 /* gemm.cl - C = epilogue(op(A) op(B) + beta C + bias, other), batched; C [m, n] row-major, op(A) [m, k], op(B) [k, n].
  *
+ * TILE_*             as in prelude.cl; without them there is only gemm_finish
+ *
+ * Of the GPU body and of gemm_finish:
  * BIAS               1: bias[j] is added to column j
  * OTHER              1: `other` is a tensor of C's shape and strides
  * EPILOGUE(T, a, b)  what becomes of a value, a vec or a float, once its sum is complete; b is other's element
- * TILE_*             as in prelude.cl; without them there is only gemm_finish
- * TRANS_A, TRANS_B   with them: 1 when A is stored [k, m], B [n, k]
- * PACK_A, PACK_B     with TILE_SIDE 1: 1 when an item copies its operand into private memory, BLOCK_TILES tiles of A at
- *                    most and one panel of B, 0 when it reads it in place (B only untransposed, of TILE_COLS columns or
- *                    more)
+ * TRANS_A, TRANS_B   with TILE_*: 1 when A is stored [k, m], B [n, k]
  *
- * CPU body: the groups, of one item each, share C's tiles evenly. An item goes through the depth TILE_K at a time: it
+ * Of the CPU body, where all that is an argument, for a program takes long to build:
+ * TURN_A, TURN_B, ADD_BIAS, READ_OTHER, FIRST_EPILOGUE   bits of `flags`, the number of an epilogue beginning at the last
+ * EPILOGUES(X)       X(number, expression of type T in a and b) for each
+ * PACK_A, PACK_B     1 when an item copies its operand into private memory, BLOCK vectors of A at most and one panel of B,
+ *                    0 when it reads it in place (B only untransposed and of whole panels)
+ *
+ * CPU body: the groups, of one item each, share C's tiles evenly. An item goes through the depth `step` at a time: it
  * packs its rows of A, transposed in registers where need be, so that the broadcasts of a tile read one stream, then
- * each panel of TILE_COLS columns of B in turn, and multiplies every tile of A with it. Sums of more than TILE_K
+ * each panel of TILE_COLS columns of B in turn, and multiplies every tile of A with it. Sums of more than `step`
  * products continue in C. GPU body: a group computes TILE_M x TILE_N of C. The groups are (columns, rows, batch). */
+#if defined(TILE_SIDE) && TILE_SIDE == 1
+#if !defined(PACK_A) || !defined(PACK_B) || !defined(BLOCK) || !defined(EPILOGUES) || !defined(FIRST_EPILOGUE)
+#error "gemm.cl needs PACK_A, PACK_B, BLOCK, EPILOGUES and the bits of its flags"
+#endif
+#else
 #if !defined(BIAS) || !defined(OTHER) || !defined(EPILOGUE)
 #error "gemm.cl needs BIAS, OTHER and EPILOGUE"
 #elif defined(TILE_SIDE) && (!defined(TRANS_A) || !defined(TRANS_B))
 #error "gemm.cl needs TRANS_A and TRANS_B"
-#elif defined(TILE_SIDE) && TILE_SIDE == 1 && (!defined(PACK_A) || !defined(PACK_B) || !defined(BLOCK_TILES))
-#error "gemm.cl needs PACK_A, PACK_B and BLOCK_TILES"
 #endif
 
 /* A complete sum, of which `left` lanes count; bias and other point to what belongs to its first. */
@@ -48,6 +56,8 @@ static inline float finish_one(float sum, global const float *bias, global const
     return EPILOGUE(float, sum, with);
 }
 
+#endif
+
 #ifndef TILE_SIDE
 /* What a product leaves to do that was computed elsewhere: c = epilogue(c + bias, other), a row at a time. */
 KERNEL gemm_finish(TENSOR(c), TENSOR_OF(const float, bias), TENSOR_OF(const float, other), const uint rows,
@@ -63,9 +73,7 @@ KERNEL gemm_finish(TENSOR(c), TENSOR_OF(const float, bias), TENSOR_OF(const floa
 }
 #elif TILE_SIDE == 1
 #define MULTIPLE(x, of) (((x) + (of) - 1) / (of) * (of))
-/* Packed, A lies in tiles [depth][A_WIDE]; the distance of two tiles is off the powers of two, for caches have sets. */
-#define A_WIDE MULTIPLE(TILE_M, VEC)
-#define A_TILE (TILE_K * A_WIDE + VEC)
+#define A_WIDE (MULTIPLE(TILE_M, VEC) / VEC) /* vectors of a packed tile of A at one depth */
 #if PACK_A
 #define A_SPACE private
 #else
@@ -90,16 +98,6 @@ static inline vec load_within(global const float *p, global const float *end)
     return load_part(p, (int)min((long)(end - p), (long)VEC));
 }
 
-/* Packing: to [tile][k][wide vectors] = what lies at from[k * ld + i], or transposed from[i * ld + k], for i below
- * `count`, dealt to tiles of `tile` and `distance` vectors apart. Lanes past a tile's end hold neighbours or zeros. */
-static inline void pack(vec *to, global const float *from, const ulong ld, global const float *end, const int count,
-                        const int depth, const int tile, const int wide, const int distance)
-{
-    for (int k = 0; k < depth; k++, from += ld, to += wide)
-        for (int i = 0, t = 0; i < count; i += tile, t += distance)
-            UNROLL for (int v = 0; v < wide; v++) to[t + v] = load_within(from + i + v * VEC, end);
-}
-
 /* VEC rows; those past the first `rows` (or all, where that is less than one) repeat the last one that there is. */
 static inline void load_square(vec *r, global const float *from, const ulong ld, global const float *end,
                                const int rows)
@@ -113,8 +111,19 @@ static inline void load_square(vec *r, global const float *from, const ulong ld,
     UNROLL for (int i = 0; i < VEC; i++) r[i] = edge[i];
 }
 
-static inline void pack_transposed(vec *to, global const float *from, const ulong ld, global const float *end,
-                                   const int count, const int depth, const int tile, const int wide, const int distance)
+/* Packing: to [tile][k][wide vectors] = what lies at from[k * ld + i], or turned at from[i * ld + k], for i below
+ * `count`, dealt to tiles of `tile` and `distance` vectors apart. Lanes past a tile's end hold neighbours or zeros. */
+static inline __attribute__((always_inline)) void pack(vec *to, global const float *from, const ulong ld,
+                                                       global const float *end, const int count, const int depth,
+                                                       const int tile, const int wide, const int distance)
+{
+    for (int k = 0; k < depth; k++, from += ld, to += wide)
+        for (int i = 0, t = 0; i < count; i += tile, t += distance)
+            UNROLL for (int v = 0; v < wide; v++) to[t + v] = load_within(from + i + v * VEC, end);
+}
+
+static void pack_turned(vec *to, global const float *from, const ulong ld, global const float *end, const int count,
+                        const int depth, const int tile, const int wide, const int distance)
 {
     for (int i = 0; i < count; i += tile, to += distance)
         for (int v = 0; v < wide; v++)
@@ -126,23 +135,10 @@ static inline void pack_transposed(vec *to, global const float *from, const ulon
             }
 }
 
-#if TRANS_A
-#define PACK_ROWS pack
-#else
-#define PACK_ROWS pack_transposed
-#endif
-#if TRANS_B
-#define PACK_COLS pack_transposed
-#else
-#define PACK_COLS pack
-#endif
-
-/* acc = the tile of A at a times the panel of B at b; row[i] is where A's row i begins, unless packed. */
+/* acc += the tile of A at a times the panel of B at b; row[i] is where A's row i begins, unless packed. */
 static inline void multiply(vec acc[TILE_M][TILE_N], A_SPACE const float *a, const ulong *row, const ulong a_step,
                             B_SPACE const float *b, const ulong b_step, const int depth)
 {
-    UNROLL for (int i = 0; i < TILE_M; i++)
-        UNROLL for (int v = 0; v < TILE_N; v++) acc[i][v] = 0.0f;
     for (int k = 0; k < depth; k++, a += a_step, b += b_step) {
         vec panel[TILE_N];
         UNROLL for (int v = 0; v < TILE_N; v++) panel[v] = VLOAD(b + v * VEC);
@@ -153,41 +149,58 @@ static inline void multiply(vec acc[TILE_M][TILE_N], A_SPACE const float *a, con
     }
 }
 
-/* c = acc + keep c, where the sum is complete (`last`) finished; columns from `first` to before `end`, `rows` rows. */
-static inline void store(vec acc[TILE_M][TILE_N], global float *c, const ulong n, global const float *bias,
-                         global const float *other, const float keep, const bool last, const int rows, const int first,
-                         const int end)
+/* The tile of C's `rows` rows and `cols` columns at c. Rows past the end repeat the last one, and are stored before it. */
+#define EACH_SUM(i, v) UNROLL for (int i = TILE_M - 1; i >= 0; i--) UNROLL for (int v = 0; v < TILE_N; v++)
+#define EACH_PLACE(i, v) \
+    for (int i = 0; i < rows; i++) for (int v = 0; v < TILE_N && v * VEC < cols; v++)
+
+static inline void begin(vec acc[TILE_M][TILE_N], global const float *c, const ulong n, const float keep, const int rows,
+                         const int cols)
 {
-    if (first == 0 && end >= TILE_COLS) {
-        UNROLL for (int i = 0; i < TILE_M; i++)
-            if (i < rows)
-                UNROLL for (int v = 0; v < TILE_N; v++) {
-                    const ulong at = i * n + v * VEC;
-                    vec sum = acc[i][v];
-                    if (keep != 0.0f) sum = fma((vec)keep, VLOAD(c + at), sum);
-                    if (last) sum = finish(sum, bias + v * VEC, other + at, VEC);
-                    VPUT(sum, c + at);
-                }
+    EACH_SUM(i, v) acc[i][v] = 0.0f;
+    if (keep == 0.0f) return;
+    vec old[TILE_M][TILE_N];
+    EACH_PLACE(i, v) old[i][v] = keep * load_part(c + i * n + v * VEC, cols - v * VEC);
+    EACH_SUM(i, v) acc[i][v] = old[i][v];
+}
+
+static inline void store(vec acc[TILE_M][TILE_N], global float *c, const ulong n, const int rows, const int cols)
+{
+    if (cols >= TILE_COLS) {
+        EACH_SUM(i, v) VPUT(acc[i][v], c + min(i, rows - 1) * n + v * VEC);
         return;
     }
-    float part[TILE_M][TILE_COLS];
-    UNROLL for (int i = 0; i < TILE_M; i++)
-        UNROLL for (int v = 0; v < TILE_N; v++) VSTORE(acc[i][v], &part[i][v * VEC]);
-    for (int i = 0; i < rows; i++)
-        for (int j = first; j < min(end, TILE_COLS); j++) {
-            const ulong at = i * n + j;
-            float sum = part[i][j];
-            if (keep != 0.0f) sum = fma(keep, c[at], sum);
-            c[at] = last ? finish_one(sum, bias + j, other + at) : sum;
+    vec sum[TILE_M][TILE_N];
+    EACH_SUM(i, v) sum[i][v] = acc[i][v];
+    EACH_PLACE(i, v) store_part(sum[i][v], c + i * n + v * VEC, cols - v * VEC);
+}
+
+/* c = epilogue(c + bias, other) of complete sums, which the caches still hold. */
+static inline void finish_tile(global float *c, const ulong n, global const float *bias, global const float *other,
+                               const int rows, const int cols, const uint flags)
+{
+    typedef vec T;
+    vec add[TILE_N];
+    for (int v = 0; v < TILE_N; v++) add[v] = flags & ADD_BIAS ? load_part(bias + v * VEC, cols - v * VEC) : (vec)0.0f;
+    EACH_PLACE(i, v) {
+        const ulong at = i * n + v * VEC;
+        const int   left = cols - v * VEC;
+        const vec   b = flags & READ_OTHER ? load_part(other + at, left) : add[v];
+        vec         a = load_part(c + at, left) + add[v];
+        switch (flags / FIRST_EPILOGUE) {
+#define CASE(number, expression) case number: a = expression; break;
+            EPILOGUES(CASE)
         }
+        store_part(a, c + at, left);
+    }
 }
 
 TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c), TENSOR_OF(const float, bias),
                  TENSOR_OF(const float, other), const int m, const int n, const int k, const ulong stride_a,
-                 const ulong stride_b, const ulong stride_c, const float beta)
+                 const ulong stride_b, const ulong stride_c, const float beta, const int step, const uint flags)
 {
 #if PACK_A
-    vec block[BLOCK_TILES * A_TILE / VEC];
+    vec block[BLOCK];
 #endif
 #if PACK_B
     vec panel[TILE_K * TILE_N];
@@ -197,45 +210,50 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
     c += c_at + get_group_id(2) * stride_c;
     bias += bias_at, other += other_at + get_group_id(2) * stride_c;
 
+    const bool trans_a = flags & TURN_A, trans_b = flags & TURN_B;
     const int i0 = share_of(m, TILE_M, get_group_id(1), get_num_groups(1));
     const int i1 = share_of(m, TILE_M, get_group_id(1) + 1, get_num_groups(1));
     const int j0 = share_of(n, TILE_COLS, get_group_id(0), get_num_groups(0));
     const int j1 = share_of(n, TILE_COLS, get_group_id(0) + 1, get_num_groups(0));
-    const ulong lda = TRANS_A ? m : k, ldb = TRANS_B ? k : n;
-    const ulong a_row = TRANS_A ? 1 : lda, a_k = TRANS_A ? lda : 1;
-    const ulong b_col = TRANS_B ? ldb : 1, b_k = TRANS_B ? 1 : ldb;
+    const ulong lda = trans_a ? m : k, ldb = trans_b ? k : n;
+    const ulong a_row = trans_a ? 1 : lda, a_k = trans_a ? lda : 1;
+    const ulong b_col = trans_b ? ldb : 1, b_k = trans_b ? 1 : ldb;
     global const float *a_end = a + (ulong)m * k, *b_end = b + (ulong)k * n;
-    const int passes = max((k + TILE_K - 1) / TILE_K, 1); /* of equal depth but for the last */
-    const int step = max(MULTIPLE((k + passes - 1) / passes, VEC), 1);
+    const int distance = step * A_WIDE + 1; /* of two tiles, off the powers of two, for caches have sets */
 
     for (int k0 = 0; k0 == 0 || k0 < k; k0 += step) {
         const int depth = min(step, k - k0);
-        const bool last = k0 + depth == k;
+        const uint rest = k0 + depth == k ? flags & ~(TURN_A | TURN_B) : 0; /* to do with complete sums */
 #if PACK_A
-        PACK_ROWS(block, a + i0 * a_row + k0 * a_k, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE / VEC, A_TILE / VEC);
+        global const float *top = a + i0 * a_row + k0 * a_k;
+        if (trans_a) pack(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
+        else pack_turned(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
 #endif
         for (int j = j0; j < j1; j += TILE_COLS) {
+            const int cols = min(TILE_COLS, n - j);
 #if PACK_B
-            const int at = j;
-            PACK_COLS(panel, b + k0 * b_k + j * b_col, ldb, b_end, min(n - j, TILE_COLS), depth, TILE_COLS, TILE_N, 0);
+            global const float *side = b + k0 * b_k + j * b_col;
+            if (trans_b) pack_turned(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
+            else pack(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
             private const float *right = (private const float *)panel;
 #else
-            const int at = min(j, n - TILE_COLS); /* the last panel overlaps the one before */
-            global const float *right = b + k0 * b_k + at;
+            global const float *right = b + k0 * b_k + j;
 #endif
             for (int i = i0; i < i1; i += TILE_M) {
                 const int rows = min(TILE_M, i1 - i);
+                global float *to = c + (i * (ulong)n + j);
                 vec acc[TILE_M][TILE_N];
-                ulong row[TILE_M]; /* rows past the end repeat the last one */
+                ulong row[TILE_M];
                 UNROLL for (int r = 0; r < TILE_M; r++) row[r] = min(r, rows - 1) * a_row;
 #if PACK_A
-                private const float *left = (private const float *)block + (i - i0) / TILE_M * A_TILE;
+                private const float *left = (private const float *)(block + (i - i0) / TILE_M * distance);
 #else
                 global const float *left = a + i * a_row + k0 * a_k;
 #endif
-                multiply(acc, left, row, PACK_A ? A_WIDE : a_k, right, PACK_B ? TILE_COLS : ldb, depth);
-                const ulong to = i * (ulong)n + at;
-                store(acc, c + to, n, bias + at, other + to, k0 > 0 ? 1.0f : beta, last, rows, j - at, n - at);
+                begin(acc, to, n, k0 > 0 ? 1.0f : beta, rows, cols);
+                multiply(acc, left, row, PACK_A ? A_WIDE * VEC : a_k, right, PACK_B ? TILE_COLS : ldb, depth);
+                store(acc, to, n, rows, cols);
+                if (rest) finish_tile(to, n, bias + j, other + (i * (ulong)n + j), rows, cols, rest);
             }
         }
     }

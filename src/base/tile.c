@@ -2,7 +2,7 @@
 #include "base/tile.h"
 #include <string.h>
 
-#define ANOTHER_WIDTH 1.1 /* tiles of the profile's width are the fastest for their size */
+#define ANOTHER 1.25 /* so much has a register tile other than the profile's to gain: each is a program */
 
 enum {
     LEAST_SHARE  = 16,  /* of a local tile is an item's, as 4x4; MOST_SHARE is 8x8: less would not feed its products */
@@ -41,23 +41,24 @@ double clg__tile_cycles(const clg__tile *t)
     return CLG__MAX(cycles, (products + loads + 4.0) / 3.5);
 }
 
-clg__tile clg__tile_registers(const clg_profile *p, uint64_t rows, uint64_t cols, uint64_t depth)
+static double cycles_of(const clg__tile *t, uint64_t rows, uint64_t vectors)
+{
+    return (double)((rows + t->m - 1) / t->m) * (double)((vectors + t->n - 1) / t->n) * (clg__tile_cycles(t) + 0.5);
+}
+
+clg__tile clg__tile_registers(const clg_profile *p, uint64_t rows, uint64_t cols)
 {
     const uint32_t sums = p->tile_m * p->tile_n;
     const uint64_t vectors = (cols + p->vec - 1) / p->vec;
-    clg__tile      best = {0};
-    double         least = 0.0;
-    for (uint32_t n = 1; n <= CLG__MIN(vectors, 5); n++)
-        for (uint32_t m = 1; m * n <= sums && m * n + n <= sums + p->tile_n; m++) {
-            if (m < sums / (2 * n) && m % 4 != 1) continue; /* few sizes, for each is a program */
-            const clg__tile t = {.side = 1, .m = m, .n = n, .cols = n * p->vec};
-            const double    tiles = (double)((rows + m - 1) / m) * (double)((vectors + n - 1) / n);
-            const double    cost = tiles * (clg__tile_cycles(&t) + 0.5) * (n == p->tile_n ? 1.0 : ANOTHER_WIDTH);
-            if (least > 0.0 && cost > least) continue;
-            least = cost;
+    clg__tile      best = {.side = 1, .m = p->tile_m, .n = p->tile_n, .k = p->tile_k, .cols = p->tile_n * p->vec};
+    double         least = cycles_of(&best, rows, vectors) / ANOTHER;
+    for (uint32_t n = 1; n <= CLG__MIN(vectors, 4); n++)
+        for (uint32_t m = 4; m * n <= sums && m * n + n <= sums + p->tile_n; m += 4) {
+            const clg__tile t = {.side = 1, .m = m, .n = n, .k = p->tile_k, .cols = n * p->vec};
+            if (cycles_of(&t, rows, vectors) >= least) continue;
+            least = cycles_of(&t, rows, vectors);
             best = t;
         }
-    best.k = depth <= SHALLOW / 2 ? CLG__MIN(p->tile_k, SHALLOW / 2) : p->tile_k;
     return best;
 }
 

@@ -16,9 +16,9 @@ typedef struct clg__tile {
 /* What the profile wants, cut to the local memory and to a product of rows x cols. */
 clg__tile clg__tile_choose(const clg_profile *profile, uint64_t local_memory, uint64_t rows, uint64_t cols);
 
-/* A register tile for the cpu body of GEMM: of no more sums than the profile's tile_m x tile_n, the m and n that waste
- * the least on a product of rows x cols, and no deeper than `depth` needs. */
-clg__tile clg__tile_registers(const clg_profile *profile, uint64_t rows, uint64_t cols, uint64_t depth);
+/* A register tile for the cpu body of GEMM: the profile's, or one of no more sums that wastes much less on a product of
+ * rows x cols. */
+clg__tile clg__tile_registers(const clg_profile *profile, uint64_t rows, uint64_t cols);
 
 /* Roughly the cycles that one step in depth takes a register tile, on a core with two units for vectors. */
 double clg__tile_cycles(const clg__tile *tile);

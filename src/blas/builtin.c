@@ -11,7 +11,8 @@
 typedef struct shape {
     clg__tile tile;
     bool      pack_a, pack_b; /* cpu: operands are copied */
-    uint32_t  block_tiles;    /* cpu: tiles of A that a group may pack */
+    uint32_t  step;           /* cpu: depth of a panel */
+    uint32_t  block;          /* cpu: vectors of packed A */
     int64_t   down, across;   /* groups over C's rows, over its columns */
 } shape;
 
@@ -21,6 +22,15 @@ enum {
     TRANSPOSE   = 8,       /* the same, transposed */
     SMALL_BLOCK = 4,       /* tiles of A that a group may pack in any case */
     MOST_BLOCK  = 5 << 18, /* bytes, for private memory lies on a stack */
+};
+
+/* What the cpu body takes as an argument, so that few programs serve all products: cl/gemm.cl. Epilogues that many networks
+ * have are in every program; another one makes a program of its own. */
+enum { TURN_A = 1, TURN_B = 2, ADD_BIAS = 4, READ_OTHER = 8, FIRST_EPILOGUE = 16 };
+static const char *const usual_epilogues[] = {
+    "a < (T)0 ? (T)0 : a",  /* relu */
+    "b <= (T)0 ? (T)0 : a", /* its gradient */
+    "a + b", "b + a",       /* a residual, in either order */
 };
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -43,17 +53,19 @@ static shape choose_panels(const clg_device_info *info, const clg__gemm *g)
     const clg_profile *p = &info->profile;
     const uint32_t     cores = CLG__MAX(info->compute_units, 1);
     shape              s = {.down = 1, .across = 1};
-    s.tile = clg__tile_registers(p, (uint64_t)g->m, (uint64_t)g->n, (uint64_t)g->k);
+    s.tile = clg__tile_registers(p, (uint64_t)g->m, (uint64_t)g->n);
 
     /* A tile's rows are read once a panel: copies pay from the second on. A panel serves every tile of rows. */
     s.pack_a = g->n > s.tile.cols;
-    s.pack_b = g->trans_b || g->n < s.tile.cols || g->m > 4 * (int64_t)s.tile.m;
+    s.pack_b = g->trans_b || g->n % s.tile.cols != 0 || g->m > 2 * (int64_t)s.tile.m;
     if (!s.pack_a) s.tile.m = CLG__MIN(s.tile.m, 8); /* a register to each row's address */
-    const uint64_t tile_bytes = (uint64_t)ceil_div(s.tile.m, p->vec) * p->vec * s.tile.k * sizeof(float);
-    s.block_tiles = (uint32_t)CLG__MAX(CLG__MIN(info->local_memory * 5 / 8, MOST_BLOCK) / tile_bytes, SMALL_BLOCK);
+    const uint64_t a_wide = (uint64_t)ceil_div(s.tile.m, p->vec), block = CLG__MIN(info->local_memory * 5 / 8, MOST_BLOCK);
+    s.block = (uint32_t)CLG__MAX(block / (p->vec * sizeof(float)), SMALL_BLOCK * (a_wide * s.tile.k + 1));
+    s.step = (uint32_t)(ceil_div(ceil_div(g->k, CLG__MAX(ceil_div(g->k, s.tile.k), 1)), p->vec) * p->vec);
+    s.step = CLG__MAX(s.step, p->vec);
 
     const int64_t tall = ceil_div(g->m, s.tile.m), wide = ceil_div(g->n, s.tile.cols);
-    const int64_t least = s.pack_a ? ceil_div(tall, s.block_tiles) : 1;
+    const int64_t least = s.pack_a ? ceil_div(tall, (int64_t)(s.block / (s.step * a_wide + 1))) : 1;
     double        best = 0.0;
     for (int64_t down = least; down <= CLG__MIN(tall, least + ROUNDS * (int64_t)cores); down++)
         for (int64_t across = 1; across <= CLG__MIN(wide, ROUNDS * (int64_t)cores); across++) {
@@ -75,18 +87,44 @@ static shape choose_shape(const clg_device_info *info, const clg__gemm *gemm)
     return (shape){.tile = t, .down = ceil_div(gemm->m, t.m), .across = ceil_div(gemm->n, t.cols)};
 }
 
+/* The number of the product's epilogue in the cpu body, 0 being none. */
+static uint32_t epilogue_number(const clg__gemm *gemm)
+{
+    uint32_t i = 0;
+    if (!gemm->epilogue) return 0;
+    while (i < CLG__COUNT(usual_epilogues) && strcmp(gemm->epilogue, usual_epilogues[i]) != 0) i++;
+    return i + 1;
+}
+
+static uint32_t flags_of(const clg__gemm *g)
+{
+    return (g->trans_a ? TURN_A : 0u) | (g->trans_b ? TURN_B : 0u) | (g->bias ? ADD_BIAS : 0u) | (g->other ? READ_OTHER : 0u) |
+           epilogue_number(g) * FIRST_EPILOGUE;
+}
+
+static void define_panels(clg__text *defines, const clg__gemm *gemm, const shape *s)
+{
+    clg__text_append(defines, "#define PACK_A %d\n#define PACK_B %d\n#define BLOCK %u\n#define TURN_A %du\n"
+                     "#define TURN_B %du\n#define ADD_BIAS %du\n#define READ_OTHER %du\n#define FIRST_EPILOGUE %du\n"
+                     "#define EPILOGUES(X)", s->pack_a, s->pack_b, s->block, TURN_A, TURN_B, ADD_BIAS, READ_OTHER, FIRST_EPILOGUE);
+    for (uint32_t i = 0; i < CLG__COUNT(usual_epilogues); i++)
+        clg__text_append(defines, " X(%u, (%s))", i + 1, usual_epilogues[i]);
+    if (epilogue_number(gemm) > CLG__COUNT(usual_epilogues))
+        clg__text_append(defines, " X(%u, (%s))", epilogue_number(gemm), gemm->epilogue);
+    clg__text_append(defines, "\n");
+}
+
 static clg__program *program_of(clg_context *ctx, const clg__gemm *gemm, const shape *s)
 {
     clg__text defines = {0};
-    clg__text_append(&defines, "#define BIAS %d\n#define OTHER %d\n#define EPILOGUE(T, a, b) (%s)\n", gemm->bias,
-                     gemm->other, gemm->epilogue ? gemm->epilogue : "a");
-    if (s) {
+    if (s) clg__tile_define(&defines, &s->tile);
+    if (s && s->tile.side == 1)
+        define_panels(&defines, gemm, s);
+    else
+        clg__text_append(&defines, "#define BIAS %d\n#define OTHER %d\n#define EPILOGUE(T, a, b) (%s)\n", gemm->bias,
+                         gemm->other, gemm->epilogue ? gemm->epilogue : "a");
+    if (s && s->tile.side > 1)
         clg__text_append(&defines, "#define TRANS_A %d\n#define TRANS_B %d\n", gemm->trans_a, gemm->trans_b);
-        clg__tile_define(&defines, &s->tile);
-        if (s->tile.side == 1)
-            clg__text_append(&defines, "#define PACK_A %d\n#define PACK_B %d\n#define BLOCK_TILES %u\n", s->pack_a,
-                             s->pack_b, s->block_tiles);
-    }
     clg__program *program = NULL;
     if (defines.failed) clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while preparing a matrix product");
     else program = clg__program_get(ctx, &(clg__program_desc){.unit = "gemm", .defines = defines.data});
@@ -110,9 +148,11 @@ clg__kernel *clg__builtin_gemm(clg_context *ctx, const clg__gemm *gemm, const cl
         SPAN(at->a), SPAN(at->b), SPAN(at->c), SPAN(at->bias), SPAN(at->other),
         I32(gemm->m), I32(gemm->n), I32(gemm->k),
         U64(gemm->stride_a), U64(gemm->stride_b), U64(gemm->stride_c), F32(gemm->beta),
+        I32(s.step), U32(flags_of(gemm)), /* cpu */
     };
+    const size_t arg_count = CLG__COUNT(args) - (s.tile.side == 1 ? 0 : 2);
     return clg__kernel_create(ctx, &(clg__kernel_desc){
-        .program = program_of(ctx, gemm, &s), .name = "gemm", .args = args, .arg_count = CLG__COUNT(args),
+        .program = program_of(ctx, gemm, &s), .name = "gemm", .args = args, .arg_count = arg_count,
         .groups = {(size_t)s.across, (size_t)s.down, (size_t)gemm->batch},
         .local = {s.tile.side, s.tile.side, 1}});
 }
