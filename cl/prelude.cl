@@ -17,6 +17,7 @@ typedef int   ivec;
 #define VLOAD(p)     (*(p))
 #define VSTORE(v, p) (*(p) = (v))
 #define VPUT(v, p)   (*(p) = (v))
+#define VLOAD_I32(p) ((float)*(p))
 #else
 typedef CAT(float, VEC) vec;
 typedef CAT(int, VEC)   ivec;
@@ -27,6 +28,7 @@ typedef CAT(float, VEC) vec_at __attribute__((aligned(4)));
 #define VLOAD(p)     CAT(vload, VEC)(0, p)
 #define VSTORE(v, p) CAT(vstore, VEC)(v, 0, p)
 #define VPUT(v, p)   (*(global vec_at *)(p) = (v))
+#define VLOAD_I32(p) CAT(convert_float, VEC)(VLOAD(p))
 #endif
 
 #define UNROLL _Pragma("unroll")

@@ -26,6 +26,7 @@ typedef enum op_values {
     INDICES,  /* i32: rows of in[0], also some before the first and beyond the last */
     BYTES,    /* u8 */
     NUMBERS,  /* i32 */
+    BITS,     /* i32: 0 or 1 */
 } op_values;
 
 typedef struct op_input {
@@ -92,6 +93,21 @@ BUILDER(gelu, clg_gelu(in[0]))
 BUILDER(gelu_tanh, clg_gelu_tanh(in[0]))
 BUILDER(scale, clg_scale(in[0], row->with.numbers[0]))
 BUILDER(equal, clg_equal(in[0], in[1]))
+BUILDER(less, clg_less(in[0], in[1]))
+BUILDER(less_equal, clg_less_equal(in[0], in[1]))
+BUILDER(sin, clg_sin(in[0]))
+BUILDER(cos, clg_cos(in[0]))
+BUILDER(pow, clg_pow(in[0], in[1]))
+BUILDER(abs, clg_abs(in[0]))
+BUILDER(minimum, clg_minimum(in[0], in[1]))
+BUILDER(maximum, clg_maximum(in[0], in[1]))
+BUILDER(clamp, clg_clamp(in[0], row->with.numbers[0], row->with.numbers[1]))
+BUILDER(where, clg_where(in[0], in[1], in[2]))
+BUILDER(leaky_relu, clg_leaky_relu(in[0], row->with.numbers[0]))
+BUILDER(elu, clg_elu(in[0], row->with.numbers[0]))
+BUILDER(softplus, clg_softplus(in[0]))
+BUILDER(silu, clg_silu(in[0]))
+BUILDER(to_f32, clg_to_f32(in[0]))
 BUILDER(square_of_sum, clg_mul(clg_add(in[0], in[1]), clg_add(in[0], in[1])))
 BUILDER(sum, clg_sum(in[0], &row->with.reduce))
 BUILDER(mean, clg_mean(in[0], &row->with.reduce))
@@ -136,6 +152,9 @@ static clg_tensor *build_batch_norm(const op_row *row, clg_tensor *const *in)
     {#name, build_##name, {{values, DIMS(17)}}, flags, terms, {.dims = {0}}}, \
     {#name, build_##name, {{values, DIMS(3, 5, 67)}}, flags, terms, {.dims = {0}}}
 
+#define ONE_LENGTH(name, values, flags, number) \
+    {#name, build_##name, {{values, DIMS(3, 67)}}, flags, 16, {.numbers = {number}}}
+
 /* Alike; leading, trailing, middle, both sides; scalars; ranks to 6; empty. */
 #define EACH_BROADCAST(name, a, b, flags)                                                                      \
     {#name, build_##name, {{a, DIMS(19, 13)}, {b, DIMS(19, 13)}}, flags, 1, {.dims = {0}}},                    \
@@ -168,6 +187,22 @@ static const op_row pointwise_rows[] = {
     EACH_LENGTH(erf, NORMAL, SMOOTH, 4),
     EACH_LENGTH(gelu, NORMAL, SMOOTH, 16),
     EACH_LENGTH(gelu_tanh, NORMAL, SMOOTH, 16),
+    ONE_LENGTH(sin, NORMAL, SMOOTH, 4),
+    ONE_LENGTH(cos, NORMAL, SMOOTH, 4),
+    ONE_LENGTH(abs, AWAY, EXACT | SMOOTH, 1),
+    ONE_LENGTH(leaky_relu, AWAY, EXACT | SMOOTH, 0.25),
+    ONE_LENGTH(elu, AWAY, SMOOTH, 1.5),
+    ONE_LENGTH(softplus, NORMAL, SMOOTH, 0),
+    ONE_LENGTH(silu, NORMAL, SMOOTH, 0),
+    {"clamp", build_clamp, {{NORMAL, DIMS(3, 67)}}, EXACT | SMOOTH, 1, {.numbers = {-0.75, 1.25}}},
+    {"pow", build_pow, {{POSITIVE, DIMS(7, 1, 65)}, {NORMAL, DIMS(1, 3, 1)}}, SMOOTH, 64 * 455, {.dims = {0}}},
+    {"minimum", build_minimum, {{NORMAL, DIMS(7, 1, 65)}, {NORMAL, DIMS(1, 3, 1)}}, EXACT | SMOOTH, 1, {.dims = {0}}},
+    {"maximum", build_maximum, {{NORMAL, DIMS(19, 13)}, {NORMAL, DIMS(19, 13)}}, EXACT | SMOOTH, 1, {.dims = {0}}},
+    {"where", build_where, {{BITS, DIMS(3, 1, 67)}, {WHOLE, DIMS(3, 5, 67)}, {WHOLE, DIMS(67)}}, EXACT | SMOOTH, 15,
+     {.dims = {0}}},
+    {"less", build_less, {{BITS, DIMS(5, 67)}, {UNIT, DIMS(67)}}, EXACT | FIXED, 1, {.dims = {0}}},
+    {"less_equal", build_less_equal, {{WHOLE, DIMS(5, 13)}, {BITS, DIMS(5, 1)}}, EXACT | FIXED, 1, {.dims = {0}}},
+    {"to_f32", build_to_f32, {{NUMBERS, DIMS(5, 13)}}, EXACT | FIXED, 1, {.dims = {0}}},
     {"mul", build_scale, {{NORMAL, DIMS(5, 13)}}, SMOOTH, 1, {.numbers = {-1.75}}},
     FEW_BROADCASTS(add, WHOLE, WHOLE, EXACT),
     {"sub", build_sub, {{WHOLE, DIMS(7, 1, 65)}, {WHOLE, DIMS(1, 3, 1)}}, EXACT, 455, {.dims = {0}}},

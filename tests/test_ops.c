@@ -45,6 +45,7 @@ typedef struct subject {
 } subject;
 
 static int          failures;
+static const char  *only; /* the name of a table, or NULL for all of them */
 
 static void failed(const subject *s, const char *format, ...) CLG_PRINTF(2, 3);
 static void failed(const subject *s, const char *format, ...)
@@ -66,7 +67,7 @@ static void failed(const subject *s, const char *format, ...)
 
 static clg_dtype dtype_of(op_values v)
 {
-    return v == BYTES ? CLG_U8 : v == LABELS || v == NO_LABELS || v == INDICES || v == NUMBERS ? CLG_I32 : CLG_F32;
+    return v == BYTES ? CLG_U8 : v == LABELS || v == NO_LABELS || v == INDICES || v == NUMBERS || v == BITS ? CLG_I32 : CLG_F32;
 }
 
 static double draw(const subject *s, int k, int64_t i)
@@ -85,6 +86,7 @@ static double draw(const subject *s, int k, int64_t i)
     case NO_LABELS: return -1.0;
     case INDICES:   return (double)(n % (dim[0] + 4) - 2);
     case BYTES:     return (double)(n % 256);
+    case BITS:      return (double)(n & 1);
     case NUMBERS:   return (double)(n % 2000001 - 1000000);
     case DISTINCT:
     case NOTHING:   break;
@@ -196,11 +198,12 @@ static bool build(subject *s, clg_graph *g, const op_row *row, uint64_t seed, bo
 /* ---- all rows in one plan: what differs only in sizes is compiled once ------------------------------------------- */
 
 typedef struct table {
+    const char   *name;
     const op_row *rows;
     size_t        count;
 } table;
 
-#define TABLE(name) {name##_rows, CLG__COUNT(name##_rows)},
+#define TABLE(name) {#name, name##_rows, CLG__COUNT(name##_rows)},
 static const table tables[] = {EACH_TABLE(TABLE)};
 
 typedef struct batch {
@@ -243,7 +246,8 @@ static batch build_tables(bool displaced)
 {
     batch b = {.g = clg_graph_create(ctx, NULL)};
     assert_non_null(b.g);
-    for (size_t i = 0; i < CLG__COUNT(tables); i++) add_table(&b, &tables[i], displaced);
+    for (size_t i = 0; i < CLG__COUNT(tables); i++)
+        if (!only || strcmp(only, tables[i].name) == 0) add_table(&b, &tables[i], displaced);
     b.outs = calloc(b.count * MAX_OUTS + 1, sizeof(clg_tensor *));
     assert_non_null(b.outs);
     for (size_t i = 0; i < b.count; i++) {
@@ -477,6 +481,8 @@ static void every_operator_has_a_row(void **state)
 {
     (void)state;
     static const char *const elsewhere[] = {"leaf", "pack"};
+    const char *const        selected = only;
+    only = NULL;
     batch b = build_tables(false);
     for (const clg__op *const *unit = clg__registry; *unit; unit++)
         for (const clg__op *op = *unit; op->name; op++) {
@@ -486,6 +492,7 @@ static void every_operator_has_a_row(void **state)
                 fail_msg("operator %s has no row in op_table.h, nor does the gradient of a row use it", op->name);
         }
     end_tables(&b);
+    only = selected;
     assert_int_equal(failures, 0);
 }
 
@@ -513,6 +520,17 @@ static const struct {
     {clg_tanh,
      {NAN, 1.0f, -1.0f, -0.0f, 0.0f, 0.76159415595576f, -0.76159415595576f, 0.46211715726001f, 0.96402758007582f, 1.0f,
       -1.0f}},
+    {clg_abs, {NAN, INFINITY, INFINITY, 0.0f, 0.0f, 1.0f, 1.0f, 0.5f, 2.0f, 100.0f, 100.0f}},
+    {clg_sign, {NAN, 1.0f, -1.0f, -0.0f, 0.0f, 1.0f, -1.0f, 1.0f, 1.0f, 1.0f, -1.0f}},
+    {clg_softplus,
+     {NAN, INFINITY, 0.0f, 0.69314718055995f, 0.69314718055995f, 1.3132616875182f, 0.31326168751822f, 0.97407698418011f,
+      2.1269280110430f, 100.0f, 3.7835058536770e-44f}},
+    {clg_silu,
+     {NAN, INFINITY, NAN, -0.0f, 0.0f, 0.73105857863000f, -0.26894142136999f, 0.31122966560093f, 1.7615941559558f, 100.0f,
+      0.0f}},
+    {clg_cos,
+     {NAN, NAN, NAN, 1.0f, 1.0f, 0.54030230586814f, 0.54030230586814f, 0.87758256189037f, -0.41614683654714f,
+      0.86231887228768f, 0.86231887228768f}},
 };
 
 static bool as_expected(float got, float expected)
@@ -589,11 +607,25 @@ static void operators_give_known_values(void **state)
     clg_gradients(clg_max(tie, NULL), &tie, 1, &d_tie);
     clg_gradients(clg_cross_entropy(high, none), &high, 1, &d_none);
     clg_gradients(clg_sum(clg_relu(zero), NULL), &zero, 1, &d_relu);
+    clg_tensor *d_pow, *d_equal, *d_leaky, *d_clamp;
+    clg_gradients(clg_sum(clg_pow(zero, clg_scalar(g, 2)), NULL), &zero, 1, &d_pow);
+    clg_gradients(clg_sum(clg_maximum(zero, clg_scalar(g, 0)), NULL), &zero, 1, &d_equal);
+    clg_gradients(clg_sum(clg_leaky_relu(zero, 0.125), NULL), &zero, 1, &d_leaky);
+    clg_gradients(clg_sum(clg_clamp(zero, 0, 1), NULL), &zero, 1, &d_clamp);
     const probe probes[] = {
         {"a + row", clg_add(a, row), 6, {2, 0, 3.5f, 5, 3, 6.5f}},
         {"a - row", clg_sub(a, row), 6, {0, 4, 2.5f, 3, 7, 5.5f}},
         {"a * row", clg_mul(a, row), 6, {1, -4, 1.5f, 4, -10, 3}},
         {"a / row", clg_div(a, row), 6, {1, -1, 6, 4, -2.5f, 12}},
+        {"maximum with NaN", clg_maximum(odd, row), 6, {1, NAN, 3, 1, -2, 0.5f}},
+        {"minimum with NaN", clg_minimum(row, odd), 6, {1, NAN, 0.5f, -INFINITY, -5, -6}},
+        {"clamp with NaN", clg_clamp(odd, -5.5, 2), 6, {1, NAN, 2, -5.5f, -5, -5.5f}},
+        {"odd < a", clg_less(odd, a), 6, {0, 0, 0, 1, 1, 1}},
+        {"row ^ 2", clg_pow(row, clg_scalar(g, 2)), 3, {1, 4, 0.25f}},
+        {"its derivative at 0", d_pow, 2, {0, 0}},
+        {"maximum's derivative where equal", d_equal, 2, {0.5f, 0.5f}},
+        {"leaky_relu's derivative at 0", d_leaky, 2, {0.125f, 0.125f}},
+        {"clamp's derivative at its bound", d_clamp, 2, {1, 1}},
         {"row / 0", clg_div(row, clg_scalar(g, 0.0)), 3, {INFINITY, -INFINITY, INFINITY}},
         {"odd == odd", clg_equal(odd, odd), 6, {1, 0, 1, 1, 1, 1}},
         {"sum", clg_sum(a, &last), 2, {6, 15}},
@@ -663,7 +695,7 @@ static int forget_failures(void **state)
     return 0;
 }
 
-int main(int argc, char **argv) /* an argument selects tests: "softmax*" */
+int main(int argc, char **argv) /* arguments select tests and a table of rows: "rows*" shape */
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(every_operator_has_a_row, forget_failures),
@@ -673,5 +705,6 @@ int main(int argc, char **argv) /* an argument selects tests: "softmax*" */
         cmocka_unit_test_setup(operators_give_known_values, forget_failures),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
+    if (argc > 2) only = argv[2];
     return cmocka_run_group_tests(tests, open_context, close_context);
 }

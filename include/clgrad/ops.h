@@ -29,8 +29,31 @@ CLG_API clg_tensor *clg_tanh(clg_tensor *x);
 CLG_API clg_tensor *clg_erf(clg_tensor *x);
 CLG_API clg_tensor *clg_gelu(clg_tensor *x);      /* x Phi(x), Phi the normal distribution; Hendrycks & Gimpel 2016 */
 CLG_API clg_tensor *clg_gelu_tanh(clg_tensor *x); /* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2: GPT-2's */
+CLG_API clg_tensor *clg_silu(clg_tensor *x);      /* x sigmoid(x); Elfwing, Uchibe & Doya 2017 */
+CLG_API clg_tensor *clg_softplus(clg_tensor *x);  /* log(1 + exp(x)) */
+CLG_API clg_tensor *clg_leaky_relu(clg_tensor *x, double slope); /* x > 0 ? x : slope x; the derivative at 0 is slope */
+CLG_API clg_tensor *clg_elu(clg_tensor *x, double alpha); /* x > 0 ? x : alpha (exp(x) - 1); Clevert et al. 2015 */
+CLG_API clg_tensor *clg_sin(clg_tensor *x);
+CLG_API clg_tensor *clg_cos(clg_tensor *x);
+CLG_API clg_tensor *clg_abs(clg_tensor *x);  /* the derivative at 0 is 0 */
+CLG_API clg_tensor *clg_sign(clg_tensor *x); /* -1, 0 or 1 (NaN of NaN); its gradient is zero */
+CLG_API clg_tensor *clg_pow(clg_tensor *a, clg_tensor *b); /* a^b; NaN for negative a and fractional b */
 CLG_API clg_tensor *clg_scale(clg_tensor *x, double factor);
-CLG_API clg_tensor *clg_equal(clg_tensor *a, clg_tensor *b); /* 1 where equal, else 0; its gradient is zero */
+CLG_API clg_tensor *clg_minimum(clg_tensor *a, clg_tensor *b); /* of two elements; a NaN wins; equal ones share the gradient */
+CLG_API clg_tensor *clg_maximum(clg_tensor *a, clg_tensor *b);
+
+/* min(max(x, low), high); the derivative is 1 from low to high, both included. Either bound may be infinite. */
+CLG_API clg_tensor *clg_clamp(clg_tensor *x, double low, double high);
+
+/* 1 where the comparison holds, else 0 (also for NaN); the gradient is zero. f32 or i32, and i32 is compared as f32: exact
+ * to 2^24. For a > b exchange the arguments. */
+CLG_API clg_tensor *clg_equal(clg_tensor *a, clg_tensor *b);
+CLG_API clg_tensor *clg_less(clg_tensor *a, clg_tensor *b);
+CLG_API clg_tensor *clg_less_equal(clg_tensor *a, clg_tensor *b);
+
+/* a where the condition (f32 or i32) is not 0, else b. */
+CLG_API clg_tensor *clg_where(clg_tensor *condition, clg_tensor *a, clg_tensor *b);
+CLG_API clg_tensor *clg_to_f32(clg_tensor *x); /* of i32: the numbers as f32, without a gradient */
 
 /* ---- reductions ------------------------------------------------------------------------------------------------ */
 

@@ -173,16 +173,20 @@ clg_status clg__infer_same(clg__infer *i)
     return CLG_OK;
 }
 
-clg_status clg__infer_broadcast(clg__infer *i)
+clg_status clg__infer_broadcast_mixed(clg__infer *i, unsigned whole)
 {
     i->shape = i->in[0]->shape;
     for (int k = 0; k < i->arity; k++) {
-        if (i->in[k]->dtype != CLG_F32) return clg__infer_fail(i, "input %d must be f32", k);
+        const bool also = whole >> k & 1;
+        if (i->in[k]->dtype != CLG_F32 && !(also && i->in[k]->dtype == CLG_I32))
+            return clg__infer_fail(i, "input %d must be f32%s", k, also ? " or i32" : "");
         if (!clg__broadcast(i->shape, i->in[k]->shape, &i->shape))
             return clg__infer_fail(i, "the shapes do not broadcast: each pair of extents must be equal or one of them 1");
     }
     return CLG_OK;
 }
+
+clg_status clg__infer_broadcast(clg__infer *i) { return clg__infer_broadcast_mixed(i, 0); }
 
 clg_status clg__part_infer(clg__infer *i)
 {

@@ -106,6 +106,7 @@ struct clg__infer {
 
 clg_status clg__infer_same(clg__infer *i);      /* the first input's shape; all inputs f32 and of that shape */
 clg_status clg__infer_broadcast(clg__infer *i); /* NumPy's broadcast of all inputs; all f32 */
+clg_status clg__infer_broadcast_mixed(clg__infer *i, unsigned whole); /* where bit k is set, input k may be i32 */
 clg_status clg__infer_fail(clg__infer *i, const char *format, ...) CLG_PRINTF(2, 3);
 
 /* ---- several results ----------------------------------------------------------------------------------------------

@@ -24,7 +24,26 @@
     X(relu_grad, 2, a <= (T)0 ? (T)0 : b) /* of relu's result and its gradient */           \
     X(sigmoid, 1, (T)1 / ((T)1 + exp(-a)))                                                  \
     X(tanh, 1, tanh(a))                                                                     \
+    X(sin, 1, sin(a))                                                                       \
+    X(cos, 1, cos(a))                                                                       \
+    X(pow, 2, pow(a, b))                                                                    \
+    X(abs, 1, fabs(a))                                                                      \
+    X(sign, 1, a > (T)0 ? (T)1 : a < (T)0 ? (T)-1 : a)                                      \
+    X(minimum, 2, ((a < b) | (a != a)) ? a : b)                                             \
+    X(maximum, 2, ((a > b) | (a != a)) ? a : b)                                             \
+    X(share, 2, a < b ? (T)0 : a == b ? (T)0.5f : (T)1) /* a's of the maximum's gradient */ \
+    X(clamp, 3, a < b ? b : a > c ? c : a)                                                  \
+    X(inside, 3, ((a >= b) & (a <= c)) ? (T)1 : (T)0)                                       \
+    X(where, 3, a != (T)0 ? b : c)                                                          \
+    X(leaky_relu, 2, a > (T)0 ? a : a * b)                                                  \
+    X(leaky_slope, 2, a > (T)0 ? (T)1 : b)                                                  \
+    X(elu, 2, a > (T)0 ? a : b * expm1(a))                                                  \
+    X(softplus, 1, (a < (T)0 ? (T)0 : a) + log1p(exp(-fabs(a))))                            \
+    X(silu, 1, a / ((T)1 + exp(-a)))                                                        \
     X(equal, 2, a == b ? (T)1 : (T)0)                                                       \
+    X(less, 2, a < b ? (T)1 : (T)0)                                                         \
+    X(less_equal, 2, a <= b ? (T)1 : (T)0)                                                  \
+    X(to_f32, 1, a) /* of i32; the kernel has read it as a float */                         \
     X(erf, 1, erf(a))                                                                       \
     X(gelu, 1, a * ((T)0.5f + (T)0.5f * erf(a * (T)0.70710678f)))                           \
     X(gelu_grad, 2, b * ((T)0.5f + (T)0.5f * erf(a * (T)0.70710678f) +                      \
@@ -34,13 +53,15 @@
     X(bce, 2, (a > (T)0 ? a : (T)0) - a * b + log1p(exp(-fabs(a))))                         \
     X(expand, 1, a)
 
+#define EACH_FLAT(X) X(sign) X(share) X(inside) X(leaky_slope) X(equal) X(less) X(less_equal) X(to_f32)
+
 typedef double T;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wfloat-equal"
 #define REFERENCE(name, arity, ...)                       \
-    static T name##_value(T a, T b)                       \
+    static T name##_value(T a, T b, T c)                  \
     {                                                     \
-        (void)b;                                          \
+        (void)b, (void)c;                                 \
         return __VA_ARGS__;                               \
     }
 POINTWISE_TABLE(REFERENCE)
@@ -61,13 +82,13 @@ static size_t broadcast_index(clg_shape out, clg_shape in, size_t i)
     return at;
 }
 
-static void each(const clg__ref *r, T (*f)(T, T))
+static void each(const clg__ref *r, T (*f)(T, T, T))
 {
     const clg_tensor *t = r->node;
     for (size_t i = 0; i < (size_t)t->count; i++) {
-        T v[2] = {0.0, 0.0};
+        T v[3] = {0.0, 0.0, 0.0};
         for (int k = 0; k < t->arity; k++) v[k] = r->in[k][broadcast_index(t->shape, t->in[k]->shape, i)];
-        r->out[i] = f(v[0], v[1]);
+        r->out[i] = f(v[0], v[1], v[2]);
     }
 }
 #define EACH(name, arity, ...) \
@@ -83,6 +104,7 @@ extern const clg__op clg__ops_pointwise[];
 
 #define A    (g->out->in[0])
 #define B    (g->out->in[1])
+#define C    (g->out->in[2])
 #define Y    (g->out)
 #define DY   (g->dout)
 #define GRADIENT(name) static clg_tensor *name##_gradient(const clg__grad *g, int input)
@@ -100,8 +122,51 @@ GRADIENT(log) { return (void)input, clg_div(DY, A); }
 GRADIENT(sqrt) { return (void)input, clg_div(clg_scale(DY, 0.5), Y); }
 GRADIENT(relu) { return (void)input, clg__apply(OP(relu_grad), Y, DY); }
 GRADIENT(relu_grad) { return input == 0 ? NULL : clg__apply(OP(relu_grad), A, DY); }
-GRADIENT(equal) { return (void)g, (void)input, NULL; }
+#define FLAT(name) GRADIENT(name) { return (void)g, (void)input, NULL; } /* piecewise constant, or of integers */
+EACH_FLAT(FLAT)
 GRADIENT(expand) { return to(g, input, DY); }
+GRADIENT(sin) { return (void)input, clg_mul(DY, clg_cos(A)); }
+GRADIENT(cos) { return (void)input, clg_neg(clg_mul(DY, clg_sin(A))); }
+GRADIENT(abs) { return (void)input, clg_mul(DY, clg_sign(A)); }
+GRADIENT(maximum) { return to(g, input, clg_mul(DY, clg__apply(OP(share), input ? B : A, input ? A : B))); }
+GRADIENT(minimum) { return to(g, input, clg_mul(DY, clg__apply(OP(share), input ? A : B, input ? B : A))); }
+GRADIENT(softplus) { return (void)input, clg_mul(DY, clg_sigmoid(A)); }
+
+GRADIENT(clamp) /* the bounds are numbers */
+{
+    return input == 0 ? clg_mul(DY, clg__apply(OP(inside), A, B, C)) : NULL;
+}
+
+GRADIENT(leaky_relu)
+{
+    return input == 0 ? clg_mul(DY, clg__apply(OP(leaky_slope), A, B)) : NULL;
+}
+
+static clg_tensor *number(const clg_tensor *like, double value) { return clg_scalar(like->graph, value); }
+
+GRADIENT(elu) /* dy (1 or alpha exp(x)); exp of the minimum, for infinity is not to meet the zero of the other branch */
+{
+    if (input != 0) return NULL;
+    clg_tensor *zero = number(A, 0.0), *below = clg_mul(B, clg_exp(clg_minimum(A, zero)));
+    return clg_mul(DY, clg_where(clg_less(zero, A), number(A, 1.0), below));
+}
+
+GRADIENT(where)
+{
+    clg_tensor *zero = number(DY, 0.0);
+    if (input == 0) return NULL;
+    return to(g, input, input == 1 ? clg_where(A, DY, zero) : clg_where(A, zero, DY));
+}
+
+/* dy b a^(b - 1), dy a^b log(a); no NaN from 0 infinity where b or a is 0 */
+GRADIENT(pow)
+{
+    clg_tensor *zero = number(DY, 0.0);
+    if (input == 0)
+        return to(g, 0, clg_mul(DY, clg_where(B, clg_mul(B, clg_pow(A, clg_sub(B, number(B, 1.0)))), zero)));
+    clg_tensor *null = clg_mul(clg_equal(A, zero), clg_less_equal(zero, B));
+    return to(g, 1, clg_mul(DY, clg_where(null, zero, clg_mul(Y, clg_log(A)))));
+}
 
 GRADIENT(sigmoid) /* dy y (1 - y) */
 {
@@ -124,6 +189,12 @@ GRADIENT(erf) /* dy exp(-x^2) 2 / sqrt(pi) */
 
 GRADIENT(gelu) { return (void)input, clg__apply(OP(gelu_grad), A, DY); }
 GRADIENT(gelu_tanh) { return (void)input, clg__apply(OP(gelu_tanh_grad), A, DY); }
+
+GRADIENT(silu) /* dy s (1 + x (1 - s)) */
+{
+    clg_tensor *s = clg_sigmoid(A), *one = number(A, 1.0);
+    return (void)input, clg_mul(DY, clg_mul(s, clg_add(one, clg_mul(A, clg_sub(one, s)))));
+}
 
 static clg_tensor *one_plus(clg_tensor *x) { return x ? clg_add(x, clg_scalar(x->graph, 1.0)) : NULL; }
 
@@ -161,9 +232,15 @@ GRADIENT(bce) /* dy (sigmoid(a) - b); dy (-a) */
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
+/* The inputs that may be i32: what is compared, conditions. */
+static unsigned whole_inputs(const clg__op *op)
+{
+    return op == OP(equal) || op == OP(less) || op == OP(less_equal) ? 3 : op == OP(where) || op == OP(to_f32) ? 1 : 0;
+}
+
 static clg_status pointwise_infer(clg__infer *i)
 {
-    if (i->op != OP(expand)) return clg__infer_broadcast(i);
+    if (i->op != OP(expand)) return clg__infer_broadcast_mixed(i, whole_inputs(i->op));
     clg_shape  both;
     const bool fits = clg__broadcast(i->in[0]->shape, *(const clg_shape *)i->attr, &both);
     i->shape = *(const clg_shape *)i->attr;
@@ -175,7 +252,9 @@ static clg_status pointwise_infer(clg__infer *i)
 
 #define TEXT_(...)  #__VA_ARGS__
 #define TEXT(...)   TEXT_(__VA_ARGS__)
-#define FLAGS(name) CLG__POINTWISE | (OP_##name == OP_equal ? CLG__NO_GRAD : 0)
+#define FLAGS(name) CLG__POINTWISE | (1ull << OP_##name & FLAT_ONES ? CLG__NO_GRAD : 0)
+#define BIT(name)   | 1ull << OP_##name
+#define FLAT_ONES   (0 EACH_FLAT(BIT))
 #define ROW(name_, arity_, ...)                                                                            \
     {.name = #name_, .arity = arity_, .flags = FLAGS(name_), .expr = TEXT(__VA_ARGS__), .infer = pointwise_infer, \
      .gradient = name_##_gradient, .reference = name_##_reference},
@@ -195,7 +274,38 @@ clg_tensor *clg_tanh(clg_tensor *x) { return clg__apply(OP(tanh), x); }
 clg_tensor *clg_erf(clg_tensor *x) { return clg__apply(OP(erf), x); }
 clg_tensor *clg_gelu(clg_tensor *x) { return clg__apply(OP(gelu), x); }
 clg_tensor *clg_gelu_tanh(clg_tensor *x) { return clg__apply(OP(gelu_tanh), x); }
+clg_tensor *clg_softplus(clg_tensor *x) { return clg__apply(OP(softplus), x); }
+clg_tensor *clg_silu(clg_tensor *x) { return clg__apply(OP(silu), x); }
+clg_tensor *clg_sin(clg_tensor *x) { return clg__apply(OP(sin), x); }
+clg_tensor *clg_cos(clg_tensor *x) { return clg__apply(OP(cos), x); }
+clg_tensor *clg_abs(clg_tensor *x) { return clg__apply(OP(abs), x); }
+clg_tensor *clg_sign(clg_tensor *x) { return clg__apply(OP(sign), x); }
+clg_tensor *clg_pow(clg_tensor *a, clg_tensor *b) { return clg__apply(OP(pow), a, b); }
+clg_tensor *clg_minimum(clg_tensor *a, clg_tensor *b) { return clg__apply(OP(minimum), a, b); }
+clg_tensor *clg_maximum(clg_tensor *a, clg_tensor *b) { return clg__apply(OP(maximum), a, b); }
 clg_tensor *clg_equal(clg_tensor *a, clg_tensor *b) { return clg__apply(OP(equal), a, b); }
+clg_tensor *clg_less(clg_tensor *a, clg_tensor *b) { return clg__apply(OP(less), a, b); }
+clg_tensor *clg_less_equal(clg_tensor *a, clg_tensor *b) { return clg__apply(OP(less_equal), a, b); }
+
+clg_tensor *clg_where(clg_tensor *condition, clg_tensor *a, clg_tensor *b)
+{
+    return clg__apply(OP(where), condition, a, b);
+}
+
+clg_tensor *clg_leaky_relu(clg_tensor *x, double slope)
+{
+    return x ? clg__apply(OP(leaky_relu), x, number(x, slope)) : NULL;
+}
+
+clg_tensor *clg_elu(clg_tensor *x, double alpha) { return x ? clg__apply(OP(elu), x, number(x, alpha)) : NULL; }
+
+clg_tensor *clg_clamp(clg_tensor *x, double low, double high)
+{
+    if (!(low <= high)) return clg__op_fail(x, "clamp", CLG_INVALID_ARGUMENT, "from %g to %g is no interval", low, high);
+    return x ? clg__apply(OP(clamp), x, number(x, low), number(x, high)) : NULL;
+}
+
+clg_tensor *clg_to_f32(clg_tensor *x) { return x && x->dtype == CLG_F32 ? x : clg__apply(OP(to_f32), x); }
 
 clg_tensor *clg_scale(clg_tensor *x, double factor)
 {

@@ -215,7 +215,7 @@ static bool fold_epilogue(fuser *f, const clg_tensor *t)
     for (int k = 0; k < t->arity; k++) {
         const clg_tensor *base = sole_product(f, t, k), *other = t->in[t->arity - 1 - k];
         if (!base || (t->arity == 2 && (!(base->op->flags & CLG__EPILOGUE_OTHER) || other->op == &clg__op_full ||
-                                        !clg_shape_equal(other->shape, t->shape))))
+                                        other->dtype != t->dtype || !clg_shape_equal(other->shape, t->shape))))
             continue;
         const int g = f->group[base->id];
         const clg_tensor *v;

@@ -122,15 +122,18 @@ static void operand(clg__text *body, const group *g, const clg_tensor *in)
         if (g->in[i].t == in) EMIT("a%d", i);
 }
 
+static const char *type_of(clg_dtype dtype) { return dtype == CLG_I32 ? "int" : "float"; }
+
 /* The statements for one element or one vector of them, at index i of the row. */
 static void emit_element(clg__text *body, const group *g, const char *type, bool vector)
 {
     const bool  f32 = g->step->nodes[0]->dtype == CLG_F32;
-    const char *load = vector ? "VLOAD" : "*", *put = vector ? (f32 ? "VPUT" : "VSTORE") : "";
+    const char *put = vector ? (f32 ? "VPUT" : "VSTORE") : "";
     EMIT("            typedef %s T;\n", type);
     for (int i = 0; i < g->inputs; i++) {
+        const bool convert = f32 && g->in[i].t->dtype == CLG_I32;
         if (g->in[i].stride[g->dims - 1])
-            EMIT("            const T a%d = %s(p%d + i);\n", i, load, i);
+            EMIT("            const T a%d = %s(p%d + i);\n", i, vector ? (convert ? "VLOAD_I32" : "VLOAD") : "*", i);
         else
             EMIT("            const T a%d = (T)%s%d;\n", i, g->flat ? "*p" : "b", i);
     }
@@ -171,7 +174,7 @@ static void emit_pointers(clg__text *body, const group *g, const char *type, con
         EMIT("        const uint i0 = r;\n");
     }
     for (int i = 0; i < g->inputs; i++) {
-        EMIT("        global const %s *p%d = x%d", type, i, i);
+        EMIT("        global const %s *p%d = x%d", type_of(g->in[i].t->dtype), i, i);
         if (g->in[i].dense) EMIT(" + (ulong)row * n");
         for (int d = 0; d < outer && !g->in[i].dense; d++) EMIT(" + (ulong)i%d * s%d_%d", d, i, d);
         EMIT("%s%s;\n", g->in[i].stride[outer] ? " + " : "", g->in[i].stride[outer] ? from : "");
@@ -181,8 +184,8 @@ static void emit_pointers(clg__text *body, const group *g, const char *type, con
 
 static void emit_kernel(clg__text *body, const group *g)
 {
-    const char *type = g->step->nodes[0]->dtype == CLG_I32 ? "int" : "float";
-    for (int i = 0; i < g->inputs; i++) EMIT("TENSOR_OF(%s, x%d), ", type, i);
+    const char *type = type_of(g->step->nodes[0]->dtype);
+    for (int i = 0; i < g->inputs; i++) EMIT("TENSOR_OF(%s, x%d), ", type_of(g->in[i].t->dtype), i);
     for (int i = 0; i < g->outs; i++) EMIT("TENSOR_OF(%s, y%d), ", type, i);
     for (int i = 0; i < g->constants; i++) EMIT("const float k%d, ", i);
     for (int d = 1; d < g->dims - 1; d++) EMIT("const uint e%d, ", d);
