@@ -98,6 +98,18 @@ static inline vec load_within(global const float *p, global const float *end)
     return load_part(p, (int)min((long)(end - p), (long)VEC));
 }
 
+/* Packing: to [tile][k][wide vectors] = what lies at from[k * ld + i], or turned at from[i * ld + k], for i below
+ * `count`, dealt to tiles of `tile` and `distance` vectors apart. Lanes past a tile's end hold neighbours or zeros. */
+static inline __attribute__((always_inline)) void pack(vec *to, global const float *from, const ulong ld,
+                                                       global const float *end, const int count, const int depth,
+                                                       const int tile, const int wide, const int distance)
+{
+    for (int k = 0; k < depth; k++, from += ld, to += wide)
+        for (int i = 0, t = 0; i < count; i += tile, t += distance)
+            UNROLL for (int v = 0; v < wide; v++) to[t + v] = load_within(from + i + v * VEC, end);
+}
+
+#if PACK_A
 /* VEC rows; those past the first `rows` (or all, where that is less than one) repeat the last one that there is. */
 static inline void load_square(vec *r, global const float *from, const ulong ld, global const float *end,
                                const int rows)
@@ -109,17 +121,6 @@ static inline void load_square(vec *r, global const float *from, const ulong ld,
     vec edge[VEC];
     for (int i = 0; i < VEC; i++) edge[i] = load_within(from + (min(i, rows - 1) * (long)ld), end);
     UNROLL for (int i = 0; i < VEC; i++) r[i] = edge[i];
-}
-
-/* Packing: to [tile][k][wide vectors] = what lies at from[k * ld + i], or turned at from[i * ld + k], for i below
- * `count`, dealt to tiles of `tile` and `distance` vectors apart. Lanes past a tile's end hold neighbours or zeros. */
-static inline __attribute__((always_inline)) void pack(vec *to, global const float *from, const ulong ld,
-                                                       global const float *end, const int count, const int depth,
-                                                       const int tile, const int wide, const int distance)
-{
-    for (int k = 0; k < depth; k++, from += ld, to += wide)
-        for (int i = 0, t = 0; i < count; i += tile, t += distance)
-            UNROLL for (int v = 0; v < wide; v++) to[t + v] = load_within(from + i + v * VEC, end);
 }
 
 static void pack_turned(vec *to, global const float *from, const ulong ld, global const float *end, const int count,
@@ -134,6 +135,16 @@ static void pack_turned(vec *to, global const float *from, const ulong ld, globa
                 UNROLL for (int e = 0; e < VEC; e++) to[(k + e) * wide + v] = r[e];
             }
 }
+#else
+/* A product of few columns has little of B: code that is short to compile. */
+static void pack_turned(vec *to, global const float *from, const ulong ld, global const float *end, const int count,
+                        const int depth, const int tile, const int wide, const int distance)
+{
+    private float *lane = (private float *)to;
+    for (int k = 0; k < depth; k++, lane += TILE_COLS)
+        for (int i = 0; i < TILE_COLS; i++) lane[i] = i < count ? from[i * ld + k] : 0.0f;
+}
+#endif
 
 /* acc += the tile of A at a times the panel of B at b; row[i] is where A's row i begins, unless packed. */
 static inline void multiply(vec acc[TILE_M][TILE_N], A_SPACE const float *a, const ulong *row, const ulong a_step,

@@ -125,7 +125,7 @@ static clg_status record(clg__record *r, bool forward)
 {
     const fused_attr *a = r->node->attr;
     const layout      l = layout_of(a);
-    const int         bias = forward && r->node->arity == 3;
+    const int         bias = (forward ? r->node : r->node->in[0])->arity == 3; /* one program for both */
     clg__text         defines = {0};
     clg_status        status = CLG_OK;
     clg__text_append(&defines, "#define KH %d\n#define KW %d\n#define STRIDE_H %d\n#define STRIDE_W %d\n#define DIL_H %d\n"

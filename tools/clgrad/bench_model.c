@@ -142,6 +142,7 @@ static int measure(const bench_options *o, clg_context *ctx, training *t)
 {
     const command *cmd = &command_bench;
     result         r = {0};
+    clg_context_build_later(ctx); /* with the kernels of the input */
     t->plan = clg_plan_train(t->loss, t->kind->optimizer(t->model));
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
     if (o->save_initial && clg_model_save(t->model, o->save_initial)) return fail_context(cmd, ctx);
