@@ -1,6 +1,6 @@
-/* reduce.cl - y = factor * sum(x), or max(x), over segments of one dimension.
+/* reduce.cl - y = factor * sum(x), or the maximum, minimum or product, over segments of one dimension.
  *
- * REDUCE_SUM or REDUCE_MAX   what is computed; NaN wins a maximum
+ * REDUCE_SUM, _MAX, _MIN or _PROD   what is computed; NaN wins a maximum or minimum
  *
  * reduce_rows: x [outer, length] -> y [outer, segments]; a unit is one segment.
  * reduce_cols: x [outer, length, inner] -> y [outer, segments, inner]; a unit is one segment of a strip of columns. */
@@ -10,8 +10,14 @@
 #elif defined(REDUCE_MAX)
 #define JOIN(a, b) ((((a) > (b)) | ((a) != (a))) ? (a) : (b))
 #define START      (-INFINITY)
+#elif defined(REDUCE_MIN)
+#define JOIN(a, b) ((((a) < (b)) | ((a) != (a))) ? (a) : (b))
+#define START      INFINITY
+#elif defined(REDUCE_PROD)
+#define JOIN(a, b) ((a) * (b))
+#define START      1.0f
 #else
-#error "reduce.cl needs REDUCE_SUM or REDUCE_MAX"
+#error "reduce.cl needs REDUCE_SUM, REDUCE_MAX, REDUCE_MIN or REDUCE_PROD"
 #endif
 
 static inline float join_lanes(vec v)

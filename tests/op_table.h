@@ -112,6 +112,12 @@ BUILDER(square_of_sum, clg_mul(clg_add(in[0], in[1]), clg_add(in[0], in[1])))
 BUILDER(sum, clg_sum(in[0], &row->with.reduce))
 BUILDER(mean, clg_mean(in[0], &row->with.reduce))
 BUILDER(max, clg_max(in[0], &row->with.reduce))
+BUILDER(min, clg_min(in[0], &row->with.reduce))
+BUILDER(prod, clg_prod(in[0], &row->with.reduce))
+BUILDER(variance, clg_variance(in[0], &row->with.reduce, row->with.reduce.count % 2))
+BUILDER(argmax, clg_argmax(in[0], row->with.dims[0], row->with.dims[1]))
+BUILDER(softmax_along, clg_softmax_along(in[0], row->with.dims[0]))
+BUILDER(log_softmax_along, clg_log_softmax_along(in[0], row->with.dims[0]))
 BUILDER(softmax, clg_softmax(in[0]))
 BUILDER(log_softmax, clg_log_softmax(in[0]))
 BUILDER(layer_norm, clg_layer_norm(in[0], in[1], in[2], row->with.numbers[0]))
@@ -248,6 +254,16 @@ static const op_row reduce_rows[] = {
     {"max", build_max, {{DISTINCT, DIMS(3, 5, 7)}}, EXACT | SMOOTH, 5, {.reduce = {.axes = {1}, .count = 1}}},
     {"max", build_max, {{DISTINCT, NO_DIMS}}, EXACT, 1, {.dims = {0}}},
     {"max", build_max, {{DISTINCT, DIMS(0, 3)}}, EXACT, 1, {.reduce = {.axes = {1}, .count = 1}}},
+    {"min", build_min, {{DISTINCT, DIMS(3, 5, 7)}}, EXACT | SMOOTH, 5, {.reduce = {.axes = {1}, .count = 1}}},
+    {"min", build_min, {{DISTINCT, DIMS(3, 67)}}, EXACT, 67, {.reduce = {.axes = {-1}, .count = 1}}},
+    {"prod", build_prod, {{POSITIVE, DIMS(3, 5, 7)}}, SMOOTH, 100, {.reduce = {.axes = {1, 2}, .count = 2}}},
+    {"prod", build_prod, {{WHOLE, DIMS(17, 5, 6)}}, 0, 5, {.reduce = {.axes = {1}, .count = 1}}}, /* with zeros */
+    {"prod", build_prod, {{WHOLE, DIMS(0, 3)}}, EXACT, 1, {.reduce = {.axes = {0}, .count = 1}}},
+    {"sum", build_variance, {{NORMAL, DIMS(3, 5, 7)}}, SMOOTH, 105, {.dims = {0}}},
+    {"sum", build_variance, {{POSITIVE, DIMS(5, 67)}}, SMOOTH, 67, {.reduce = {.axes = {-1}, .count = 1}}},
+    {"argmax", build_argmax, {{WHOLE, DIMS(37, 131)}}, EXACT | FIXED, 1, {.dims = {1}}},
+    {"argmax", build_argmax, {{WHOLE, DIMS(3, 131, 67)}}, EXACT | FIXED, 1, {.dims = {-2, true}}},
+    {"argmax", build_argmax, {{WHOLE, DIMS(5)}}, EXACT | FIXED, 1, {.dims = {0}}},
 };
 
 static const op_row long_rows[] = {
@@ -269,6 +285,8 @@ static const op_row long_rows[] = {
 static const op_row softmax_rows[] = {
     EACH_ROW_LENGTH(softmax),
     EACH_ROW_LENGTH(log_softmax),
+    {"softmax", build_softmax_along, {{NORMAL, DIMS(3, 67, 5)}}, SMOOTH, 268, {.dims = {1}}},
+    {"log_softmax", build_log_softmax_along, {{NORMAL, DIMS(67, 3)}}, SMOOTH, 268, {.dims = {-2}}},
     {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(1, 1)}, {LABELS, DIMS(1)}}, SMOOTH, 1, {.dims = {0}}},
     {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(7, 10)}, {LABELS, DIMS(7)}}, SMOOTH, 70, {.dims = {0}}},
     {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(67, 33)}, {LABELS, DIMS(67)}}, SMOOTH, 2211, {.dims = {0}}},

@@ -63,14 +63,26 @@ typedef struct clg_reduce_desc {
     bool keepdims;           /* reduced axes stay, with extent 1 */
 } clg_reduce_desc;
 
-/* desc may be NULL. The mean and the maximum of no elements are errors, their sum is 0. Equal maxima share the gradient. */
+/* desc may be NULL. The mean, maximum and minimum of no elements are errors, their sum is 0, their product 1. Equal maxima
+ * (or minima) share the gradient. */
 CLG_API clg_tensor *clg_sum(clg_tensor *x, const clg_reduce_desc *desc);
 CLG_API clg_tensor *clg_mean(clg_tensor *x, const clg_reduce_desc *desc);
 CLG_API clg_tensor *clg_max(clg_tensor *x, const clg_reduce_desc *desc);
+CLG_API clg_tensor *clg_min(clg_tensor *x, const clg_reduce_desc *desc);
+CLG_API clg_tensor *clg_prod(clg_tensor *x, const clg_reduce_desc *desc);
+
+/* sum((x - mean)^2) / (count - correction): correction 0 is the variance of these numbers, 1 the unbiased estimate. */
+CLG_API clg_tensor *clg_variance(clg_tensor *x, const clg_reduce_desc *desc, int correction);
+
+/* i32: the index of the first largest element along the axis; NaN is the largest. keepdims: the axis stays, with extent 1.
+ * Not differentiable. */
+CLG_API clg_tensor *clg_argmax(clg_tensor *x, int axis, bool keepdims);
 
 /* exp(x - max) / sum(exp(x - max)) along the last axis, and its logarithm. */
 CLG_API clg_tensor *clg_softmax(clg_tensor *x);
 CLG_API clg_tensor *clg_log_softmax(clg_tensor *x);
+CLG_API clg_tensor *clg_softmax_along(clg_tensor *x, int axis); /* along any axis; negative from the end */
+CLG_API clg_tensor *clg_log_softmax_along(clg_tensor *x, int axis);
 
 /* y = (x - mean) / sqrt(variance + eps) * gain + bias along the last axis of x [..., n], with the variance of its n values
  * (divided by n); gain and bias [n]. Ba, Kiros & Hinton 2016. eps 0 means 1e-5. */

@@ -1,17 +1,16 @@
-/* reduce.c - sum (times a factor, which makes it the mean) and maximum over any axes.
+/* reduce.c - sum (times a factor, which makes it the mean), maximum, minimum and product over any axes.
  *
  * The shape is seen as runs of reduced and kept dimensions; the runs are reduced one after another, the innermost first,
  * each as [outer, length, inner] -> [outer, inner]. A long run with little beside it is cut into segments that another
  * pass joins, so that the device has enough to do. The order of additions depends on the shape alone. */
 #include "graph/op.h"
-#include <stdio.h>
 
 typedef struct reduce_attr {
     unsigned axes; /* bit i: dimension i is reduced */
     float    factor;
 } reduce_attr;
 
-enum { SUM, MAX };
+enum { SUM, MAX, MIN, PROD };
 extern const clg__op clg__ops_reduce[];
 
 static clg_status reduce_infer(clg__infer *i) /* the reduced extents become 1 */
@@ -28,10 +27,11 @@ typedef struct pass {
     uint64_t outer, length, inner, segment; /* segments of `segment` along length */
 } pass;
 
-static clg_status record_pass(clg__record *r, bool is_max, const pass *p, float factor, clg__arg from, clg__arg to)
+static clg_status record_pass(clg__record *r, const pass *p, float factor, clg__arg from, clg__arg to)
 {
-    char defines[64];
-    snprintf(defines, sizeof defines, "#define REDUCE_%s\n", is_max ? "MAX" : "SUM");
+    static const char *const all[] = {[SUM] = "#define REDUCE_SUM\n", [MAX] = "#define REDUCE_MAX\n",
+                                      [MIN] = "#define REDUCE_MIN\n", [PROD] = "#define REDUCE_PROD\n"};
+    const char *const defines = all[r->node->op - clg__ops_reduce];
     const uint64_t segments = CLG__MAX(1, (p->length + p->segment - 1) / p->segment);
     if (p->inner == 1)
         return clg__record_units(r, "reduce", "reduce_rows", defines, p->outer * segments,
@@ -47,7 +47,6 @@ static clg_status reduce_record(clg__record *r)
 {
     const clg_tensor  *x = r->node->in[0];
     const reduce_attr *attr = r->node->attr;
-    const bool         is_max = r->node->op == &clg__ops_reduce[MAX];
     uint64_t           run[CLG_MAX_RANK + 1] = {1}; /* run[0] kept, run[1] reduced, run[2] kept, ... */
     int                runs = 0;
     for (int d = 0; d < x->shape.rank; d++) {
@@ -68,14 +67,14 @@ static clg_status reduce_record(clg__record *r)
         if (p.length >= 64 * lanes && beside < wanted) {
             p.segment = CLG__MAX(p.length / (wanted / beside + 1), 16 * lanes);
             const int      half = clg__record_workspace(r, p.outer * ((p.length + p.segment - 1) / p.segment) * p.inner * 4);
-            const clg_status status = record_pass(r, is_max, &p, 1.0f, from, CLG__WS(half));
+            const clg_status status = record_pass(r, &p, 1.0f, from, CLG__WS(half));
             if (status != CLG_OK) return status;
             from = CLG__WS(half);
             p.length = p.segment = (p.length + p.segment - 1) / p.segment;
         }
         const bool       done = last <= 2;
         const clg__arg   to = done ? CLG__OUT : CLG__WS(clg__record_workspace(r, p.outer * p.inner * 4));
-        const clg_status status = record_pass(r, is_max, &p, done ? attr->factor : 1.0f, from, to);
+        const clg_status status = record_pass(r, &p, done ? attr->factor : 1.0f, from, to);
         if (status != CLG_OK) return status;
         from = to;
     }
@@ -86,8 +85,9 @@ static void reduce_reference(const clg__ref *r)
 {
     const clg_tensor  *x = r->node->in[0];
     const reduce_attr *attr = r->node->attr;
-    const bool         is_max = r->node->op == &clg__ops_reduce[MAX];
-    for (int64_t i = 0; i < r->node->count; i++) r->out[i] = is_max ? -(double)INFINITY : 0.0;
+    const int          op = (int)(r->node->op - clg__ops_reduce);
+    const double       start = op == SUM ? 0.0 : op == PROD ? 1.0 : op == MAX ? -(double)INFINITY : (double)INFINITY;
+    for (int64_t i = 0; i < r->node->count; i++) r->out[i] = start;
     for (int64_t i = 0; i < x->count; i++) {
         int64_t at = 0, stride = 1, rest = i;
         for (int d = x->shape.rank - 1; d >= 0; d--) {
@@ -98,10 +98,9 @@ static void reduce_reference(const clg__ref *r)
             rest /= x->shape.dim[d];
         }
         const double v = r->in[0][i];
-        if (!is_max)
-            r->out[at] += v * (double)attr->factor;
-        else if (v > r->out[at] || isnan(v))
-            r->out[at] = v;
+        if (op == SUM) r->out[at] += v * (double)attr->factor;
+        else if (op == PROD) r->out[at] *= v;
+        else if ((op == MAX ? v > r->out[at] : v < r->out[at]) || isnan(v)) r->out[at] = v;
     }
 }
 
@@ -112,37 +111,58 @@ static clg_tensor *sum_gradient(const clg__grad *g, int input)
     return attr->factor == 1.0f ? d : clg_scale(d, (double)attr->factor);
 }
 
-static clg_tensor *max_gradient(const clg__grad *g, int input) /* shared among equal maxima */
+static clg_tensor *sum_over(clg_tensor *x, unsigned axes)
+{
+    return clg__apply_attr(&clg__ops_reduce[SUM], &((reduce_attr){axes, 1.0f}), x);
+}
+
+static clg_tensor *max_gradient(const clg__grad *g, int input) /* shared among equal maxima or minima */
 {
     const reduce_attr *attr = g->out->attr;
     clg_tensor        *hit = clg_equal(g->out->in[input], g->out);
-    clg_tensor        *hits = clg__apply_attr(&clg__ops_reduce[SUM], &((reduce_attr){attr->axes, 1.0f}), hit);
-    return clg_mul(hit, clg_div(g->dout, hits));
+    return clg_mul(hit, clg_div(g->dout, sum_over(hit, attr->axes)));
 }
 
+/* The product of the others: p / x, with p the product of all that are not 0. Where one is 0 only that one has others
+ * without a 0, where several are 0 none has: 1 where the number of zeros is that of its own. */
+static clg_tensor *prod_gradient(const clg__grad *g, int input)
+{
+    const reduce_attr *attr = g->out->attr;
+    clg_tensor        *x = g->out->in[input], *null = clg_equal(x, clg_scalar(x->graph, 0.0));
+    clg_tensor        *other = clg_where(null, clg_scalar(x->graph, 1.0), x);
+    clg_tensor        *p = clg__apply_attr(&clg__ops_reduce[PROD], attr, other);
+    return clg_mul(clg_equal(null, sum_over(null, attr->axes)), clg_mul(g->dout, clg_div(p, other)));
+}
+
+#define ROW(name_, gradient_) \
+    {.name = name_, .arity = 1, .infer = reduce_infer, .record = reduce_record, .gradient = gradient_, .reference = reduce_reference}
 const clg__op clg__ops_reduce[] = {
-    [SUM] = {.name = "sum", .arity = 1, .infer = reduce_infer, .record = reduce_record, .gradient = sum_gradient,
-             .reference = reduce_reference},
-    [MAX] = {.name = "max", .arity = 1, .infer = reduce_infer, .record = reduce_record, .gradient = max_gradient,
-             .reference = reduce_reference},
+    [SUM] = ROW("sum", sum_gradient),
+    [MAX] = ROW("max", max_gradient),
+    [MIN] = ROW("min", max_gradient),
+    [PROD] = ROW("prod", prod_gradient),
     {0},
 };
 
-typedef enum kind { A_SUM, A_MEAN, A_MAX } kind;
+typedef struct kind {
+    const char *name;
+    int         op;
+    bool        mean; /* the sum is divided by the number of elements less `correction` */
+    int         correction;
+} kind;
 
 static clg_tensor *reduce(clg_tensor *x, const clg_reduce_desc *desc, kind what)
 {
-    static const char *const names[] = {"sum", "mean", "max"};
     if (!x) return NULL;
     const clg_reduce_desc d = desc ? *desc : (clg_reduce_desc){0};
     reduce_attr           attr = {.factor = 1.0f};
     if (d.count < 0 || d.count > CLG_MAX_RANK)
-        return clg__op_fail(x, names[what], CLG_INVALID_ARGUMENT, "%d axes", d.count);
+        return clg__op_fail(x, what.name, CLG_INVALID_ARGUMENT, "%d axes", d.count);
     if (d.count == 0) attr.axes = (1u << x->shape.rank) - 1;
     for (int i = 0; i < d.count; i++) {
         const int axis = d.axes[i] < 0 ? d.axes[i] + x->shape.rank : d.axes[i];
         if (axis < 0 || axis >= x->shape.rank || attr.axes >> axis & 1)
-            return clg__op_fail(x, names[what], CLG_INVALID_ARGUMENT, "axis %d is out of range or named twice (rank %d)",
+            return clg__op_fail(x, what.name, CLG_INVALID_ARGUMENT, "axis %d is out of range or named twice (rank %d)",
                                 d.axes[i], x->shape.rank);
         attr.axes |= 1u << axis;
     }
@@ -153,18 +173,32 @@ static clg_tensor *reduce(clg_tensor *x, const clg_reduce_desc *desc, kind what)
         if (reduced) over *= x->shape.dim[i];
         if (!reduced || d.keepdims) shape.dim[shape.rank++] = reduced ? 1 : x->shape.dim[i];
     }
-    if (over == 0 && what != A_SUM)
-        return clg__op_fail(x, names[what], CLG_INVALID_SHAPE, "there is no %s of no elements", names[what]);
-    if (what == A_MEAN) attr.factor = (float)(1.0 / (double)over);
-    return clg_reshape(clg__apply_attr(&clg__ops_reduce[what == A_MAX ? MAX : SUM], &attr, x), shape);
+    if (over == 0 && (what.mean || what.op == MAX || what.op == MIN))
+        return clg__op_fail(x, what.name, CLG_INVALID_SHAPE, "there is no %s of no elements", what.name);
+    if (what.mean && over <= what.correction)
+        return clg__op_fail(x, what.name, CLG_INVALID_SHAPE, "the correction is %d, but there are only %lld elements",
+                            what.correction, (long long)over);
+    if (what.mean) attr.factor = (float)(1.0 / (double)(over - what.correction));
+    return clg_reshape(clg__apply_attr(&clg__ops_reduce[what.op], &attr, x), shape);
 }
 
-clg_tensor *clg_sum(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, A_SUM); }
-clg_tensor *clg_mean(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, A_MEAN); }
+clg_tensor *clg_sum(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, (kind){"sum", SUM, false, 0}); }
+clg_tensor *clg_mean(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, (kind){"mean", SUM, true, 0}); }
+clg_tensor *clg_max(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, (kind){"max", MAX, false, 0}); }
+clg_tensor *clg_min(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, (kind){"min", MIN, false, 0}); }
+clg_tensor *clg_prod(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, (kind){"prod", PROD, false, 0}); }
+
+clg_tensor *clg_variance(clg_tensor *x, const clg_reduce_desc *desc, int correction) /* two passes: nothing cancels */
+{
+    clg_reduce_desc kept = desc ? *desc : (clg_reduce_desc){0};
+    kept.keepdims = true;
+    if (correction < 0) return clg__op_fail(x, "variance", CLG_INVALID_ARGUMENT, "the correction is %d", correction);
+    clg_tensor *d = clg_sub(x, reduce(x, &kept, (kind){"variance", SUM, true, 0}));
+    return reduce(clg_mul(d, d), desc, (kind){"variance", SUM, true, correction});
+}
+
 clg_tensor *clg_global_avg_pool2d(clg_tensor *x)
 {
     if (x && x->shape.rank != 4) return clg__op_fail(x, "global_avg_pool2d", CLG_INVALID_SHAPE, "x must be [N, C, H, W]");
     return clg_mean(x, &(clg_reduce_desc){.axes = {2, 3}, .count = 2});
 }
-
-clg_tensor *clg_max(clg_tensor *x, const clg_reduce_desc *desc) { return reduce(x, desc, A_MAX); }

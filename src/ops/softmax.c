@@ -106,3 +106,16 @@ const clg__op clg__ops_softmax[] = {
 
 clg_tensor *clg_softmax(clg_tensor *x) { return clg__apply(&clg__ops_softmax[SOFTMAX], x); }
 clg_tensor *clg_log_softmax(clg_tensor *x) { return clg__apply(&clg__ops_softmax[LOG_SOFTMAX], x); }
+
+/* Along another axis: there and back by transposition. */
+static clg_tensor *along(clg_tensor *x, int axis, const char *name, clg_tensor *(*f)(clg_tensor *))
+{
+    if (!x) return NULL;
+    const int rank = x->shape.rank, at = axis < 0 ? axis + rank : axis;
+    if (at < 0 || at >= rank)
+        return clg__op_fail(x, name, CLG_INVALID_ARGUMENT, "axis %d is out of range for rank %d", axis, rank);
+    return clg_transpose(f(clg_transpose(x, at, -1)), at, -1);
+}
+
+clg_tensor *clg_softmax_along(clg_tensor *x, int axis) { return along(x, axis, "softmax", clg_softmax); }
+clg_tensor *clg_log_softmax_along(clg_tensor *x, int axis) { return along(x, axis, "log_softmax", clg_log_softmax); }
