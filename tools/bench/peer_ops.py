@@ -57,7 +57,18 @@ def batch_norm(n, c, h, w):
     return lambda: F.batch_norm(x, mean, var, gain, bias, True)
 
 
+def launches(count):
+    x = torch.rand(1, 16)
+
+    def chain():
+        y = x
+        for _ in range(count):
+            y = F.softmax(y, -1)
+    return chain
+
+
 OPERATORS = {
+    "launches": launches,
     "matmul": matmul, "conv2d": conv2d, "adam": adam, "attention": attention, "add": add, "layer_norm": layer_norm,
     "batch_norm": batch_norm, "relu": unary(torch.relu), "gelu": unary(F.gelu), "copy": unary(torch.clone),
     "softmax": unary(lambda x: F.softmax(x, -1)),

@@ -3,6 +3,7 @@
  * The roofline is the time that the device needs at least, max(operations / peak, bytes / copy speed); the fraction of it
  * says how much of the device an operator uses. */
 #include "bench.h"
+#include "report.h"
 #include "source.h"
 
 #include <errno.h>
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_EXTENTS = 5, MAX_INPUTS = 3 };
+enum { MAX_EXTENTS = 5, MAX_INPUTS = 3, MAX_LAUNCHES = 10000 };
 
 typedef struct op_case {
     const bench_options *o;
@@ -18,7 +19,9 @@ typedef struct op_case {
     int64_t              extent[MAX_EXTENTS];
     int                  extents, inputs;
     clg_tensor          *in[MAX_INPUTS]; /* to which gradients are taken */
-    clg_plan            *plan;           /* of operators that make their own */
+    clg_plan            *plan;           /* of operators that make their own, and the one that runs */
+    int64_t              runs;           /* of it, */
+    double               host;           /* and the seconds that the host took to enqueue them */
 } op_case;
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------ */
@@ -110,6 +113,14 @@ static clg_tensor *attention(op_case *c)
     return clg_attention(qkv, &(clg_attention_desc){.heads = (int)d[2], .causal = true});
 }
 
+/* So many launches of next to no work, each waiting for the one before: what the host and the driver take. */
+static clg_tensor *launches(op_case *c)
+{
+    clg_tensor *x = in(c, CLG_SHAPE(1, 16));
+    for (int64_t i = 0; i < c->extent[0] && i < MAX_LAUNCHES; i++) x = clg_softmax(x);
+    return x;
+}
+
 static clg_tensor *adam(op_case *c)
 {
     clg_model *model = clg_model_create(clg_graph_context(c->graph), NULL);
@@ -139,6 +150,7 @@ static const struct operator {
     {"gelu", 1, MAX_EXTENTS, "any extents", gelu, true},
     {"adam", 1, 1, "N", adam, false},
     {"copy", 1, MAX_EXTENTS, "any extents", copy, false},
+    {"launches", 1, 1, "N (tiny kernels, one after the other)", launches, false},
 };
 
 static const struct operator *find(const char *name)
@@ -164,15 +176,21 @@ static bool parse_shape(const char *text, op_case *c)
     }
 }
 
-static void run_plan(void *plan) { clg_plan_run(plan); }
+static void run_plan(void *user)
+{
+    op_case     *c = user;
+    const double start = clock_seconds();
+    clg_plan_run(c->plan);
+    c->host += clock_seconds() - start;
+    c->runs++;
+}
 
 static clg_plan *build(op_case *c, const struct operator *op)
 {
     clg_tensor *y = op->build(c), *out[MAX_INPUTS] = {y};
     if (c->plan || !y) return c->plan;
-    if (!c->o->backward) return clg_plan_create(y);
-    clg_gradients_from(y, input(c, clg_tensor_shape(y)), c->in, (size_t)c->inputs, out);
-    return clg_plan_create_all(out, (size_t)c->inputs);
+    if (c->o->backward) clg_gradients_from(y, input(c, clg_tensor_shape(y)), c->in, (size_t)c->inputs, out);
+    return c->plan = clg_plan_create_all(out, c->o->backward ? (size_t)c->inputs : 1);
 }
 
 static int report(const bench_options *o, clg_context *ctx, const op_case *c, clg_plan *plan, bench_times times)
@@ -189,6 +207,7 @@ static int report(const bench_options *o, clg_context *ctx, const op_case *c, cl
         {"steps", (double)times.count},
         {"median_seconds", times.median},
         {"best_seconds", times.best},
+        {"host_seconds", c->host / (double)c->runs},
         {"flops", s.flops},
         {"bytes", s.bytes},
         {"gflops", 1e-9 * s.flops / times.median},
@@ -214,9 +233,10 @@ static int report(const bench_options *o, clg_context *ctx, const op_case *c, cl
     printf("%s%s %s on %s\n", o->op, o->backward ? ", backward," : "", o->shape, clg_context_device(ctx)->name);
     printf("  time           %.4f ms in the median, %.4f ms at best, of %lld\n", 1e3 * times.median, 1e3 * times.best,
            (long long)times.count);
-    printf("  speed          %.1f GFLOP/s, %.1f GB/s\n", rows[5].value, rows[6].value);
+    printf("  host           %.4f ms to enqueue\n", 1e3 * c->host / (double)c->runs);
+    printf("  speed          %.1f GFLOP/s, %.1f GB/s\n", rows[6].value, rows[7].value);
     printf("  roofline       %.0f%% of it: %s limits, %.1f GFLOP/s of multiply-adds and %.1f GB/s of a copy measured\n",
-           100.0 * least / times.median, limit, rows[7].value, rows[8].value);
+           100.0 * least / times.median, limit, rows[8].value, rows[9].value);
     return 0;
 }
 
@@ -240,7 +260,7 @@ int bench_op(const bench_options *o)
         if (clg_plan_measure(plan, o->steps ? (int)o->steps : 10)) status = fail_context(cmd, ctx);
         else clg_plan_dump(plan, stdout);
     } else {
-        const bench_times times = bench_time(ctx, o->steps, 0.4, run_plan, plan);
+        const bench_times times = bench_time(ctx, o->steps, 0.4, run_plan, &c);
         status = clg_context_failed(ctx) ? fail_context(cmd, ctx) : report(o, ctx, &c, plan, times);
     }
     clg_context_destroy(&ctx);
