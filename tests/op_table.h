@@ -62,6 +62,8 @@ struct op_row {
         clg_shape       shape;
         int             dims[2];
         double          numbers[2];
+        int             axes[CLG_MAX_RANK];
+        int64_t         pad[2][CLG_MAX_RANK];
     } with;
 };
 
@@ -127,6 +129,12 @@ BUILDER(reshape, clg_reshape(in[0], row->with.shape))
 BUILDER(flatten, clg_flatten(in[0], row->with.dims[0]))
 BUILDER(transpose, clg_transpose(in[0], row->with.dims[0], row->with.dims[1]))
 BUILDER(expand, clg_expand(in[0], row->with.shape))
+BUILDER(permute, clg_permute(in[0], row->with.axes))
+BUILDER(slice, clg_slice(clg_slice(in[0], row->with.dims[0], 1, CLG_END, 2), -1, -3, -1, 1))
+BUILDER(pad, clg_pad(in[0], row->with.pad[0], row->with.pad[1], 2.0))
+BUILDER(concat, clg_concat(in, in[2] ? 3 : 2, row->with.dims[0]))
+BUILDER(gather, clg_gather(in[0], in[1], row->with.dims[0]))
+BUILDER(take, clg_take(in[0], in[1], row->with.dims[0]))
 BUILDER(full, clg_add(in[0], clg_sum(clg_full(in[0]->graph, row->with.shape, 0.75), NULL)))
 BUILDER(matmul, clg_matmul(in[0], in[1], &(clg_matmul_desc){row->with.matmul.trans_a, row->with.matmul.trans_b, in[2]}))
 BUILDER(conv2d, clg_conv2d(in[0], in[1], in[2], &row->with.conv))
@@ -141,6 +149,13 @@ BUILDER(bce_with_logits, clg_bce_with_logits(in[0], in[1]))
 BUILDER(assign, clg_assign(clg_state(in[0]->graph, CLG_F32, in[0]->shape), clg_neg(in[0])))
 BUILDER(embedding, clg_embedding(in[0], in[1]))
 BUILDER(take_rows, clg_take_rows(in[0], in[1], row->with.numbers[0], row->with.numbers[1]))
+
+static clg_tensor *build_split(const op_row *row, clg_tensor *const *in)
+{
+    clg_tensor *part[3];
+    clg_split(in[0], row->with.dims[0], (const int64_t[]){2, 1, 4}, 3, part);
+    return clg_add(clg_mul(part[0], part[1]), clg_mul(part[1], clg_sum(part[2], NULL)));
+}
 
 static clg_tensor *build_batch_norm(const op_row *row, clg_tensor *const *in)
 {
@@ -332,12 +347,24 @@ static const op_row shape_rows[] = {
     {"reshape", build_reshape, {{NORMAL, DIMS(0, 4)}}, EXACT, 1, {.shape = DIMS(2, 0)}},
     {"reshape", build_flatten, {{NORMAL, DIMS(3, 5, 7)}}, EXACT, 1, {.dims = {1}}},
     {"reshape", build_flatten, {{NORMAL, DIMS(3, 5)}}, EXACT, 1, {.dims = {-2}}},
-    {"transpose", build_transpose, {{NORMAL, DIMS(17, 67)}}, EXACT, 1, {.dims = {0, 1}}},
-    {"transpose", build_transpose, {{NORMAL, DIMS(3, 5, 7)}}, EXACT, 1, {.dims = {0, -1}}},
-    {"transpose", build_transpose, {{NORMAL, DIMS(2, 3, 5, 7)}}, EXACT, 1, {.dims = {2, 1}}},
-    {"transpose", build_transpose, {{NORMAL, DIMS(2, 3, 2, 5, 3)}}, EXACT, 1, {.dims = {0, 3}}},
-    {"transpose", build_transpose, {{NORMAL, DIMS(2, 3, 2, 1, 3, 2)}}, EXACT, 1, {.dims = {-1, 1}}},
-    {"transpose", build_transpose, {{NORMAL, DIMS(2, 0)}}, EXACT, 1, {.dims = {0, 1}}},
+    {"permute", build_transpose, {{NORMAL, DIMS(17, 67)}}, EXACT, 1, {.dims = {0, 1}}},
+    {"permute", build_transpose, {{NORMAL, DIMS(3, 5, 7)}}, EXACT, 1, {.dims = {0, -1}}},
+    {"permute", build_transpose, {{NORMAL, DIMS(2, 3, 5, 7)}}, EXACT, 1, {.dims = {2, 1}}},
+    {"permute", build_transpose, {{NORMAL, DIMS(2, 3, 2, 5, 3)}}, EXACT, 1, {.dims = {0, 3}}},
+    {"permute", build_transpose, {{NORMAL, DIMS(2, 3, 2, 1, 3, 2)}}, EXACT, 1, {.dims = {-1, 1}}},
+    {"permute", build_transpose, {{NORMAL, DIMS(2, 0)}}, EXACT, 1, {.dims = {0, 1}}},
+    {"permute", build_permute, {{NORMAL, DIMS(2, 3, 4, 5, 3, 2)}}, EXACT, 1, {.axes = {2, 0, -1, 4, 1, 3}}},
+    {"permute", build_permute, {{NUMBERS, DIMS(3, 5, 67)}}, EXACT | FIXED, 1, {.axes = {1, 0, 2}}},
+    {"slice", build_slice, {{WHOLE, DIMS(8, 3, 7)}}, EXACT | SMOOTH, 1, {.dims = {0}}},
+    {"slice", build_slice, {{NORMAL, DIMS(3, 67)}}, EXACT, 1, {.dims = {1}}},
+    {"slice", build_split, {{WHOLE, DIMS(3, 7, 5)}}, EXACT | SMOOTH, 1, {.dims = {1}}},
+    {"place", build_pad, {{WHOLE, DIMS(3, 5, 67)}}, EXACT | SMOOTH, 1, {.pad = {{0, 2, 1}, {1, 0, 3}}}},
+    {"place", build_pad, {{NUMBERS, DIMS(2, 1)}}, EXACT | FIXED, 1, {.pad = {{0, 2}, {1, 0}}}},
+    {"place", build_pad, {{WHOLE, DIMS(0, 5)}}, EXACT, 1, {.pad = {{1, 0}, {0, 0}}}},
+    {"concat", build_concat, {{WHOLE, DIMS(3, 2, 19)}, {WHOLE, DIMS(3, 5, 19)}, {WHOLE, DIMS(3, 1, 19)}}, EXACT | SMOOTH, 1,
+     {.dims = {1}}},
+    {"concat", build_concat, {{WHOLE, DIMS(3, 2)}, {WHOLE, DIMS(3, 5)}}, EXACT, 1, {.dims = {-1}}},
+    {"concat", build_concat, {{WHOLE, DIMS(0, 67)}, {WHOLE, DIMS(3, 67)}}, EXACT, 1, {.dims = {0}}},
     {"expand", build_expand, {{WHOLE, NO_DIMS}}, EXACT, 21, {.shape = DIMS(3, 7)}},
     {"expand", build_expand, {{WHOLE, DIMS(3, 1)}}, EXACT, 10, {.shape = DIMS(2, 3, 5)}},
     {"expand", build_expand, {{WHOLE, DIMS(2, 1, 3, 1)}}, EXACT, 35, {.shape = DIMS(2, 5, 3, 7)}},
@@ -352,6 +379,9 @@ static const op_row shape_rows[] = {
 };
 
 static const op_row embedding_rows[] = {
+    {"gather", build_gather, {{WHOLE, DIMS(5, 3, 67)}, {INDICES, DIMS(5, 13, 67)}}, EXACT | SMOOTH, 13, {.dims = {1}}},
+    {"gather", build_gather, {{WHOLE, DIMS(17, 5)}, {INDICES, DIMS(17, 1)}}, EXACT, 1, {.dims = {-1}}},
+    {"embedding", build_take, {{WHOLE, DIMS(3, 5, 7)}, {INDICES, DIMS(2, 3)}}, EXACT | SMOOTH, 6, {.dims = {1}}},
     {"embedding", build_embedding, {{WHOLE, DIMS(7, 67)}, {INDICES, DIMS(3, 13)}}, EXACT | SMOOTH, 39, {.dims = {0}}},
     {"embedding", build_embedding, {{WHOLE, DIMS(2, 3, 5)}, {INDICES, DIMS(301)}}, EXACT, 301, {.dims = {0}}},
     {"embedding", build_embedding, {{NORMAL, DIMS(5)}, {INDICES, NO_DIMS}}, EXACT, 1, {.dims = {0}}},

@@ -93,7 +93,27 @@ CLG_API clg_tensor *clg_layer_norm(clg_tensor *x, clg_tensor *gain, clg_tensor *
 CLG_API clg_tensor *clg_reshape(clg_tensor *x, clg_shape shape);    /* one extent may be -1: what remains */
 CLG_API clg_tensor *clg_flatten(clg_tensor *x, int from);           /* joins the dimensions from `from` on */
 CLG_API clg_tensor *clg_transpose(clg_tensor *x, int a, int b);     /* swaps two dimensions; negative from the end */
+CLG_API clg_tensor *clg_permute(clg_tensor *x, const int *axes);    /* dimension d of the result is axes[d] of x */
 CLG_API clg_tensor *clg_expand(clg_tensor *x, clg_shape shape);     /* broadcasts x to `shape` */
+
+/* What follows takes f32 or i32. Elements start, start + step, ... before stop, of one axis; negative positions count from
+ * the end, CLG_END is it. step 0 means 1. A slice of a slice is one copy. */
+#define CLG_END INT64_MAX
+CLG_API clg_tensor *clg_slice(clg_tensor *x, int axis, int64_t start, int64_t stop, int64_t step);
+
+/* Cuts an axis into parts of these sizes (NULL: equal ones) into out[count]. */
+CLG_API clg_status  clg_split(clg_tensor *x, int axis, const int64_t *sizes, size_t count, clg_tensor **out);
+CLG_API clg_tensor *clg_concat(clg_tensor *const *in, size_t count, int axis); /* alike in all other extents */
+
+/* before[d] and after[d] elements of this value more on either side of each dimension d. */
+CLG_API clg_tensor *clg_pad(clg_tensor *x, const int64_t *before, const int64_t *after, double value);
+
+/* x and index i32 alike besides the axis -> index's shape: y[i, j, k] = x[i, index[i, j, k], k] for axis 1 (PyTorch's gather,
+ * NumPy's take_along_axis); zeros for an index out of range. Differentiable in x; equal indices add in their order. */
+CLG_API clg_tensor *clg_gather(clg_tensor *x, clg_tensor *index, int axis);
+
+/* Whole slices of x: the axis is replaced by the dimensions of the index (ONNX's Gather, NumPy's take); as clg_embedding. */
+CLG_API clg_tensor *clg_take(clg_tensor *x, clg_tensor *index, int axis);
 
 /* table [R, ...], index i32 [...] -> [..., ...]: row index[i] of the table for every i; zeros for an index out of range.
  * Differentiable in the table. */

@@ -16,6 +16,14 @@ clg_tensor *clg__reduce_to(clg_tensor *x, clg_shape shape)
     return clg_reshape(x, shape);
 }
 
+/* a + b, by an operator that knows a shorter way where there is one. */
+static clg_tensor *sum_of(clg_tensor *a, clg_tensor *b)
+{
+    clg_tensor *sum = b->op->added ? b->op->added(a, b) : NULL;
+    if (!sum && a->op->added) sum = a->op->added(b, a);
+    return sum ? sum : clg_add(a, b);
+}
+
 /* `seed` is d loss / d y; NULL: y is the loss itself. */
 static clg_status walk(clg_tensor *y, clg_tensor *seed, clg_tensor *const *wrt, size_t count, clg_tensor **out)
 {
@@ -60,7 +68,7 @@ static clg_status walk(clg_tensor *y, clg_tensor *seed, clg_tensor *const *wrt, 
                 break;
             }
             clg_tensor *d = t->op->gradient(&(clg__grad){t, grad[id]}, k);
-            if (d) grad[in->id] = grad[in->id] ? clg_add(grad[in->id], d) : d;
+            if (d) grad[in->id] = grad[in->id] ? sum_of(grad[in->id], d) : d;
         }
         if (clg_context_failed(g->ctx)) status = clg_context_status(g->ctx);
     }
