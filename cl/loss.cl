@@ -70,6 +70,18 @@ KERNEL cross_entropy_grad(TENSOR(x), TENSOR_OF(int, labels), TENSOR(dloss), TENS
     }
 }
 
+/* A row of zeros for a label that counts for nothing, of NaN for one beyond the classes. */
+KERNEL one_hot(TENSOR_OF(int, labels), TENSOR(y), const uint rows, const uint n, const int ignored)
+{
+    labels += labels_at, y += y_at;
+    EACH_ROW(r, rows) {
+        const int label = labels[r];
+        const bool out = label < 0 || label == ignored;
+        global float *to = y + r * (ulong)n;
+        for (uint i = get_local_id(0); i < n; i += WG) to[i] = out ? 0.0f : label >= (int)n ? NAN : i == (uint)label ? 1.0f : 0.0f;
+    }
+}
+
 KERNEL row_weight(TENSOR_OF(int, labels), TENSOR(y), const uint rows)
 {
     local float tmp[WG];

@@ -144,6 +144,13 @@ BUILDER(conv2d_pool, clg_max_pool2d(clg_relu(clg_conv2d(in[0], in[1], in[2], &ro
 BUILDER(avg_pool2d, clg_avg_pool2d(in[0], &row->with.pool))
 BUILDER(cross_entropy, clg_cross_entropy(in[0], in[1]))
 BUILDER(count_correct, clg_count_correct(in[0], in[1]))
+BUILDER(cross_entropy_with, clg_cross_entropy_with(in[0], in[1], &(clg_cross_entropy_desc){
+    row->with.numbers[0], in[2], row->with.numbers[1] != 0.0, (int)row->with.numbers[1]}))
+BUILDER(dropout, clg_dropout(in[0], &(clg_dropout_desc){row->with.numbers[0], 9, clg_next(in[1])}))
+BUILDER(l1, clg_l1(in[0], in[1]))
+BUILDER(huber, clg_huber(in[0], in[1], 0.75))
+BUILDER(hinge, clg_hinge(in[0], in[1]))
+BUILDER(kl_divergence, clg_kl_divergence(in[0], in[1]))
 BUILDER(mse, clg_mse(in[0], in[1]))
 BUILDER(bce_with_logits, clg_bce_with_logits(in[0], in[1]))
 BUILDER(assign, clg_assign(clg_state(in[0]->graph, CLG_F32, in[0]->shape), clg_neg(in[0])))
@@ -231,6 +238,10 @@ static const op_row pointwise_rows[] = {
     {"add", build_square_of_sum, {{NORMAL, DIMS(5, 31)}, {NORMAL, DIMS(31)}}, SMOOTH, 5, {.dims = {0}}},
     {"bce", build_bce_with_logits, {{AWAY, DIMS(19, 13)}, {UNIT, DIMS(19, 13)}}, SMOOTH, 247, {.dims = {0}}},
     {"bce", build_bce_with_logits, {{AWAY, DIMS(7, 1, 65)}, {UNIT, DIMS(3, 1)}}, SMOOTH, 1365, {.dims = {0}}},
+    {"abs", build_l1, {{NORMAL, DIMS(19, 13)}, {NORMAL, DIMS(19, 13)}}, 0, 247, {.dims = {0}}},
+    {"clamp", build_huber, {{NORMAL, DIMS(19, 13)}, {NORMAL, DIMS(13)}}, SMOOTH, 247, {.dims = {0}}},
+    {"relu", build_hinge, {{NORMAL, DIMS(19, 13)}, {NORMAL, DIMS(19, 13)}}, SMOOTH, 247, {.dims = {0}}},
+    {"log", build_kl_divergence, {{NORMAL, DIMS(19, 13)}, {POSITIVE, DIMS(19, 13)}}, SMOOTH, 247, {.dims = {0}}},
     {"mul", build_mse, {{NORMAL, DIMS(19, 13)}, {NORMAL, DIMS(13)}}, SMOOTH, 247, {.dims = {0}}},
     {"full", build_full, {{NORMAL, DIMS(5)}}, 0, 35, {.shape = DIMS(5, 7)}},
 };
@@ -308,6 +319,12 @@ static const op_row softmax_rows[] = {
     {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(3, 1031)}, {LABELS, DIMS(3)}}, SMOOTH, 3093, {.dims = {0}}},
     {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(5, 3)}, {NO_LABELS, DIMS(5)}}, SMOOTH, 15, {.dims = {0}}},
     {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(0, 3)}, {LABELS, DIMS(0)}}, SMOOTH, 1, {.dims = {0}}},
+    {"one_hot", build_cross_entropy_with, {{NORMAL, DIMS(7, 10)}, {LABELS, DIMS(7)}, {POSITIVE, DIMS(10)}}, SMOOTH, 280,
+     {.numbers = {0.125}}},
+    {"one_hot", build_cross_entropy_with, {{NORMAL, DIMS(67, 3)}, {LABELS, DIMS(67)}}, SMOOTH, 268, {.numbers = {0.0, 2.0}}},
+    {"one_hot", build_cross_entropy_with, {{NORMAL, DIMS(5, 3)}, {NO_LABELS, DIMS(5)}}, 0, 15, {.numbers = {0.5}}},
+    {"dropout", build_dropout, {{WHOLE, DIMS(3, 5, 67)}, {NUMBERS, DIMS(1)}}, EXACT | SMOOTH, 1, {.numbers = {0.5}}},
+    {"dropout", build_dropout, {{NORMAL, DIMS(7)}, {BITS, DIMS(1)}}, 0, 1, {.numbers = {0.2}}},
     {"count_correct", build_count_correct, {{DISTINCT, DIMS(67, 3)}, {LABELS, DIMS(67)}}, EXACT | FIXED, 67,
      {.dims = {0}}},
     {"count_correct", build_count_correct, {{WHOLE, DIMS(301, 9)}, {LABELS, DIMS(301)}}, EXACT | FIXED, 301,

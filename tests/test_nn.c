@@ -1,4 +1,4 @@
-/* test_nn.c - what layers keep besides parameters: the running statistics of batch normalisation. */
+/* test_nn.c - what layers keep besides parameters: the running statistics of batch normalisation, the step of dropout. */
 #include "base/base.h"
 #include <clgrad/clgrad.h>
 #include <math.h>
@@ -104,6 +104,45 @@ static void inference_uses_the_saved_statistics(void **state)
     clg_context_destroy(&ctx);
 }
 
+/* What is dropped gets no gradient, the next step drops others, and inference drops nothing. */
+static void dropout_draws_a_mask_a_step(void **state)
+{
+    (void)state;
+    enum { COUNT = 1003, STEPS = 3 };
+    static float before[COUNT], after[COUNT], y[STEPS][COUNT];
+    clg_context *ctx = clg_context_create(NULL);
+    clg_model   *m = clg_model_create(ctx, &(clg_model_desc){.seed = 5});
+    clg_graph   *g = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
+    clg_tensor  *w = clg_model_parameter(m, g, "w", CLG_SHAPE(COUNT), clg_fill_normal, 1.0), *kept = clg_nn_dropout(m, w, 0.25);
+    clg_tensor  *other = clg_nn_dropout(m, w, 0.25), *apart = clg_sum(clg_equal(kept, other), NULL);
+    clg_tensor  *extra[] = {kept, apart};
+    clg_plan    *step = clg_plan_train_with(clg_sum(kept, NULL), clg_sgd_create(m, &(clg_sgd_desc){.lr = 0.75f}), extra, 2);
+    for (int t = 0; t < STEPS; t++) {
+        int count = 0, same = 0;
+        assert_int_equal(clg_model_read(m, entry(m, "w"), before, COUNT), CLG_OK);
+        clg_plan_run(step);
+        assert_int_equal(clg_tensor_read(kept, y[t], sizeof y[t]), CLG_OK);
+        assert_int_equal(clg_model_read(m, entry(m, "w"), after, COUNT), CLG_OK);
+        for (int i = 0; i < COUNT; i++) {
+            const bool is_kept = fabsf(y[t][i]) > 0.0f;
+            assert_true(fabsf(y[t][i] - (is_kept ? before[i] / 0.75f : 0.0f)) <= 1e-6f * fabsf(y[t][i]));
+            assert_true(fabsf(before[i] - after[i] - (is_kept ? 1.0f : 0.0f)) <= 1e-5f);
+            count += is_kept;
+            same += t > 0 && is_kept == (fabsf(y[t - 1][i]) > 0.0f);
+        }
+        assert_in_range(count, 690, 815); /* 752 on average, 14 of deviation */
+        if (t > 0) assert_in_range(same, 560, 695); /* 627, 15 */
+        assert_in_range((int)clg_tensor_scalar(apart), 560, 695);
+    }
+    clg_graph *inference = clg_graph_create(ctx, NULL);
+    clg_tensor *x = clg_input(inference, CLG_F32, CLG_SHAPE(3));
+    assert_ptr_equal(clg_nn_dropout(m, x, 0.5), x);
+    assert_false(clg_context_failed(ctx));
+    assert_null(clg_nn_dropout(m, x, 1.0));
+    assert_non_null(strstr(clg_context_error(ctx), "dropout([3])"));
+    clg_context_destroy(&ctx);
+}
+
 static void names_are_parameters_or_states(void **state)
 {
     (void)state;
@@ -126,6 +165,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(running_statistics_follow_the_batches),
         cmocka_unit_test(inference_uses_the_saved_statistics),
+        cmocka_unit_test(dropout_draws_a_mask_a_step),
         cmocka_unit_test(names_are_parameters_or_states),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

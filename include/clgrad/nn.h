@@ -22,6 +22,7 @@ CLG_API clg_model *clg_model_create(clg_context *ctx, const clg_model_desc *desc
 CLG_API void       clg_model_destroy(clg_model **model); /* destroy the graphs that use it first */
 
 CLG_API clg_context *clg_model_context(const clg_model *model);
+CLG_API uint64_t     clg_model_seed(const clg_model *model);
 
 /* ---- parameters ------------------------------------------------------------------------------------------------ */
 
@@ -95,6 +96,9 @@ CLG_API clg_tensor *clg_nn_batch_norm2d(clg_model *model, const char *name, clg_
 
 /* x [..., n] -> clg_layer_norm; parameters name.weight, name.bias [n]. */
 CLG_API clg_tensor *clg_nn_layer_norm(clg_model *model, const char *name, clg_tensor *x, const clg_norm_desc *desc);
+
+/* clg_dropout with the model's seed: x itself where the graph does not train. */
+CLG_API clg_tensor *clg_nn_dropout(clg_model *model, clg_tensor *x, double rate);
 
 typedef struct clg_embedding_desc {
     int rows, features; /* of the table */

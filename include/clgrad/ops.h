@@ -54,6 +54,7 @@ CLG_API clg_tensor *clg_less_equal(clg_tensor *a, clg_tensor *b);
 /* a where the condition (f32 or i32) is not 0, else b. */
 CLG_API clg_tensor *clg_where(clg_tensor *condition, clg_tensor *a, clg_tensor *b);
 CLG_API clg_tensor *clg_to_f32(clg_tensor *x); /* of i32: the numbers as f32, without a gradient */
+CLG_API clg_tensor *clg_next(clg_tensor *x);   /* of i32: x + 1, for counters */
 
 /* ---- reductions ------------------------------------------------------------------------------------------------ */
 
@@ -185,11 +186,48 @@ CLG_API clg_tensor *clg_avg_pool2d(clg_tensor *x, const clg_pool2d_desc *desc);
 /* x [N, C, H, W] -> [N, C]: the mean of each plane. */
 CLG_API clg_tensor *clg_global_avg_pool2d(clg_tensor *x);
 
+/* ---- regularisation -------------------------------------------------------------------------------------------- */
+
+typedef struct clg_dropout_desc {
+    double      rate; /* the probability of a zero, in [0, 1) */
+    uint64_t    seed;
+    clg_tensor *step; /* i32 [1]: the mask is a function of it; NULL: see below */
+} clg_dropout_desc;
+
+/* y = x / (1 - rate), or 0 with probability `rate`: the same mask on every device for the same seed, step and place of the
+ * call in the graph. Without a step, it is x itself in a graph that does not train; in one that does, every run of a training
+ * plan draws a new mask. Srivastava et al. 2014. */
+CLG_API clg_tensor *clg_dropout(clg_tensor *x, const clg_dropout_desc *desc);
+
 /* ---- losses and metrics, all scalars --------------------------------------------------------------------------- */
 
 /* mean over the rows of -log_softmax(logits)[label]; logits [N, classes] f32, labels [N] i32. A row with a negative label
  * is left out of sum and count (the loss of no rows is 0); a label >= classes makes the loss NaN. */
 CLG_API clg_tensor *clg_cross_entropy(clg_tensor *logits, clg_tensor *labels);
+
+typedef struct clg_cross_entropy_desc {
+    double      smoothing; /* this share of a row's weight is spread over all classes; Szegedy et al. 2016 */
+    clg_tensor *weight;    /* [classes], or NULL: all 1 */
+    bool        ignore;    /* rows with the label `ignored` are left out, as those with a negative one are */
+    int         ignored;
+} clg_cross_entropy_desc;
+
+/* sum over rows i and classes c of - weight[c] t[i, c] log_softmax(logits)[i, c], divided by the sum of weight[label[i]], with
+ * t = (1 - smoothing) [c is the label] + smoothing / classes: PyTorch's. desc may be NULL. */
+CLG_API clg_tensor *clg_cross_entropy_with(clg_tensor *logits, clg_tensor *labels, const clg_cross_entropy_desc *desc);
+
+/* labels i32 [rows] -> [rows, classes]: 1 at the label; zeros for a negative one, NaN for one beyond. Not differentiable. */
+CLG_API clg_tensor *clg_one_hot(clg_tensor *labels, int64_t classes);
+
+CLG_API clg_tensor *clg_l1(clg_tensor *a, clg_tensor *b); /* mean(|a - b|) */
+
+/* mean(d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2)) with d = a - b; Huber 1964. */
+CLG_API clg_tensor *clg_huber(clg_tensor *a, clg_tensor *b, double delta);
+
+CLG_API clg_tensor *clg_hinge(clg_tensor *x, clg_tensor *y); /* mean(max(0, 1 - x y)) for labels y of -1 or 1 */
+
+/* sum(p (log p - log_q)) / rows for probabilities p and logarithms log_q, both [rows, ...]; 0 log 0 is 0. */
+CLG_API clg_tensor *clg_kl_divergence(clg_tensor *log_q, clg_tensor *p);
 
 /* mean((a - b)^2) */
 CLG_API clg_tensor *clg_mse(clg_tensor *a, clg_tensor *b);

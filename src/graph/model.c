@@ -54,6 +54,7 @@ void clg_model_destroy(clg_model **model)
     *model = NULL;
 }
 
+uint64_t clg_model_seed(const clg_model *m) { return m ? m->seed : 0; }
 clg_context *clg_model_context(const clg_model *m) { return m ? m->ctx : NULL; }
 size_t       clg_model_count(const clg_model *m) { return m ? m->count : 0; }
 const char  *clg_model_name(const clg_model *m, size_t i) { return m && i < m->count ? m->parameters[i].name : ""; }

@@ -113,6 +113,11 @@ clg_tensor *clg_nn_layer_norm(clg_model *m, const char *name, clg_tensor *x, con
     return clg_layer_norm(x, p.gain, p.bias, desc ? desc->eps : 0.0);
 }
 
+clg_tensor *clg_nn_dropout(clg_model *m, clg_tensor *x, double rate)
+{
+    return m ? clg_dropout(x, &(clg_dropout_desc){.rate = rate, .seed = clg_model_seed(m)}) : NULL;
+}
+
 clg_tensor *clg_nn_embedding(clg_model *m, const char *name, clg_tensor *index, const clg_embedding_desc *desc)
 {
     if (!m || !index) return NULL;

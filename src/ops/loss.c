@@ -1,11 +1,11 @@
-/* loss.c - cross entropy on integer labels, and the count of right answers.
+/* loss.c - cross entropy on integer labels, and the count of right answers; and losses made of other operators.
  *
  *   loss = sum over rows of (log(sum(exp(x))) - x[label]) / count,   dx = (softmax(x) - onehot(label)) dloss / count
  *
  * Rows with a negative label are padding: they are in neither sum nor count. A label beyond the classes gives NaN. */
 #include "graph/op.h"
 
-enum { CROSS_ENTROPY, CROSS_ENTROPY_GRAD, ROW_WEIGHT, COUNT_CORRECT };
+enum { CROSS_ENTROPY, CROSS_ENTROPY_GRAD, ROW_WEIGHT, COUNT_CORRECT, ONE_HOT };
 extern const clg__op clg__ops_loss[];
 
 static clg_status loss_infer(clg__infer *i) /* logits, labels, and for the gradient dloss */
@@ -133,6 +133,39 @@ static void row_weight_reference(const clg__ref *r)
     for (int64_t i = 0; i < r->node->count; i++) r->out[i] = r->in[0][i] >= 0.0 ? 1.0 / count : 0.0;
 }
 
+typedef struct one_hot_attr {
+    int64_t classes;
+    int     ignored; /* a label; negative ones are ignored anyway */
+} one_hot_attr;
+
+static clg_status one_hot_infer(clg__infer *i)
+{
+    const one_hot_attr *a = i->attr;
+    const clg_shape     labels = i->in[0]->shape;
+    if (i->in[0]->dtype != CLG_I32 || labels.rank != 1) return clg__infer_fail(i, "the labels must be i32 [rows]");
+    if (a->classes < 1 || a->classes > INT32_MAX) return clg__infer_fail(i, "%lld classes", (long long)a->classes);
+    i->shape = CLG_SHAPE(labels.dim[0], a->classes);
+    return CLG_OK;
+}
+
+static clg_status one_hot_record(clg__record *r)
+{
+    const one_hot_attr *a = r->node->attr;
+    const int64_t       rows = r->node->shape.dim[0];
+    return clg__record_units(r, "loss", "one_hot", NULL, (uint64_t)rows,
+                             CLG__ARGS(CLG__IN(0), CLG__OUT, CLG__UINT(rows), CLG__UINT(a->classes), CLG__INT(a->ignored)));
+}
+
+static void one_hot_reference(const clg__ref *r)
+{
+    const one_hot_attr *a = r->node->attr;
+    for (int64_t i = 0; i < r->node->count; i++) {
+        const double label = r->in[0][i / a->classes];
+        const bool   out = label < 0.0 || (int)label == a->ignored;
+        r->out[i] = out ? 0.0 : label >= (double)a->classes ? (double)NAN : (double)((int64_t)label == i % a->classes);
+    }
+}
+
 const clg__op clg__ops_loss[] = {
     [CROSS_ENTROPY] = {.name = "cross_entropy", .arity = 2, .infer = loss_infer, .record = cross_entropy_record,
                        .gradient = cross_entropy_gradient, .reference = cross_entropy_reference},
@@ -143,8 +176,15 @@ const clg__op clg__ops_loss[] = {
                     .record = row_weight_record, .reference = row_weight_reference},
     [COUNT_CORRECT] = {.name = "count_correct", .arity = 2, .infer = loss_infer,
                        .record = count_correct_record, .reference = count_correct_reference},
+    [ONE_HOT] = {.name = "one_hot", .arity = 1, .flags = CLG__NO_GRAD, .infer = one_hot_infer, .record = one_hot_record,
+                 .reference = one_hot_reference},
     {0},
 };
+
+clg_tensor *clg_one_hot(clg_tensor *labels, int64_t classes)
+{
+    return clg__apply_attr(&clg__ops_loss[ONE_HOT], &((one_hot_attr){classes, -1}), labels);
+}
 
 clg_tensor *clg_cross_entropy(clg_tensor *logits, clg_tensor *labels)
 {
@@ -154,4 +194,55 @@ clg_tensor *clg_cross_entropy(clg_tensor *logits, clg_tensor *labels)
 clg_tensor *clg_count_correct(clg_tensor *logits, clg_tensor *labels)
 {
     return clg__apply(&clg__ops_loss[COUNT_CORRECT], logits, labels);
+}
+
+/* - sum_i sum_c q[i, c] log_softmax(x)[i, c] / sum_i w[label_i], q = w_c ((1 - smoothing) [c is the label] + smoothing / C) */
+clg_tensor *clg_cross_entropy_with(clg_tensor *logits, clg_tensor *labels, const clg_cross_entropy_desc *desc)
+{
+    const clg_cross_entropy_desc d = desc ? *desc : (clg_cross_entropy_desc){0};
+    if (!logits || !labels) return NULL;
+    const clg_shape shape = logits->shape;
+    if (shape.rank != 2 || shape.dim[1] < 1 || !clg_shape_equal(labels->shape, CLG_SHAPE(shape.dim[0])))
+        return clg__op_fail(logits, "cross_entropy", CLG_INVALID_SHAPE, "logits [rows, classes] need labels i32 [rows]");
+    if (!(d.smoothing >= 0.0 && d.smoothing < 1.0))
+        return clg__op_fail(logits, "cross_entropy", CLG_INVALID_ARGUMENT, "the smoothing is %g: it must be in [0, 1)", d.smoothing);
+    if (d.weight && !clg_shape_equal(d.weight->shape, CLG_SHAPE(shape.dim[1])))
+        return clg__op_fail(logits, "cross_entropy", CLG_INVALID_SHAPE, "the weight must be [%lld]", (long long)shape.dim[1]);
+    const one_hot_attr attr = {shape.dim[1], d.ignore ? d.ignored : -1};
+    clg_tensor *hot = clg__apply_attr(&clg__ops_loss[ONE_HOT], &attr, labels), *zero = clg_scalar(logits->graph, 0.0);
+    clg_tensor *q = hot;
+    if (d.smoothing > 0.0) {
+        clg_tensor *counts = clg_sum(hot, &(clg_reduce_desc){.axes = {1}, .count = 1, .keepdims = true});
+        q = clg_add(clg_scale(hot, 1.0 - d.smoothing), clg_scale(counts, d.smoothing / (double)shape.dim[1]));
+    }
+    if (d.weight) {
+        q = clg_mul(q, d.weight);
+        hot = clg_mul(hot, d.weight);
+    }
+    clg_tensor *count = clg_sum(hot, NULL), *log_p = clg_where(q, clg_log_softmax(logits), zero); /* 0 infinity is 0 here */
+    return clg_div(clg_neg(clg_sum(clg_mul(q, log_p), NULL)), clg_where(count, count, clg_scalar(logits->graph, 1.0)));
+}
+
+clg_tensor *clg_l1(clg_tensor *a, clg_tensor *b) { return clg_mean(clg_abs(clg_sub(a, b)), NULL); }
+
+clg_tensor *clg_huber(clg_tensor *a, clg_tensor *b, double delta) /* with c = clamp(a - b): c (a - b - c / 2) */
+{
+    if (!(delta > 0.0)) return clg__op_fail(a, "huber", CLG_INVALID_ARGUMENT, "delta is %g: it must be positive", delta);
+    clg_tensor *d = clg_sub(a, b), *c = clg_clamp(d, -delta, delta);
+    return clg_mean(clg_mul(c, clg_sub(d, clg_scale(c, 0.5))), NULL);
+}
+
+clg_tensor *clg_hinge(clg_tensor *x, clg_tensor *y)
+{
+    return x ? clg_mean(clg_relu(clg_sub(clg_scalar(x->graph, 1.0), clg_mul(x, y))), NULL) : NULL;
+}
+
+clg_tensor *clg_kl_divergence(clg_tensor *log_q, clg_tensor *p)
+{
+    if (!log_q || !p) return NULL;
+    if (log_q->shape.rank < 1 || log_q->shape.dim[0] < 1 || !clg_shape_equal(log_q->shape, p->shape))
+        return clg__op_fail(log_q, "kl_divergence", CLG_INVALID_SHAPE, "log_q and p must be [rows, ...], alike");
+    clg_tensor *log_p = clg_log(clg_where(p, p, clg_scalar(p->graph, 1.0))); /* 0 log 0 is 0 */
+    clg_tensor *d = clg_sub(log_p, clg_where(p, log_q, clg_scalar(p->graph, 0.0)));
+    return clg_scale(clg_sum(clg_mul(p, d), NULL), 1.0 / (double)p->shape.dim[0]);
 }

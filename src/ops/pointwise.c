@@ -43,6 +43,7 @@
     X(equal, 2, a == b ? (T)1 : (T)0)                                                       \
     X(less, 2, a < b ? (T)1 : (T)0)                                                         \
     X(less_equal, 2, a <= b ? (T)1 : (T)0)                                                  \
+    X(next, 1, a + (T)1) /* of i32 */                                                       \
     X(to_f32, 1, a) /* of i32; the kernel has read it as a float */                         \
     X(erf, 1, erf(a))                                                                       \
     X(gelu, 1, a * ((T)0.5f + (T)0.5f * erf(a * (T)0.70710678f)))                           \
@@ -53,7 +54,7 @@
     X(bce, 2, (a > (T)0 ? a : (T)0) - a * b + log1p(exp(-fabs(a))))                         \
     X(expand, 1, a)
 
-#define EACH_FLAT(X) X(sign) X(share) X(inside) X(leaky_slope) X(equal) X(less) X(less_equal) X(to_f32)
+#define EACH_FLAT(X) X(sign) X(share) X(inside) X(leaky_slope) X(equal) X(less) X(less_equal) X(next) X(to_f32)
 
 typedef double T;
 #pragma GCC diagnostic push
@@ -240,6 +241,11 @@ static unsigned whole_inputs(const clg__op *op)
 
 static clg_status pointwise_infer(clg__infer *i)
 {
+    if (i->op == OP(next)) {
+        i->shape = i->in[0]->shape;
+        i->dtype = CLG_I32;
+        return i->in[0]->dtype == CLG_I32 ? CLG_OK : clg__infer_fail(i, "the input must be i32");
+    }
     if (i->op != OP(expand)) return clg__infer_broadcast_mixed(i, whole_inputs(i->op));
     clg_shape  both;
     const bool fits = clg__broadcast(i->in[0]->shape, *(const clg_shape *)i->attr, &both);
@@ -305,6 +311,7 @@ clg_tensor *clg_clamp(clg_tensor *x, double low, double high)
     return x ? clg__apply(OP(clamp), x, number(x, low), number(x, high)) : NULL;
 }
 
+clg_tensor *clg_next(clg_tensor *x) { return clg__apply(OP(next), x); }
 clg_tensor *clg_to_f32(clg_tensor *x) { return x && x->dtype == CLG_F32 ? x : clg__apply(OP(to_f32), x); }
 
 clg_tensor *clg_scale(clg_tensor *x, double factor)
