@@ -194,9 +194,9 @@ typedef struct clg_dropout_desc {
     clg_tensor *step; /* i32 [1]: the mask is a function of it; NULL: see below */
 } clg_dropout_desc;
 
-/* y = x / (1 - rate), or 0 with probability `rate`: the same mask on every device for the same seed, step and place of the
- * call in the graph. Without a step, it is x itself in a graph that does not train; in one that does, every run of a training
- * plan draws a new mask. Srivastava et al. 2014. */
+/* y = x / (1 - rate), or 0 with probability `rate`: the same mask on every device for the same seed and step, and for the
+ * same x or, without a step, place of the call in the graph. Without a step it is x itself in a graph that does not train; in
+ * one that does, every run of a training plan draws a new mask. Srivastava et al. 2014. */
 CLG_API clg_tensor *clg_dropout(clg_tensor *x, const clg_dropout_desc *desc);
 
 /* ---- losses and metrics, all scalars --------------------------------------------------------------------------- */
