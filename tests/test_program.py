@@ -81,8 +81,8 @@ def test_help_and_version():
     assert succeeds("--version").startswith("clgrad ")
     for arguments in (["--help"], ["help"], ["-h"]):
         text = succeeds(*arguments)
-        assert all(word in text for word in ("devices", "train", "eval", "bench")), text
-    for command in ("devices", "train", "eval", "bench"):
+        assert all(word in text for word in ("devices", "train", "eval", "bench", "tune")), text
+    for command in ("devices", "train", "eval", "bench", "tune"):
         assert succeeds("help", command) == succeeds(command, "--help")
     assert all(f"--{name} " in succeeds("help", "train") for name in
                "data model epochs batch optimizer lr seed limit device out log trace".split())
@@ -155,6 +155,32 @@ def test_devices_json():
     assert len(default) == 1 and default[0]["memory"] > 0 and "libOpenCL" in listed["icd_loader"], listed
     chosen = json.loads(succeeds("devices", "--json", "--device", default[0]["id"]))
     assert chosen["devices"] == listed["devices"]
+
+
+def test_tune():
+    env = {"XDG_CACHE_HOME": str(ROOT / "tune")}
+    (ROOT / "tune").mkdir()
+    for budget in ("0", "-1", "x", "nan", ""):
+        refuses("tune", f"--budget={budget}", status=2, says="--budget" if budget else "")
+    refuses("tune", "--forget", "--json", status=2, says="--forget")
+    with tempfile.TemporaryDirectory() as pocl:
+        refuses("tune", "--budget", "1", says="cache directory",
+                env={"XDG_CACHE_HOME": "/dev/null/nowhere", "POCL_CACHE_DIR": pocl})
+    both = [subprocess.Popen([CLGRAD, "tune", "--budget", "1", "--json"], env={**os.environ, **env}, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    for process in both:
+        said, errors = process.communicate(timeout=120)
+        told = json.loads(said)
+        assert process.returncode == 0 and not errors and told["classes"] > 20, (said, errors)
+        assert told["measured"] == len(told["rows"]) or not told["choices"], told
+    assert os.path.isfile(told["file"]) and told["file"] in succeeds("tune", "--budget", "0.001", env=env)
+    assert "nothing kept" in succeeds("tune", "--budget", "0.001", "--dry-run", env=env)
+    assert "GEMM engine" in succeeds("devices", "-v", env=env)
+    Path(told["file"]).write_bytes(b"clgrad-tuning 1 0000000000000000\n")
+    done = clgrad("tune", "--budget", "0.001", env=env)
+    assert done.returncode == 0 and done.stderr.count(told["file"]) == 1, done
+    succeeds("tune", "--forget", env=env)
+    assert not os.path.exists(told["file"])
 
 
 def test_no_platform():

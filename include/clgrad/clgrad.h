@@ -12,5 +12,6 @@
 #include <clgrad/plan.h>
 #include <clgrad/profile.h>
 #include <clgrad/tensor.h>
+#include <clgrad/tune.h>
 
 #endif

@@ -4,7 +4,7 @@
  * cores or a small multiple, and their number in each direction is what costs the least by a model of the cycles.
  * gpu: a group of side x side items multiplies one tile. */
 #include "base/tile.h"
-#include "blas/engines.h"
+#include "blas/tuned.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -48,16 +48,28 @@ static double cost(const clg__gemm *g, const shape *s, uint32_t vec, uint32_t co
            (double)ceil_div(s->down * s->across * CLG__MAX(g->batch, 1), cores);
 }
 
-static shape choose_panels(const clg_device_info *info, const clg__gemm *g)
+/* A tile that won at another shape of its class may waste more of this one. */
+static clg__tile tuned_tile(clg__tile model, const clg__choice *tuned, const clg__gemm *g, uint32_t vec)
+{
+    clg__tile     t = model;
+    const int64_t least = ceil_div(g->m, model.m) * model.m * ceil_div(g->n, model.cols) * model.cols;
+    if (tuned->m > 0) t.m = tuned->m, t.n = tuned->n, t.cols = tuned->n * vec;
+    if (ceil_div(g->m, t.m) * t.m * ceil_div(g->n, t.cols) * t.cols > least + least / 10) t = model;
+    if (tuned->k > 0) t.k = tuned->k;
+    return t;
+}
+
+static shape choose_panels(const clg_device_info *info, const clg__gemm *g, const clg__choice *tuned)
 {
     const clg_profile *p = &info->profile;
     const uint32_t     cores = CLG__MAX(info->compute_units, 1);
     shape              s = {.down = 1, .across = 1};
-    s.tile = clg__tile_registers(p, (uint64_t)g->m, (uint64_t)g->n);
+    s.tile = tuned_tile(clg__tile_registers(p, (uint64_t)g->m, (uint64_t)g->n), tuned, g, p->vec);
 
     /* A tile's rows are read once a panel: copies pay from the second on. A panel serves every tile of rows. */
     s.pack_a = g->n > s.tile.cols;
     s.pack_b = g->trans_b || g->n % s.tile.cols != 0 || g->m > 2 * (int64_t)s.tile.m;
+    if (tuned->pack_b && !g->trans_b && g->n % s.tile.cols == 0) s.pack_b = tuned->pack_b == 2;
     if (!s.pack_a) s.tile.m = CLG__MIN(s.tile.m, 8); /* a register to each row's address */
     const uint64_t a_wide = (uint64_t)ceil_div(s.tile.m, p->vec), block = CLG__MIN(info->local_memory * 5 / 8, MOST_BLOCK);
     s.block = (uint32_t)CLG__MAX(block / (p->vec * sizeof(float)), SMALL_BLOCK * (a_wide * s.tile.k + 1));
@@ -80,10 +92,13 @@ static shape choose_panels(const clg_device_info *info, const clg__gemm *g)
     return s;
 }
 
-static shape choose_shape(const clg_device_info *info, const clg__gemm *gemm)
+static shape choose_shape(const clg_device_info *info, const clg__gemm *gemm, clg__choice tuned)
 {
-    if (strcmp(info->profile.base, "cpu") == 0) return choose_panels(info, gemm);
-    const clg__tile t = clg__tile_choose(&info->profile, info->local_memory, (uint64_t)gemm->m, (uint64_t)gemm->n);
+    if (strcmp(info->profile.base, "cpu") == 0) return choose_panels(info, gemm, &tuned);
+    clg_profile p = info->profile;
+    if (tuned.m > 0) p.tile_m = tuned.m, p.tile_n = tuned.n;
+    if (tuned.k > 0) p.tile_k = tuned.k;
+    const clg__tile t = clg__tile_choose(&p, info->local_memory, (uint64_t)gemm->m, (uint64_t)gemm->n);
     return (shape){.tile = t, .down = ceil_div(gemm->m, t.m), .across = ceil_div(gemm->n, t.cols)};
 }
 
@@ -141,9 +156,10 @@ static clg__program *program_of(clg_context *ctx, const clg__gemm *gemm, const s
 clg__kernel *clg__builtin_gemm(clg_context *ctx, const clg__gemm *gemm, const clg__operands *at, char *text,
                                size_t size)
 {
-    const shape s = choose_shape(ctx->info, gemm);
-    snprintf(text, size, "built-in %s %ux%u %c%c", s.tile.side == 1 ? "panel" : "tile", s.tile.m, s.tile.cols,
-             gemm->trans_a ? 'T' : 'N', gemm->trans_b ? 'T' : 'N');
+    const shape s = choose_shape(ctx->info, gemm, clg__tuned_choice(ctx, gemm));
+    snprintf(text, size, "built-in %s %ux%ux%u%s %c%c", s.tile.side == 1 ? "panel" : "tile", s.tile.m, s.tile.cols,
+             s.tile.k, s.tile.side == 1 && !s.pack_b ? " in place" : "", gemm->trans_a ? 'T' : 'N',
+             gemm->trans_b ? 'T' : 'N');
     const clg__value args[] = {
         SPAN(at->a), SPAN(at->b), SPAN(at->c), SPAN(at->bias), SPAN(at->other),
         I32(gemm->m), I32(gemm->n), I32(gemm->k),

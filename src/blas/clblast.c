@@ -8,6 +8,7 @@
 #include "blas/engines.h"
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #ifndef CLG_CLBLAST
 
@@ -40,8 +41,16 @@ size_t clg__clblast_launches(const clg__clblast *product)
     return 0;
 }
 
+int         clg__clblast_sets(void) { return 0; }
+int         clg__clblast_kernel_of(int set) { return (void)set, 0; }
+const char *clg__clblast_kernel_name(int kernel) { return (void)kernel, ""; }
+char       *clg__clblast_set_text(int set, char *text, size_t size) { return (void)set, (void)size, text; }
+bool        clg__clblast_use(clg_context *ctx, int set) { return (void)ctx, (void)set, false; }
+
 #else
 #include <clblast_c.h>
+#include <pthread.h>
+#include <stdio.h>
 
 struct clg__clblast {
     clg__gemm     gemm;
@@ -115,17 +124,26 @@ void clg__clblast_destroy(clg__clblast *product)
     free(product);
 }
 
-clg_status clg__clblast_enqueue(clg_context *ctx, const clg__clblast *product)
+static CLBlastStatusCode sgemm(clg_context *ctx, const clg__clblast *product, int64_t i, cl_event *event,
+                               cl_mem temporary)
 {
     const clg__gemm     *g = &product->gemm;
     const clg__operands *at = &product->at;
+    return CLBlastSgemmWithTempBuffer(
+        CLBlastLayoutRowMajor, transpose(g->trans_a), transpose(g->trans_b), (size_t)g->m, (size_t)g->n,
+        (size_t)g->k, 1.0f, at->a.buffer->mem, at->a.at + (size_t)(i * g->stride_a), lda(g), at->b.buffer->mem,
+        at->b.at + (size_t)(i * g->stride_b), ldb(g), g->beta, at->c.buffer->mem,
+        at->c.at + (size_t)(i * g->stride_c), (size_t)g->n, &ctx->queue, event, temporary);
+}
+
+/* Parameters that changed since the workspace was planned, by another context's tuning, may want a larger one. */
+clg_status clg__clblast_enqueue(clg_context *ctx, const clg__clblast *product)
+{
+    const clg__gemm *g = &product->gemm;
     for (int64_t i = 0; i < g->batch; i++) {
-        const CLBlastStatusCode code = CLBlastSgemmWithTempBuffer(
-            CLBlastLayoutRowMajor, transpose(g->trans_a), transpose(g->trans_b), (size_t)g->m, (size_t)g->n,
-            (size_t)g->k, 1.0f, at->a.buffer->mem, at->a.at + (size_t)(i * g->stride_a), lda(g), at->b.buffer->mem,
-            at->b.at + (size_t)(i * g->stride_b), ldb(g), g->beta, at->c.buffer->mem,
-            at->c.at + (size_t)(i * g->stride_c), (size_t)g->n, &ctx->queue,
-            clg__trace(ctx, CLG_TRACE_KERNEL, "CLBlast SGEMM", 0), product->temporary);
+        cl_event *event = clg__trace(ctx, CLG_TRACE_KERNEL, "CLBlast SGEMM", 0);
+        CLBlastStatusCode code = sgemm(ctx, product, i, event, product->temporary);
+        if (code == CLBlastInsufficientMemoryTemp) code = sgemm(ctx, product, i, event, NULL); /* CLBlast allocates it */
         if (code != CLBlastSuccess) return failed(ctx, g, "SGEMM", code);
         ctx->counters.launches++;
     }
@@ -133,4 +151,67 @@ clg_status clg__clblast_enqueue(clg_context *ctx, const clg__clblast *product)
 }
 
 size_t clg__clblast_launches(const clg__clblast *product) { return (size_t)product->gemm.batch; }
+
+/* ---- parameters -------------------------------------------------------------------------------------------------- */
+
+enum { PARAMETERS = 16 };
+
+static const struct {
+    const char *name, *parameter[PARAMETERS];
+    size_t      count;
+} kernels[CLG__CLBLAST_KERNELS] = {
+    {"Xgemm", {"GEMMK", "KREG", "KWG", "KWI", "MDIMA", "MDIMC", "MWG", "NDIMB", "NDIMC", "NWG", "SA", "SB", "STRM", "STRN",
+               "VWM", "VWN"}, 16},
+    {"XgemmDirect", {"KWID", "MDIMAD", "MDIMCD", "NDIMBD", "NDIMCD", "PADA", "PADB", "VWMD", "VWND", "WGD"}, 10},
+};
+
+/* The first of a kernel is for CPUs; then tiles through local memory, small to large, and through registers alone. */
+static const struct {
+    int    kernel;
+    size_t value[PARAMETERS];
+} sets[] = {
+    {0, {0, 1, 16, 2, 8, 8, 128, 16, 16, 128, 0, 0, 0, 0, 8, 4}},
+    {0, {0, 1, 32, 2, 16, 16, 64, 8, 8, 64, 1, 1, 0, 0, 4, 4}},
+    {0, {0, 1, 16, 2, 16, 16, 128, 8, 8, 128, 1, 1, 0, 0, 8, 8}},
+    {0, {0, 1, 32, 2, 8, 8, 64, 8, 8, 64, 0, 0, 0, 0, 4, 4}},
+    {0, {1, 4, 1, 1, 8, 8, 64, 8, 8, 32, 0, 0, 0, 0, 4, 4}},
+    {1, {8, 8, 8, 8, 8, 0, 0, 8, 4, 64}},
+    {1, {2, 8, 8, 8, 8, 1, 1, 4, 4, 32}},
+    {1, {2, 16, 16, 8, 8, 1, 1, 2, 2, 32}},
+};
+
+int         clg__clblast_sets(void) { return (int)CLG__COUNT(sets); }
+int         clg__clblast_kernel_of(int set) { return sets[set].kernel; }
+const char *clg__clblast_kernel_name(int kernel) { return kernels[kernel].name; }
+
+char *clg__clblast_set_text(int set, char *text, size_t size)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < kernels[sets[set].kernel].count && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, "%s%s=%zu", i ? " " : "", kernels[sets[set].kernel].parameter[i],
+                               sets[set].value[i]);
+    return text;
+}
+
+bool clg__clblast_use(clg_context *ctx, int set)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static struct {
+        cl_device_id device;
+        int          set; /* and 1 */
+    } used[CLG__CLBLAST_KERNELS];
+    const int   kernel = sets[set].kernel;
+    const char *names[PARAMETERS];
+    memcpy(names, kernels[kernel].parameter, sizeof names);
+    pthread_mutex_lock(&mutex);
+    bool done = used[kernel].device == ctx->device && used[kernel].set == set + 1; /* again would compile all again */
+    if (!done && CLBlastOverrideParameters(ctx->device, kernels[kernel].name, CLBlastPrecisionSingle,
+                                           kernels[kernel].count, names, sets[set].value) == CLBlastSuccess) {
+        used[kernel].device = ctx->device;
+        used[kernel].set = set + 1;
+        done = true;
+    }
+    pthread_mutex_unlock(&mutex);
+    return done;
+}
 #endif

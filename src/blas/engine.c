@@ -1,5 +1,5 @@
 /* engine.c - which engine multiplies, and the call that hides it. */
-#include "blas/engines.h"
+#include "blas/tuned.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,15 +20,17 @@ const char *clg__gemm_engine_name(clg__gemm_engine engine)
     return "unknown";
 }
 
-clg__gemm_engine clg__gemm_choose(const clg_context *ctx, const clg__gemm *gemm)
+clg__gemm_engine clg__gemm_choose(clg_context *ctx, const clg__gemm *gemm)
 {
     if (!clg__gemm_has_clblast() || !clg__usable(ctx) || !ctx->info->profile.clblast) return CLG__GEMM_BUILTIN;
+    const clg__gemm_engine tuned = clg__tuned_choice(ctx, gemm).engine;
+    if (tuned != CLG__GEMM_AUTO) return tuned;
     const int64_t least = CLG__MIN(gemm->m, CLG__MIN(gemm->n, gemm->k));
     return least >= clblast_least && gemm->batch <= 1 ? CLG__GEMM_CLBLAST : CLG__GEMM_BUILTIN;
 }
 
 /* CLBlast refuses empty sums, which are our C = epilogue(beta C + bias); gemm_finish wants C's batches side by side. */
-static bool by_clblast(const clg_context *ctx, const clg__gemm *gemm, clg__gemm_engine engine)
+static bool by_clblast(clg_context *ctx, const clg__gemm *gemm, clg__gemm_engine engine)
 {
     if (engine == CLG__GEMM_AUTO) engine = clg__gemm_choose(ctx, gemm);
     return engine == CLG__GEMM_CLBLAST && gemm->k > 0 &&

@@ -1,5 +1,6 @@
 /* gemm.h - matrix products on the device: one interface over CLBlast and the built-in kernels of cl/gemm.cl, and the
- * choice between them (engine.c), which depends on the profile, the shape, and whether CLBlast was built in. */
+ * choice between them (engine.c), which depends on the profile, the shape, what was tuned, and whether CLBlast was built
+ * in. */
 #ifndef CLG_BLAS_GEMM_H
 #define CLG_BLAS_GEMM_H
 
@@ -12,7 +13,7 @@ bool        clg__gemm_has_clblast(void);
 const char *clg__gemm_engine_name(clg__gemm_engine engine); /* "built-in", "clblast" */
 
 /* Which engine AUTO means for this problem on this context. */
-clg__gemm_engine clg__gemm_choose(const clg_context *ctx, const clg__gemm *gemm);
+clg__gemm_engine clg__gemm_choose(clg_context *ctx, const clg__gemm *gemm);
 
 /* Temporary device memory that the product needs, in bytes; known before anything is built, so that it can be planned. */
 size_t clg__gemm_workspace(clg_context *ctx, const clg__gemm *gemm, clg__gemm_engine engine);
@@ -30,6 +31,6 @@ clg__gemm_call *clg__gemm_create(clg_context *ctx, const clg__gemm *gemm, clg__g
 void            clg__gemm_destroy(clg__gemm_call **call);
 clg_status      clg__gemm_enqueue(clg_context *ctx, clg__gemm_call *call); /* counts its launches */
 size_t          clg__gemm_launches(const clg__gemm_call *call);
-const char     *clg__gemm_text(const clg__gemm_call *call); /* for plan dumps: "built-in panel 8x32 NN" */
+const char     *clg__gemm_text(const clg__gemm_call *call); /* for plan dumps: "built-in panel 14x32x512 NN" */
 
 #endif

@@ -22,6 +22,7 @@ typedef struct clg__slot { /* host memory that a write in flight reads from */
 } clg__slot;
 
 typedef struct clg__traced clg__traced;
+typedef struct clg__tuned  clg__tuned;
 
 struct clg_context {
     clg__root        root;
@@ -44,6 +45,7 @@ struct clg_context {
     bool             tracing;
     clg__traced     *trace;
     size_t           trace_count, trace_capacity;
+    clg__tuned      *tuned; /* src/blas/tuned.c; NULL: not asked for yet */
 };
 
 struct clg__buffer { /* not an object of the context: whoever made it destroys it */

@@ -62,10 +62,11 @@ static const char *loader(void)
     return path;
 }
 
-static void print_details(const clg_device_info *d)
+static void print_details(const clg_device_list *list, const clg_device_info *d)
 {
     const double MiB = 1024.0 * 1024.0;
-    char         profile[256];
+    char         profile[256], file[4096];
+    const int    tuned = clg_tuning_choices(list, d, file, sizeof file);
     const struct {
         const char *name, *value;
     } texts[] = {{"vendor", d->vendor}, {"driver", d->driver}, {"version", d->version}, {"OpenCL C", d->c_version}};
@@ -81,7 +82,9 @@ static void print_details(const clg_device_info *d)
         if (has_extension(d, telling[i])) printf("%s %s", shown++ ? "," : "", telling[i]);
     printf("%s\n", shown ? "" : " none that matter here");
     printf("      %-20s %s\n", "profile", clg_profile_text(&d->profile, profile, sizeof profile));
-    printf("      %-20s %s\n", "GEMM engine", d->gemm_engine);
+    printf("      %-20s %s", "GEMM engine", d->gemm_engine);
+    if (tuned) printf("; %d choices of clgrad tune in %s\n", tuned, file);
+    else printf(", not tuned\n");
 }
 
 static void print_tree(const clg_device_list *list, const clg_device_info *marked, bool verbose)
@@ -97,7 +100,7 @@ static void print_tree(const clg_device_list *list, const clg_device_info *marke
             printf(" %s-- Device #%d: %s (%d:%d, %s%s)%s\n", last ? "`" : "+", d->device, d->name, d->platform,
                    d->device, clg_device_type_name(d->type), d->available ? "" : ", not available",
                    d == marked ? "  <- default" : "");
-            if (verbose) print_details(d);
+            if (verbose) print_details(list, d);
         }
     }
     if (!verbose) return;
@@ -109,9 +112,9 @@ static void print_tree(const clg_device_list *list, const clg_device_info *marke
     }
 }
 
-static void add_device(cJSON *devices, const clg_device_info *d, const clg_device_info *marked)
+static void add_device(cJSON *devices, const clg_device_list *list, const clg_device_info *d, const clg_device_info *marked)
 {
-    char   id[32], profile[256];
+    char   id[32], profile[256], file[4096];
     cJSON *object = cJSON_CreateObject();
     snprintf(id, sizeof id, "%d:%d", d->platform, d->device);
     const struct {
@@ -125,7 +128,7 @@ static void add_device(cJSON *devices, const clg_device_info *d, const clg_devic
     } numbers[] = {{"platform", d->platform}, {"device", d->device}, {"memory", (double)d->memory},
                    {"max_allocation", (double)d->max_allocation}, {"local_memory", (double)d->local_memory},
                    {"compute_units", d->compute_units}, {"clock_mhz", d->clock_mhz},
-                   {"vector_width", d->vector_width}, {"max_work_group", (double)d->max_work_group}};
+                   {"vector_width", d->vector_width}, {"tuned", clg_tuning_choices(list, d, file, sizeof file)}, {"max_work_group", (double)d->max_work_group}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         cJSON_AddStringToObject(object, texts[i].name, texts[i].value);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
@@ -150,7 +153,7 @@ static bool print_json(const clg_device_list *list, const clg_device_info *marke
         cJSON_AddItemToArray(platforms, object);
     }
     cJSON *devices = cJSON_AddArrayToObject(root, "devices");
-    for (size_t i = 0; i < list->device_count; i++) add_device(devices, &list->devices[i], marked);
+    for (size_t i = 0; i < list->device_count; i++) add_device(devices, list, &list->devices[i], marked);
     const char *path = loader();
     cJSON_AddStringToObject(root, "icd_loader", path ? path : "");
     cJSON *environment = cJSON_AddObjectToObject(root, "environment");

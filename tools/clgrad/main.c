@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const command *const commands[] = {&command_devices, &command_train, &command_eval, &command_predict, &command_bench};
+static const command *const commands[] = {&command_devices, &command_train, &command_eval, &command_predict, &command_bench,
+                                         &command_tune};
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

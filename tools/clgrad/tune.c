@@ -1,0 +1,117 @@
+/* tune.c - clgrad tune: measures which matrix products are fastest on this device, and keeps what it found. */
+#include "options.h"
+#include "source.h"
+
+#include <cjson/cJSON.h>
+#include <clgrad/clgrad.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct tune_options {
+    const char *device;
+    float       budget;
+    bool        json, dry_run, forget;
+} tune_options;
+
+#define FIELD(name) offsetof(tune_options, name)
+
+static const option options[] = {
+    {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
+    {"budget", OPTION_POSITIVE, FIELD(budget), "SECONDS", "stop after so many (default: 120); go on another time", 0, 0},
+    {"dry-run", OPTION_FLAG, FIELD(dry_run), NULL, "measure, and keep nothing", 0, 0},
+    {"forget", OPTION_FLAG, FIELD(forget), NULL, "measure nothing, and remove what was kept for the device", 0, 0},
+    {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object instead of text", 0, 0},
+    {0},
+};
+
+static void print_row(void *user, const clg_tune_row *row)
+{
+    (void)user;
+    char ratio[32] = "stays";
+    if (row->ratio > 1.0) snprintf(ratio, sizeof ratio, "%.2f times as fast", row->ratio);
+    printf("%-26s %2d candidates", row->what, row->candidates);
+    if (row->refused) printf(", %d wrong or impossible", row->refused);
+    if (row->gflops > 0.0) printf(", %.1f GFLOP/s", row->gflops);
+    printf(": %s%s%s: %s\n", row->untuned, row->ratio > 1.0 ? " -> " : "", row->ratio > 1.0 ? row->winner : "", ratio);
+    fflush(stdout);
+}
+
+static void add_row(void *rows, const clg_tune_row *row)
+{
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "what", row->what);
+    cJSON_AddStringToObject(object, "untuned", row->untuned);
+    cJSON_AddStringToObject(object, "winner", row->winner);
+    cJSON_AddNumberToObject(object, "candidates", row->candidates);
+    cJSON_AddNumberToObject(object, "refused", row->refused);
+    cJSON_AddNumberToObject(object, "ratio", row->ratio);
+    cJSON_AddNumberToObject(object, "gflops", row->gflops);
+    cJSON_AddItemToArray(rows, object);
+}
+
+static bool print_json(cJSON *rows, const clg_tune_result *r, const clg_device_info *device, const char *file)
+{
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "device", device->name);
+    cJSON_AddItemToObject(object, "rows", rows);
+    cJSON_AddNumberToObject(object, "measured", r->measured);
+    cJSON_AddNumberToObject(object, "classes", r->classes);
+    cJSON_AddNumberToObject(object, "choices", r->choices);
+    cJSON_AddNumberToObject(object, "seconds", r->seconds);
+    cJSON_AddStringToObject(object, "file", file);
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    const bool ok = text && puts(text) >= 0;
+    cJSON_free(text);
+    return ok;
+}
+
+static int tune(const tune_options *o, clg_context *ctx, const char *file)
+{
+    const command  *cmd = &command_tune;
+    clg_tune_result result;
+    cJSON          *rows = o->json ? cJSON_CreateArray() : NULL;
+    const clg_device_info *device = clg_context_device(ctx);
+    if (!o->json) printf("%s, profile %s, %s\n", device->name, device->profile.base, device->driver);
+    const clg_tune_desc desc = {.budget = (double)o->budget, .dry_run = o->dry_run, .user = rows,
+                                .report = o->json ? add_row : print_row};
+    if (clg_context_tune(ctx, &desc, &result) != CLG_OK) {
+        cJSON_Delete(rows);
+        return fail_context(cmd, ctx);
+    }
+    if (o->json) return print_json(rows, &result, device, o->dry_run ? "" : file) ? 0 : fail(cmd, "out of memory");
+    printf("%d of %d classes of products measured in %.0f s; ", result.measured, result.classes, result.seconds);
+    if (o->dry_run) printf("nothing kept\n");
+    else printf("%d choices kept in %s\n", result.choices, file);
+    return 0;
+}
+
+static int run(int argc, char **argv)
+{
+    const command *cmd = &command_tune;
+    tune_options   o = {0};
+    char           file[4096];
+    if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
+    if (o.forget && (o.budget > 0.0f || o.dry_run || o.json))
+        return usage(cmd, "--forget measures nothing: leave out the other options");
+    clg_context     *ctx = clg_context_create(&(clg_context_desc){.device = o.device});
+    clg_device_list *list = clg_device_list_create();
+    int              status = 0;
+    if (clg_context_failed(ctx)) {
+        status = fail_context(cmd, ctx);
+    } else if (!list) {
+        status = fail(cmd, "out of memory");
+    } else {
+        clg_tuning_choices(list, clg_context_device(ctx), file, sizeof file);
+        if (!o.forget) status = tune(&o, ctx, file);
+        else if (remove(file) && errno != ENOENT) status = fail(cmd, "cannot remove %s: %s", file, strerror(errno));
+        else printf("no choices are kept for %s\n", clg_context_device(ctx)->name);
+    }
+    clg_device_list_destroy(&list);
+    clg_context_destroy(&ctx);
+    return status;
+}
+
+const command command_tune = {"tune", "Measure matrix products, and keep the fastest choices", options, run};
