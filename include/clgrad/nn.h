@@ -108,6 +108,25 @@ typedef struct clg_embedding_desc {
 /* index i32 [...] -> clg_embedding [..., features]; parameter name.weight [rows, features]. */
 CLG_API clg_tensor *clg_nn_embedding(clg_model *model, const char *name, clg_tensor *index, const clg_embedding_desc *desc);
 
+typedef struct clg_recurrent_desc {
+    int  units;   /* of the state, and the output */
+    bool last;    /* only the last step's output: [N, units] */
+    bool no_bias;
+    bool relu;    /* clg_nn_rnn: ReLU in place of tanh */
+} clg_recurrent_desc;
+
+/* x [N, steps, features] -> the state h after every step, [N, steps, units]; it starts as zeros. Parameters name.weight_ih
+ * [gates units, features], name.weight_hh [gates units, units], name.bias_ih and name.bias_hh [gates units], with the gates
+ * one after another; all start in U(-1 / sqrt(units), 1 / sqrt(units)): PyTorch's conventions. With a = W_ih x + b_ih and
+ * b = W_hh h + b_hh, both cut into gates, and s the sigmoid:
+ *   rnn   h' = tanh(a + b); Elman 1990
+ *   lstm  gates i, f, g, o: c' = s(a_f + b_f) c + s(a_i + b_i) tanh(a_g + b_g), h' = s(a_o + b_o) tanh(c');
+ *         Hochreiter & Schmidhuber 1997, Gers et al. 2000
+ *   gru   gates r, z, n: n = tanh(a_n + s(a_r + b_r) b_n), z = s(a_z + b_z), h' = (1 - z) n + z h; Cho et al. 2014 */
+CLG_API clg_tensor *clg_nn_rnn(clg_model *model, const char *name, clg_tensor *x, const clg_recurrent_desc *desc);
+CLG_API clg_tensor *clg_nn_lstm(clg_model *model, const char *name, clg_tensor *x, const clg_recurrent_desc *desc);
+CLG_API clg_tensor *clg_nn_gru(clg_model *model, const char *name, clg_tensor *x, const clg_recurrent_desc *desc);
+
 #ifdef __cplusplus
 }
 #endif
