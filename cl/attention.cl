@@ -90,8 +90,9 @@ KERNEL attention(TENSOR(qkv), TENSOR(packed), TENSOR(out), const ulong logs, con
 {
     const ulong third = heads * WIDTH, pitch = 3 * third;
     qkv += qkv_at, packed += packed_at, out += out_at;
-    EACH_UNIT(u, batch * heads * ((length + QUERIES - 1) / QUERIES)) { /* heads first: later queries see more keys */
-        const uint head = u % (batch * heads), from = u / (batch * heads) * QUERIES, rows = min(length - from, (uint)QUERIES);
+    const uint blocks = (length + QUERIES - 1) / QUERIES;
+    EACH_UNIT(u, batch * heads * blocks) {
+        const uint head = u / blocks, from = u % blocks * QUERIES, rows = min(length - from, (uint)QUERIES);
         global const float *kt = packed + head * (ulong)padded * (WIDTH + WIDE), *v = kt + padded * WIDTH;
         vec q[QUERIES * WIDE / VEC], s[QUERIES * KEYS / VEC], acc[QUERIES * WIDE / VEC], total[QUERIES];
         float most[QUERIES], fade[TILE_M];

@@ -87,8 +87,15 @@ LANE_REDUCE(hsum, ADD)
 #define KERNEL              __attribute__((reqd_work_group_size(WG, 1, 1))) kernel void
 #define TENSOR_OF(type, p)  global type *p, const ulong p##_at
 #define TENSOR(p)           TENSOR_OF(float, p)
-/* A group takes units of work (rows, chunks) in turn. */
+/* A group takes its share of the units of work (rows, chunks): a CPU's groups neighbours, which memory likes, a GPU's in
+ * turn, for they run side by side. */
+#if WG == 1
+#define UNITS_UNTIL(g, units) (uint)((ulong)(units) * (g) / get_num_groups(0))
+#define EACH_UNIT(u, units) \
+    for (uint u = UNITS_UNTIL(get_group_id(0), units), u##_end = UNITS_UNTIL(get_group_id(0) + 1, units); u < u##_end; u++)
+#else
 #define EACH_UNIT(u, units) for (uint u = get_group_id(0); u < (units); u += get_num_groups(0))
+#endif
 #define EACH_ROW(r, rows)   EACH_UNIT(r, rows)
 #define EACH_VEC(i, n)      for (uint i = get_local_id(0) * VEC; i + VEC <= (n); i += WG * VEC)
 #define EACH_TAIL(i, n)     for (uint i = (n) - (n) % VEC + get_local_id(0); i < (n); i += WG)
@@ -114,6 +121,47 @@ LANE_REDUCE(hsum, ADD)
 #endif
 WG_REDUCE(wg_max, fmax)
 WG_REDUCE(wg_sum, ADD)
+
+/* ---- exp and erf for CPUs ------------------------------------------------------------------------------------------
+ *
+ * Drivers' own take five times as long. exp(x) = 2^n exp(r) with |r| <= log(2) / 2, and a polynomial for exp(r); erf(x) =
+ * x (1 + p(x^2)) up to 15/16 and 1 - exp(q(|x|)) from there on, where q is log(erfc). The polynomials are minimax fits; results
+ * are within 2 ulp. 2^n is applied in two halves, for it may lie outside of what a float holds. */
+#if WG == 1
+#define EXP_FUNCTION(name, T, as_number, as_bits)                                              \
+    static inline T __attribute__((overloadable)) name(T x)                                    \
+    {                                                                                          \
+        x = x > (T)104.0f ? (T)104.0f : x < (T)-104.0f ? (T)-104.0f : x; /* NaN stays */       \
+        const T moved = fma(x, (T)1.44269504f, (T)12582912.0f), n = moved - (T)12582912.0f;    \
+        const T r = fma(n, (T)-1.42860677e-6f, fma(n, (T)-0.693145752f, x));                   \
+        T p = fma(r, (T)0.00139504892f, (T)0.00836888980f);                                    \
+        p = fma(fma(fma(p, r, (T)0.0416662060f), r, (T)0.166665182f), r, (T)0.5f);             \
+        p = fma(r * r, p, r) + (T)1.0f;                                                        \
+        return p * as_number((((as_bits(moved) - 0x4B400000) >> 1) + 127) << 23) *             \
+               as_number((((as_bits(moved) - 0x4B400000 + 1) >> 1) + 127) << 23);              \
+    }
+#define ERF_FUNCTION(name, T, exp_name)                                                        \
+    static inline T __attribute__((overloadable)) name(const T x)                              \
+    {                                                                                          \
+        const T t = fabs(x), s = x * x, u = t > (T)4.0f ? (T)4.0f : t;                         \
+        T p = fma(s, (T)-5.94314246e-4f, (T)0.00498437881f), q = fma(u, (T)1.94011445e-4f, (T)-0.00302425772f); \
+        p = fma(fma(fma(p, s, (T)-0.0267611071f), s, (T)0.112816818f), s, (T)-0.376124829f);   \
+        q = fma(fma(fma(q, u, (T)0.0221510436f), u, (T)-0.103773512f), u, (T)-0.637363195f);   \
+        q = fma(fma(q, u, (T)-1.12756765f), u, (T)-2.21948547e-4f);                            \
+        p = fma(x, fma(p, s, (T)0.128379151f), x);                                             \
+        return t <= (T)0.9375f ? p : copysign((T)1.0f - exp_name(q), x);                       \
+    }
+EXP_FUNCTION(quick_exp, float, as_float, as_int)
+ERF_FUNCTION(quick_erf, float, quick_exp)
+#if VEC > 1
+EXP_FUNCTION(quick_exp, vec, CAT(as_float, VEC), CAT(as_int, VEC))
+ERF_FUNCTION(quick_erf, vec, quick_exp)
+#endif
+#undef exp
+#undef erf
+#define exp quick_exp
+#define erf quick_erf
+#endif
 
 /* r[i] lane j becomes r[j] lane i: log2(VEC) perfect shuffles. */
 static inline void transpose_tile(vec *r)

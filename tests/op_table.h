@@ -485,6 +485,7 @@ static const op_row conv_rows[] = {
     CONV(SMOOTH, 90, 1, 2, 9, 11, 3, 2, 3, 3, .dilation = 2, .stride_hw = {1, 2}, .pad = 2),
     CONV(0, 196, 1, 17, 14, 14, 33, 17, 1, 1, .stride = 1),
     CONV(0, 1, 1, 1, 1, 1, 1, 1, 1, 1, .stride = 1),
+    {"conv2d", build_conv2d, {{WHOLE, DIMS(3, 5, 7, 9)}, {WHOLE, DIMS(6, 5, 1, 1)}}, SMOOTH | EXACT, 189, {.conv = {0}}}, /* no bias */
     CONV(0, 180, 2, 9, 9, 11, 20, 9, 3, 3, .stride = 2, .pad = 1),
     CONV(0, 240, 1, 6, 12, 9, 18, 3, 5, 3, .stride_hw = {3, 2}, .pad = 2, .dilation = 2, .groups = 2),
     CONV(0, 147, 1, 3, 17, 19, 7, 3, 7, 5, .stride = 2, .pad_hw = {3, 2}),

@@ -165,12 +165,28 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
     return status;
 }
 
+/* A window of one pixel: each image is a matrix [channels, pixels], and the product is one with the weight. */
+static bool is_product(const conv_attr *a)
+{
+    return a->groups == 1 && a->w.dim[2] * a->w.dim[3] == 1 && a->stride[0] * a->stride[1] == 1 && a->pad[0] + a->pad[1] == 0;
+}
+
+static clg_status record_gemm(clg__record *r, const conv_attr *a, bool backward, clg__arg weight, clg__arg src)
+{
+    const int64_t pixels = a->x.dim[2] * a->x.dim[3], k = a->w.dim[0], c = a->w.dim[1];
+    clg__gemm     g = {.trans_a = backward, .m = backward ? c : k, .n = pixels, .k = backward ? k : c, .batch = a->x.dim[0]};
+    g.stride_b = g.k * pixels;
+    g.stride_c = g.m * pixels;
+    return clg__record_gemm(r, &g, weight, src, CLG__OUT, CLG__OUT);
+}
+
 static clg_status conv_record(clg__record *r)
 {
     const conv_attr a = attr_of(r->node);
     const clg__arg  bias = CLG__IN(r->node->arity == 3 ? 2 : 1);
     clg_status      status;
     if (r->node->count == 0) return CLG_OK;
+    if (is_product(&a) && r->node->arity == 2) return record_gemm(r, &a, false, CLG__IN(1), CLG__IN(0));
     if (clg__conv2d_lanes(r, &a, CONV, &status)) return status;
     return record_product(r, &a, false, CLG__IN(1), CLG__IN(0), bias);
 }
@@ -180,6 +196,7 @@ static clg_status data_record(clg__record *r)
     const conv_attr *a = r->node->attr;
     clg_status       status;
     if (r->node->count == 0) return CLG_OK;
+    if (is_product(a)) return record_gemm(r, a, true, CLG__IN(0), CLG__IN(1));
     if (clg__conv2d_lanes(r, a, DATA, &status)) return status;
     const int swapped = clg__record_workspace(r, (uint64_t)r->node->in[0]->count * sizeof(float));
     return record_product(r, a, true, CLG__WS(swapped), CLG__IN(1), CLG__IN(0));
