@@ -43,6 +43,7 @@ size_t clg__clblast_launches(const clg__clblast *product)
 
 int         clg__clblast_sets(void) { return 0; }
 int         clg__clblast_kernel_of(int set) { return (void)set, 0; }
+bool        clg__clblast_suits(int set, bool cpu) { return (void)set, (void)cpu, false; }
 const char *clg__clblast_kernel_name(int kernel) { return (void)kernel, ""; }
 char       *clg__clblast_set_text(int set, char *text, size_t size) { return (void)set, (void)size, text; }
 bool        clg__clblast_use(clg_context *ctx, int set) { return (void)ctx, (void)set, false; }
@@ -163,6 +164,7 @@ static const struct {
     {"Xgemm", {"GEMMK", "KREG", "KWG", "KWI", "MDIMA", "MDIMC", "MWG", "NDIMB", "NDIMC", "NWG", "SA", "SB", "STRM", "STRN",
                "VWM", "VWN"}, 16},
     {"XgemmDirect", {"KWID", "MDIMAD", "MDIMCD", "NDIMBD", "NDIMCD", "PADA", "PADB", "VWMD", "VWND", "WGD"}, 10},
+    {"GemmRoutine", {"XGEMM_MIN_INDIRECT_SIZE"}, 1}, /* m n k below its cube go to XgemmDirect */
 };
 
 /* The first of a kernel is for CPUs; then tiles through local memory, small to large, and through registers alone. */
@@ -178,10 +180,14 @@ static const struct {
     {1, {8, 8, 8, 8, 8, 0, 0, 8, 4, 64}},
     {1, {2, 8, 8, 8, 8, 1, 1, 4, 4, 32}},
     {1, {2, 16, 16, 8, 8, 1, 1, 2, 2, 32}},
+    {2, {128}},
+    {2, {256}},
+    {2, {1024}},
 };
 
 int         clg__clblast_sets(void) { return (int)CLG__COUNT(sets); }
 int         clg__clblast_kernel_of(int set) { return sets[set].kernel; }
+bool        clg__clblast_suits(int set, bool cpu) { return !cpu || sets[set].kernel != 0 || sets[set].value[10] == 0; }
 const char *clg__clblast_kernel_name(int kernel) { return kernels[kernel].name; }
 
 char *clg__clblast_set_text(int set, char *text, size_t size)

@@ -28,9 +28,10 @@ size_t        clg__clblast_launches(const clg__clblast *product);
 
 /* Sets of CLBlast's parameters, which hold for a device in the whole process from clg__clblast_use on; what CLBlast had
  * before cannot be had back. A set's text is "GEMMK=0 KREG=1 ...". */
-enum { CLG__CLBLAST_KERNELS = 2 };
+enum { CLG__CLBLAST_KERNELS = 3 };
 int         clg__clblast_sets(void); /* how many; 0 without CLBlast */
 int         clg__clblast_kernel_of(int set);
+bool        clg__clblast_suits(int set, bool cpu); /* sets that use local memory are slow on CPUs */
 const char *clg__clblast_kernel_name(int kernel);
 char       *clg__clblast_set_text(int set, char *text, size_t size);
 bool        clg__clblast_use(clg_context *ctx, int set);

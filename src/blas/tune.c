@@ -291,7 +291,7 @@ static void measure(tuner *t, const problem *p, bool again)
     const clg_profile    *profile = &t->ctx->info->profile;
     const clg__tuned_row *known = again ? clg__tuned_find(t->tuned, &p->gemm) : NULL;
     char         tried[MOST_TRIED][sizeof(((candidate *)0)->text)], what[64];
-    candidate    untuned = prepare(t, p, known ? known->choice : clg__tuned_shipped(t->ctx, &p->gemm)), best;
+    candidate    untuned = prepare(t, p, known ? known->choice : (clg__choice){0}), best;
     clg_tune_row row = {.what = what, .untuned = tried[0], .ratio = 1.0};
     clg__choice  choice;
     int          count = 1;
@@ -325,7 +325,7 @@ static void measure(tuner *t, const problem *p, bool again)
     if (winner->call && clg__usable(t->ctx)) {
         row.winner = winner->text;
         row.gflops = seconds > 0.0 ? 2e-9 * (double)p->count * (double)p->gemm.k / seconds : 0.0;
-        clg__tuned_keep(t->tuned, &p->gemm, winner->choice);
+        if (row.candidates > 0) clg__tuned_keep(t->tuned, &p->gemm, winner->choice);
         t->result.measured += !again;
         report(t, &row);
     } else if (clg__usable(t->ctx)) {
@@ -365,17 +365,19 @@ static void look_up(tuner *t)
 /* What CLBlast had before cannot be had back, so sets meet it by way of a third, the built-in engine. */
 static bool measure_sets(tuner *t, int kernel)
 {
-    static const int64_t shape[CLG__CLBLAST_KERNELS][3] = {{1024, 1024, 1024}, {128, 512, 784}}; /* one that it serves */
-    clg_tune_row row = {.what = kernel ? "CLBlast XgemmDirect" : "CLBlast Xgemm", .untuned = "as shipped", .ratio = 1.0};
-    char         texts[2][256] = {"as shipped"};
+    static const int64_t shape[CLG__CLBLAST_KERNELS][3] = {{1024, 1024, 1024}, {128, 512, 784}, {512, 512, 512}};
+    char         what[64], texts[2][256] = {"as it was"};
+    clg_tune_row row = {.what = what, .untuned = texts[0], .ratio = 1.0};
     problem      p = {0};
     double       seconds, shipped = 0.0, fastest = 0.0;
     int          winner = -1;
+    const bool   cpu = strcmp(t->ctx->info->profile.base, "cpu") == 0;
+    snprintf(what, sizeof what, "CLBlast %s", clg__clblast_kernel_name(kernel));
     if (open_problem(t->ctx, &p, shape[kernel][0], shape[kernel][1], shape[kernel][2], 1)) place(t->ctx, &p, false, false);
     candidate built_in = prepare(t, &p, (clg__choice){.engine = CLG__GEMM_BUILTIN});
     const bool possible = passes(t, &p, &built_in);
     for (int set = -1; possible && set < clg__clblast_sets() && !over(t); set++) {
-        if (set >= 0 && clg__clblast_kernel_of(set) != kernel) continue;
+        if (set >= 0 && (clg__clblast_kernel_of(set) != kernel || !clg__clblast_suits(set, cpu))) continue;
         if (set >= 0) row.candidates++;
         candidate c = {.call = NULL};
         if (set < 0 || clg__clblast_use(t->ctx, set)) c = prepare(t, &p, (clg__choice){.engine = CLG__GEMM_CLBLAST});

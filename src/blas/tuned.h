@@ -34,7 +34,6 @@ struct clg__tuned {
 clg__tuned *clg__tuned_of(clg_context *ctx, bool use);
 
 clg__choice clg__tuned_choice(clg_context *ctx, const clg__gemm *gemm); /* what holds for this product */
-clg__choice clg__tuned_shipped(const clg_context *ctx, const clg__gemm *gemm);
 const clg__tuned_row *clg__tuned_find(const clg__tuned *t, const clg__gemm *gemm); /* in the file; NULL: not there */
 bool        clg__tuned_same(clg__choice a, clg__choice b);
 
