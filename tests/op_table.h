@@ -52,6 +52,7 @@ struct op_row {
         clg_reduce_desc reduce;
         clg_matmul_desc matmul;
         clg_conv2d_desc conv;
+        clg_conv1d_desc conv1d;
         clg_pool2d_desc pool;
         clg_batch_norm_desc norm;
         clg_attention_desc attention;
@@ -138,6 +139,11 @@ BUILDER(take, clg_take(in[0], in[1], row->with.dims[0]))
 BUILDER(full, clg_add(in[0], clg_sum(clg_full(in[0]->graph, row->with.shape, 0.75), NULL)))
 BUILDER(matmul, clg_matmul(in[0], in[1], &(clg_matmul_desc){row->with.matmul.trans_a, row->with.matmul.trans_b, in[2]}))
 BUILDER(conv2d, clg_conv2d(in[0], in[1], in[2], &row->with.conv))
+BUILDER(conv_transpose2d, clg_conv_transpose2d(in[0], in[1], in[2], &row->with.conv))
+BUILDER(conv1d, clg_conv1d(in[0], in[1], in[2], &row->with.conv1d))
+BUILDER(global_max_pool2d, clg_global_max_pool2d(in[0]))
+BUILDER(adaptive_avg_pool2d, clg_adaptive_avg_pool2d(in[0], row->with.dims[0], row->with.dims[1]))
+BUILDER(adaptive_max_pool2d, clg_adaptive_max_pool2d(in[0], row->with.dims[0], row->with.dims[1]))
 BUILDER(max_pool2d, clg_max_pool2d(in[0], &row->with.pool))
 BUILDER(conv2d_pool, clg_max_pool2d(clg_relu(clg_conv2d(in[0], in[1], in[2], &row->with.conv_pool.conv)),
                                     &row->with.conv_pool.pool))
@@ -491,6 +497,19 @@ static const op_row conv_rows[] = {
     CONV(0, 147, 1, 3, 17, 19, 7, 3, 7, 5, .stride = 2, .pad_hw = {3, 2}),
 };
 
+#define CONV_TRANSPOSE(flags, terms, n, c, h, w, k, each, kh, kw, ...)                                                    \
+    {"conv2d_backward_data", build_conv_transpose2d,                                                                      \
+     {{WHOLE, DIMS(n, c, h, w)}, {WHOLE, DIMS(c, each, kh, kw)}, {WHOLE, DIMS(k)}}, (flags) | EXACT, terms, {.conv = {__VA_ARGS__}}}
+
+/* The windows of rows above, so that programs are shared. */
+static const op_row conv_transpose_rows[] = {
+    CONV_TRANSPOSE(SMOOTH, 144, 2, 6, 6, 4, 4, 2, 3, 2, .stride = 2, .pad_hw = {1, 0}, .groups = 2),
+    CONV_TRANSPOSE(0, 180, 2, 20, 5, 6, 9, 9, 3, 3, .stride = 2, .pad = 1, .out_pad_hw = {0, 1}),
+    CONV_TRANSPOSE(0, 60, 0, 3, 5, 5, 3, 3, 3, 3, .pad = 1),
+    {"conv2d", build_conv1d, {{WHOLE, DIMS(2, 4, 19)}, {WHOLE, DIMS(6, 2, 3)}, {WHOLE, DIMS(6)}}, EXACT | SMOOTH, 72,
+     {.conv1d = {.stride = 2, .pad = 1, .groups = 2}}},
+};
+
 #define POOLS(name, values, flags)                                                                                  \
     {#name, build_##name, {{values, DIMS(2, 3, 8, 11)}}, flags, 4, {.pool = {.kernel = 2}}},                        \
     {#name, build_##name, {{values, DIMS(2, 3, 9, 11)}}, flags, 9, {.pool = {.kernel = 3, .stride = 2, .pad = 1}}}, \
@@ -502,6 +521,11 @@ static const op_row conv_rows[] = {
 static const op_row pool_rows[] = {
     POOLS(max_pool2d, DISTINCT, EXACT | SMOOTH),
     POOLS(avg_pool2d, NORMAL, SMOOTH),
+    {"max", build_global_max_pool2d, {{DISTINCT, DIMS(2, 3, 7, 5)}}, EXACT, 1, {.dims = {0}}},
+    {"adaptive_avg_pool2d", build_adaptive_avg_pool2d, {{NORMAL, DIMS(2, 3, 7, 11)}}, SMOOTH, 16, {.dims = {3, 4}}},
+    {"adaptive_avg_pool2d", build_adaptive_avg_pool2d, {{NORMAL, DIMS(1, 2, 3, 5)}}, 0, 16, {.dims = {5, 7}}},
+    {"adaptive_max_pool2d", build_adaptive_max_pool2d, {{DISTINCT, DIMS(2, 3, 7, 11)}}, EXACT | SMOOTH, 4, {.dims = {3, 4}}},
+    {"avg_pool2d", build_adaptive_avg_pool2d, {{NORMAL, DIMS(2, 3, 8, 6)}}, 0, 4, {.dims = {4, 3}}},
     {"avg_pool2d", build_avg_pool2d, {{NORMAL, DIMS(2, 3, 9, 11)}}, 0, 9,
      {.pool = {.kernel = 3, .stride = 2, .pad = 1, .exclude_pad = true}}},
 };
@@ -525,6 +549,6 @@ static const op_row conv_pool_rows[] = {
 
 #define EACH_TABLE(X)                                                                                               \
     X(pointwise) X(broadcast) X(reduce) X(long) X(softmax) X(norm) X(shape) X(embedding) X(matmul) X(attention)     \
-    X(conv) X(pool) X(conv_pool)
+    X(conv) X(conv_transpose) X(pool) X(conv_pool)
 
 #endif

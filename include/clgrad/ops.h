@@ -153,11 +153,23 @@ typedef struct clg_conv2d_desc {
     int  groups;                  /* 0 means 1 */
     bool no_bias;
     int  init;                    /* a clg_init of nn.h */
+    int  out_pad, out_pad_hw[2];  /* clg_conv_transpose2d: rows and columns more, less than the stride */
 } clg_conv2d_desc;
 
 /* x [N, C, H, W], weight [channels, C / groups, KH, KW], bias [channels] or NULL -> [N, channels, OH, OW] with
  * OH = floor((H + 2 pad - dilation (KH - 1) - 1) / stride) + 1: cross-correlation, as every framework has it. */
 CLG_API clg_tensor *clg_conv2d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, const clg_conv2d_desc *desc);
+
+/* x [N, C, H, W], weight [C, channels / groups, KH, KW], bias [channels] or NULL -> [N, channels, OH, OW] with
+ * OH = (H - 1) stride - 2 pad + dilation (KH - 1) + 1 + out_pad: the gradient of a convolution, as PyTorch's ConvTranspose2d. */
+CLG_API clg_tensor *clg_conv_transpose2d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, const clg_conv2d_desc *desc);
+
+typedef struct clg_conv1d_desc {
+    int stride, pad, dilation, groups; /* as clg_conv2d_desc's */
+} clg_conv1d_desc;
+
+/* x [N, C, L], weight [channels, C / groups, K], bias [channels] or NULL -> [N, channels, OL], as clg_conv2d. */
+CLG_API clg_tensor *clg_conv1d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, const clg_conv1d_desc *desc);
 
 typedef struct clg_batch_norm_desc {
     bool        training; /* by the batch's own statistics, else by the running ones */
@@ -183,8 +195,14 @@ typedef struct clg_pool2d_desc {
 CLG_API clg_tensor *clg_max_pool2d(clg_tensor *x, const clg_pool2d_desc *desc);
 CLG_API clg_tensor *clg_avg_pool2d(clg_tensor *x, const clg_pool2d_desc *desc);
 
-/* x [N, C, H, W] -> [N, C]: the mean of each plane. */
+/* x [N, C, H, W] -> [N, C]: the mean or the maximum of each plane. */
 CLG_API clg_tensor *clg_global_avg_pool2d(clg_tensor *x);
+CLG_API clg_tensor *clg_global_max_pool2d(clg_tensor *x);
+
+/* x [N, C, H, W] -> [N, C, height, width] for any extents: output i covers the rows from floor(i H / height) up to
+ * ceil((i + 1) H / height), and columns likewise, as PyTorch's. Maxima as clg_max_pool2d's. */
+CLG_API clg_tensor *clg_adaptive_avg_pool2d(clg_tensor *x, int height, int width);
+CLG_API clg_tensor *clg_adaptive_max_pool2d(clg_tensor *x, int height, int width);
 
 /* ---- regularisation -------------------------------------------------------------------------------------------- */
 

@@ -17,6 +17,13 @@ static bool product_fits(int64_t a, int64_t b, int64_t c)
     return !clg__mul_overflows(a, b, &ab) && !clg__mul_overflows(ab, c, &abc) && abc <= largest;
 }
 
+static bool supported(clg_shape x, clg_shape w, clg_shape y, int groups)
+{
+    const int64_t planes = CLG__MAX(x.dim[0], 1) * groups, rows = w.dim[0] / groups;
+    return x.dim[0] <= largest && product_fits(w.dim[1], w.dim[2], w.dim[3]) && product_fits(rows, w.dim[2], w.dim[3]) &&
+           product_fits(planes, x.dim[2], x.dim[3]) && product_fits(planes, y.dim[2], y.dim[3]);
+}
+
 static clg_status conv_infer(clg__infer *i)
 {
     const clg_shape  x = i->in[0]->shape, w = i->in[1]->shape;
@@ -45,10 +52,7 @@ static clg_status conv_infer(clg__infer *i)
                                    d ? "width" : "height", (long long)window, (long long)padded);
         i->shape.dim[2 + d] = (padded - window) / a->stride[d] + 1;
     }
-    const int64_t planes = CLG__MAX(x.dim[0], 1) * a->groups, *y = i->shape.dim;
-    if (x.dim[0] > largest || !product_fits(w.dim[1], w.dim[2], w.dim[3]) ||
-        !product_fits(w.dim[0] / a->groups, w.dim[2], w.dim[3]) || !product_fits(planes, x.dim[2], x.dim[3]) ||
-        !product_fits(planes, y[2], y[3]) || !product_fits(CLG__MAX(x.dim[0], 1), y[2], y[3]))
+    if (!supported(x, w, i->shape, a->groups))
         return clg__infer_fail(i, "more than 2^30 pixels in all images and groups, or taps, are not supported");
     return CLG_OK;
 }
@@ -283,27 +287,83 @@ static clg__cost conv_cost(const clg_tensor *t)
 
 /* ---- interface --------------------------------------------------------------------------------------------------- */
 
-clg_tensor *clg_conv2d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, const clg_conv2d_desc *desc)
+/* The attributes that the descriptor gives; false, with an error, when they make no sense. */
+static bool attr_from(const clg_conv2d_desc *desc, const clg_tensor *x, const char *name, conv_attr *a)
 {
     static const clg_conv2d_desc none = {0};
     const clg_conv2d_desc       *d = desc ? desc : &none;
-    if (!x || !weight) return NULL;
-    conv_attr a = {.groups = d->groups ? d->groups : 1};
+    *a = (conv_attr){.groups = d->groups ? d->groups : 1};
     for (int i = 0; i < 2; i++) {
         const bool stride = d->stride_hw[0] || d->stride_hw[1], pad = d->pad_hw[0] || d->pad_hw[1];
         const bool dilation = d->dilation_hw[0] || d->dilation_hw[1];
-        a.stride[i] = stride ? d->stride_hw[i] : d->stride ? d->stride : 1;
-        a.pad[i] = pad ? d->pad_hw[i] : d->pad;
-        a.dilation[i] = dilation ? d->dilation_hw[i] : d->dilation ? d->dilation : 1;
+        a->stride[i] = stride ? d->stride_hw[i] : d->stride ? d->stride : 1;
+        a->pad[i] = pad ? d->pad_hw[i] : d->pad;
+        a->dilation[i] = dilation ? d->dilation_hw[i] : d->dilation ? d->dilation : 1;
     }
-    if (a.groups < 1 || a.stride[0] < 1 || a.stride[1] < 1 || a.pad[0] < 0 || a.pad[1] < 0 || a.dilation[0] < 1 ||
-        a.dilation[1] < 1)
-        return clg__op_fail(x, "conv2d", CLG_INVALID_ARGUMENT,
-                            "groups %d, stride %dx%d, pad %dx%d, dilation %dx%d: pads may not be negative, the others "
-                            "must be positive", a.groups, a.stride[0], a.stride[1], a.pad[0], a.pad[1], a.dilation[0],
-                            a.dilation[1]);
+    if (a->groups >= 1 && a->stride[0] >= 1 && a->stride[1] >= 1 && a->pad[0] >= 0 && a->pad[1] >= 0 && a->dilation[0] >= 1 &&
+        a->dilation[1] >= 1)
+        return true;
+    clg__op_fail(x, name, CLG_INVALID_ARGUMENT,
+                 "groups %d, stride %dx%d, pad %dx%d, dilation %dx%d: pads may not be negative, the others must be positive",
+                 a->groups, a->stride[0], a->stride[1], a->pad[0], a->pad[1], a->dilation[0], a->dilation[1]);
+    return false;
+}
+
+clg_tensor *clg_conv2d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, const clg_conv2d_desc *desc)
+{
+    conv_attr a;
+    if (!x || !weight || !attr_from(desc, x, "conv2d", &a)) return NULL;
     return bias ? clg__apply_attr(&clg__ops_conv2d[CONV], &a, x, weight, bias)
                 : clg__apply_attr(&clg__ops_conv2d[CONV], &a, x, weight);
+}
+
+/* The gradient of the convolution that makes x's shape of the result's. */
+clg_tensor *clg_conv_transpose2d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, const clg_conv2d_desc *desc)
+{
+    static const char name[] = "conv_transpose2d";
+    conv_attr         a;
+    if (!x || !weight || !attr_from(desc, x, name, &a)) return NULL;
+    a.y = x->shape;
+    a.w = weight->shape;
+    if (a.y.rank != 4 || a.w.rank != 4 || weight->count == 0 || x->dtype != CLG_F32 || weight->dtype != CLG_F32)
+        return clg__op_fail(x, name, CLG_INVALID_SHAPE, "x must be f32 [N, C, H, W], the weight f32 [C, channels / groups, KH, KW]");
+    if (a.w.dim[0] != a.y.dim[1] || a.w.dim[0] % a.groups != 0)
+        return clg__op_fail(x, name, CLG_INVALID_SHAPE, "the weight is for %lld channels in %d groups", (long long)a.w.dim[0],
+                            a.groups);
+    const int64_t channels = a.w.dim[1] * a.groups;
+    a.x = CLG_SHAPE(a.y.dim[0], channels, 0, 0);
+    if (bias && !clg_shape_equal(bias->shape, CLG_SHAPE(channels)))
+        return clg__op_fail(x, name, CLG_INVALID_SHAPE, "the bias must be [%lld]", (long long)channels);
+    for (int d = 0; d < 2; d++) {
+        const int more = !desc ? 0 : desc->out_pad_hw[0] || desc->out_pad_hw[1] ? desc->out_pad_hw[d] : desc->out_pad;
+        if (more < 0 || more >= a.stride[d])
+            return clg__op_fail(x, name, CLG_INVALID_ARGUMENT, "out_pad %d: it must be less than the stride", more);
+        if (a.y.dim[2 + d] > largest || a.w.dim[2 + d] > largest || a.stride[d] > largest || a.dilation[d] > largest)
+            return clg__op_fail(x, name, CLG_UNSUPPORTED, "images of that extent are not supported");
+        a.x.dim[2 + d] = (a.y.dim[2 + d] - 1) * a.stride[d] - 2 * (int64_t)a.pad[d] + a.dilation[d] * (a.w.dim[2 + d] - 1) + 1 + more;
+        if (a.x.dim[2 + d] < 1 || a.y.dim[2 + d] < 1)
+            return clg__op_fail(x, name, CLG_INVALID_SHAPE, "the result's %s would be %lld", d ? "width" : "height",
+                                (long long)a.x.dim[2 + d]);
+        if (a.x.dim[2 + d] > largest) return clg__op_fail(x, name, CLG_UNSUPPORTED, "images of that extent are not supported");
+    }
+    if (!supported(a.x, a.w, a.y, a.groups))
+        return clg__op_fail(x, name, CLG_UNSUPPORTED, "more than 2^30 pixels in all images and groups, or taps");
+    clg_tensor *y = clg__apply_attr(&clg__ops_conv2d[DATA], &a, weight, x);
+    return bias ? clg_add(y, clg_reshape(bias, CLG_SHAPE(channels, 1, 1))) : y;
+}
+
+clg_tensor *clg_conv1d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, const clg_conv1d_desc *desc)
+{
+    const clg_conv1d_desc d = desc ? *desc : (clg_conv1d_desc){0};
+    if (!x || !weight) return NULL;
+    const clg_shape s = x->shape, w = weight->shape;
+    if (s.rank != 3 || w.rank != 3)
+        return clg__op_fail(x, "conv1d", CLG_INVALID_SHAPE, "x must be [N, C, L], the weight [channels, C / groups, K]");
+    clg_tensor *y = clg_conv2d(clg_reshape(x, CLG_SHAPE(s.dim[0], s.dim[1], 1, s.dim[2])),
+                               clg_reshape(weight, CLG_SHAPE(w.dim[0], w.dim[1], 1, w.dim[2])), bias,
+                               &(clg_conv2d_desc){.stride_hw = {1, d.stride ? d.stride : 1}, .pad_hw = {0, d.pad},
+                                                  .dilation_hw = {1, d.dilation ? d.dilation : 1}, .groups = d.groups});
+    return y ? clg_reshape(y, CLG_SHAPE(y->shape.dim[0], y->shape.dim[1], y->shape.dim[3])) : NULL;
 }
 
 const clg__op clg__ops_conv2d[] = {

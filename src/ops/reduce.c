@@ -197,8 +197,11 @@ clg_tensor *clg_variance(clg_tensor *x, const clg_reduce_desc *desc, int correct
     return reduce(clg_mul(d, d), desc, (kind){"variance", SUM, true, correction});
 }
 
-clg_tensor *clg_global_avg_pool2d(clg_tensor *x)
+static clg_tensor *planes(clg_tensor *x, const char *name, clg_tensor *(*f)(clg_tensor *, const clg_reduce_desc *))
 {
-    if (x && x->shape.rank != 4) return clg__op_fail(x, "global_avg_pool2d", CLG_INVALID_SHAPE, "x must be [N, C, H, W]");
-    return clg_mean(x, &(clg_reduce_desc){.axes = {2, 3}, .count = 2});
+    if (x && x->shape.rank != 4) return clg__op_fail(x, name, CLG_INVALID_SHAPE, "x must be [N, C, H, W]");
+    return f(x, &(clg_reduce_desc){.axes = {2, 3}, .count = 2});
 }
+
+clg_tensor *clg_global_avg_pool2d(clg_tensor *x) { return planes(x, "global_avg_pool2d", clg_mean); }
+clg_tensor *clg_global_max_pool2d(clg_tensor *x) { return planes(x, "global_max_pool2d", clg_max); }
