@@ -263,6 +263,18 @@ CLG_API clg_tensor *clg_count_correct(clg_tensor *logits, clg_tensor *labels);
  * (i32). scale 0 means 1. Not differentiable. */
 CLG_API clg_tensor *clg_take_rows(clg_tensor *table, clg_tensor *index, double scale, double shift);
 
+/* ---- the table of operators ------------------------------------------------------------------------------------ */
+
+typedef struct clg_op_info {
+    const char *name;
+    int         inputs;         /* -1: any number */
+    bool        differentiable, pointwise; /* chains of pointwise operators become one kernel */
+    bool        in_place, view; /* the result may lie where the first input lay; is its memory */
+} clg_op_info;
+
+/* The i-th operator that the library knows, those that gradients are made of included; false behind the last. */
+CLG_API bool clg_op_info_get(size_t i, clg_op_info *info);
+
 #ifdef __cplusplus
 }
 #endif

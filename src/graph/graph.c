@@ -352,3 +352,16 @@ const clg__op *clg__op_find(const char *name)
             if (strcmp(op->name, name) == 0) return op;
     return NULL;
 }
+
+bool clg_op_info_get(size_t i, clg_op_info *info)
+{
+    for (const clg__op *const *table = clg__registry; *table; table++)
+        for (const clg__op *op = *table; op->name; op++) {
+            if (i-- > 0) continue;
+            const bool pointwise = op->flags & CLG__POINTWISE, gradient = op->gradient && !(op->flags & CLG__NO_GRAD);
+            *info = (clg_op_info){op->name, op->arity, gradient, pointwise, pointwise || op->flags & CLG__INPLACE,
+                                  op->flags & CLG__VIEW};
+            return true;
+        }
+    return false;
+}
