@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 #include "fixture.h"
 
@@ -215,11 +216,73 @@ static void operators_give_known_values(void **state)
     assert_int_equal(failures, 0);
 }
 
+/* ---- refusals ---------------------------------------------------------------------------------------------------- */
+
+static void what_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    clg_graph  *g = clg_graph_create(ctx, NULL);
+    clg_tensor *x = clg_input(g, CLG_F32, CLG_SHAPE(2, 3)), *i = clg_input(g, CLG_I32, CLG_SHAPE(2, 3));
+    clg_tensor *empty = clg_input(g, CLG_F32, CLG_SHAPE(0, 3)), *image = clg_input(g, CLG_F32, CLG_SHAPE(1, 2, 5, 5));
+    clg_tensor *labels = clg_input(g, CLG_I32, CLG_SHAPE(2)), *row = clg_input(g, CLG_F32, CLG_SHAPE(5));
+    clg_tensor *bytes = clg_input(g, CLG_U8, CLG_SHAPE(2, 3)), *parts[2];
+    const int64_t few[] = {1, 0}, bad[] = {-1, 0}, sizes[] = {1, 1};
+#define REFUSED(call, ...)                                                                             \
+    {                                                                                                  \
+        static const char *const says[] = {__VA_ARGS__};                                               \
+        assert_null(call);                                                                             \
+        for (size_t k = 0; k < CLG__COUNT(says); k++)                                                  \
+            if (!strstr(clg_context_error(ctx), says[k])) fail_msg("%s: %s", #call, clg_context_error(ctx)); \
+        clg_context_clear_error(ctx);                                                                  \
+    }
+    REFUSED(clg_add(x, i), "add([2, 3], [2, 3])", "input 1 must be f32")
+    REFUSED(clg_less(x, bytes), "less", "f32 or i32")
+    REFUSED(clg_where(i, x, row), "where([2, 3], [2, 3], [5])", "broadcast")
+    REFUSED(clg_clamp(x, 2.0, 1.0), "clamp([2, 3])", "from 2 to 1")
+    REFUSED(clg_clamp(x, 0.0, NAN), "clamp")
+    REFUSED(clg_next(x), "next([2, 3])", "i32")
+    REFUSED(clg_min(empty, NULL), "min([0, 3])", "no elements")
+    REFUSED(clg_variance(x, &(clg_reduce_desc){.axes = {0}, .count = 1}, 2), "variance", "correction is 2")
+    REFUSED(clg_variance(x, &(clg_reduce_desc){.axes = {2}, .count = 1}, 0), "variance([2, 3])", "axis 2")
+    REFUSED(clg_argmax(x, 2, false), "argmax([2, 3])", "axis 2")
+    REFUSED(clg_argmax(empty, 0, false), "argmax([0, 3])", "no elements")
+    REFUSED(clg_softmax_along(x, -3), "softmax([2, 3])", "axis -3")
+    REFUSED(clg_permute(x, (const int[]){0, 0}), "permute([2, 3])", "twice")
+    REFUSED(clg_slice(x, 1, 1, 4, 1), "slice([2, 3])", "from 1 to 4 by 1")
+    REFUSED(clg_slice(x, 1, 2, 1, 1), "slice")
+    REFUSED(clg_slice(x, 0, 0, 2, -1), "slice", "by -1")
+    REFUSED(clg_pad(x, few, bad, 0.0), "pad([2, 3])", "-1 after")
+    REFUSED(clg_pad(bytes, few, few, 0.0), "place", "u8")
+    REFUSED(clg_concat((clg_tensor *[]){x, i}, 2, 0), "concat", "all must be f32, or all i32")
+    REFUSED(clg_concat((clg_tensor *[]){x, row}, 2, 0), "concat([2, 3], [5])", "ranks")
+    REFUSED(clg_concat((clg_tensor *[]){x, empty}, 2, 1), "concat([2, 3], [0, 3])", "axis 1")
+    REFUSED(clg_gather(x, labels, 0), "gather([2, 3], [2])", "axis 0")
+    REFUSED(clg_gather(x, x, 0), "gather", "index i32")
+    REFUSED(clg_take(x, labels, 2), "take([2, 3])", "axis 2")
+    REFUSED(clg_one_hot(i, 3), "one_hot([2, 3])", "[rows]")
+    REFUSED(clg_cross_entropy_with(x, labels, &(clg_cross_entropy_desc){.smoothing = 1.0}), "cross_entropy", "smoothing is 1")
+    REFUSED(clg_cross_entropy_with(x, labels, &(clg_cross_entropy_desc){.weight = row}), "cross_entropy", "[3]")
+    REFUSED(clg_huber(x, x, 0.0), "huber([2, 3])", "positive")
+    REFUSED(clg_kl_divergence(x, row), "kl_divergence([2, 3])", "alike")
+    REFUSED(clg_dropout(x, &(clg_dropout_desc){.rate = -0.5}), "dropout([2, 3])", "-0.5")
+    REFUSED(clg_conv_transpose2d(image, image, NULL, NULL), "conv_transpose2d([1, 2, 5, 5])", "1 channels")
+    REFUSED(clg_conv_transpose2d(image, clg_input(g, CLG_F32, CLG_SHAPE(2, 1, 3, 3)), NULL,
+                                 &(clg_conv2d_desc){.stride = 2, .out_pad = 2}), "conv_transpose2d", "out_pad 2")
+    REFUSED(clg_conv1d(image, x, NULL, NULL), "conv1d", "[N, C, L]")
+    REFUSED(clg_adaptive_avg_pool2d(image, 0, 2), "adaptive_avg_pool2d", "0x2")
+    REFUSED(clg_global_max_pool2d(x), "global_max_pool2d([2, 3])", "[N, C, H, W]")
+    assert_int_not_equal(clg_split(x, 1, sizes, 2, parts), CLG_OK);
+    assert_non_null(strstr(clg_context_error(ctx), "split([2, 3]): axis 1 cannot be split into these 2 parts"));
+    clg_context_clear_error(ctx);
+    clg_graph_destroy(&g);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(pointwise_operators_give_known_values),
         cmocka_unit_test(operators_give_known_values),
+        cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, open_context, close_context);
 }
