@@ -25,6 +25,9 @@ CLG_API int64_t   clg_dataset_count(const clg_dataset *data);
 CLG_API int64_t   clg_dataset_classes(const clg_dataset *data); /* the largest label + 1 */
 CLG_API clg_shape clg_dataset_shape(const clg_dataset *data);   /* [count, channels, height, width] */
 
+/* The labels of the images in use into label[count]. */
+CLG_API clg_status clg_dataset_labels(clg_dataset *data, int32_t *label, size_t count);
+
 /* Only the first `count` images from now on (more than there are: all). */
 CLG_API void clg_dataset_limit(clg_dataset *data, int64_t count);
 
@@ -33,6 +36,8 @@ typedef struct clg_loader_desc {
     bool     shuffle;   /* a permutation chosen by `seed`; the same on every machine */
     uint64_t seed;
     bool     drop_last; /* leave out a last batch that is not full; else its missing rows have the label -1 */
+    const int32_t *rows; /* deal these images only, `count` of them (NULL: all); read whenever a batch is made */
+    int64_t        count;
 } clg_loader_desc;
 
 /* A cursor, used by value; it owns nothing. */

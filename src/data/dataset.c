@@ -132,6 +132,22 @@ clg_shape clg_dataset_shape(const clg_dataset *data)
     return shape;
 }
 
+clg_status clg_dataset_labels(clg_dataset *data, int32_t *label, size_t count)
+{
+    if (!data) return CLG_INVALID_ARGUMENT;
+    clg__root *root = (clg__root *)data->ctx;
+    if (!label || count != (size_t)data->count)
+        return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: %lld labels asked into room for %zu", (long long)data->count,
+                         label ? count : 0);
+    const size_t whole = (size_t)data->shape.dim[0] * sizeof *label;
+    int32_t     *all = clg__calloc(root, 1, whole);
+    if (!all) return CLG_OUT_OF_MEMORY;
+    const clg_status status = clg_tensor_read(data->labels, all, whole);
+    if (!status) memcpy(label, all, count * sizeof *label);
+    free(all);
+    return status;
+}
+
 void clg_dataset_limit(clg_dataset *data, int64_t count)
 {
     if (!data) return;
@@ -242,6 +258,10 @@ clg_loader clg_loader_begin(clg_dataset *data, const clg_loader_desc *desc)
                   (long long)data->count, data->count == 1 ? "" : "s");
         data = NULL;
     }
+    if (data && used.rows && used.count < 1) {
+        clg__fail((clg__root *)data->ctx, CLG_INVALID_ARGUMENT, "loader: %lld rows given", (long long)used.count);
+        data = NULL;
+    }
     return (clg_loader){.data = data, .desc = used};
 }
 
@@ -312,15 +332,16 @@ bool clg_loader_next(clg_loader *loader, clg_tensor *x, clg_tensor *y)
     clg_dataset *data = loader ? loader->data : NULL;
     if (!data || clg_context_failed(data->ctx)) return false;
     const clg_loader_desc *desc = &loader->desc;
-    const int64_t left = data->count - loader->next;
+    const int64_t count = desc->rows ? desc->count : data->count, left = count - loader->next;
     if (left <= 0 || (desc->drop_last && left < desc->batch)) return false;
     feed *f = feed_for(data, x, y, desc->batch);
     if (!f) return false;
 
-    const clg__shuffle order = clg__shuffle_begin((uint32_t)data->count, desc->seed);
+    const clg__shuffle order = clg__shuffle_begin((uint32_t)count, desc->seed);
     for (int64_t i = 0; i < desc->batch; i++) {
         const uint32_t place = (uint32_t)(loader->next + i);
-        data->rows[i] = i >= left ? -1 : (int32_t)(desc->shuffle ? clg__shuffle_at(&order, place) : place);
+        const uint32_t at = i < left && desc->shuffle ? clg__shuffle_at(&order, place) : place;
+        data->rows[i] = i >= left ? -1 : desc->rows ? desc->rows[at] : (int32_t)at;
     }
     if (clg_tensor_write(f->index, data->rows, (size_t)desc->batch * sizeof *data->rows)) return false;
     clg_plan_run(f->plan);
