@@ -5,6 +5,7 @@
  * TILE_*  CPU body, as in prelude.cl; with QUERIES and KEYS, the blocks in which the matrix of scores is gone through:
  *         QUERIES a multiple of TILE_M, KEYS one of TILE_M and of PANEL
  * BLOCK   GPU body: queries, and keys, that a group holds in local memory at once
+ * BACK    GPU body: 1: the kernels of the gradient, 0: the other
  *
  * Queries are scaled when they are read. Scores are masked with -INFINITY, whose exponential is 0; a query sees one key at
  * least, and those it sees come first. */
@@ -231,13 +232,18 @@ KERNEL attention_grad(TENSOR(qkv), TENSOR(packed), TENSOR(out), TENSOR(dout), TE
     }
 }
 #else
-#ifndef BLOCK
-#error "attention.cl needs TILE_SIDE or BLOCK"
+#if !defined(BLOCK) || !defined(BACK)
+#error "attention.cl needs TILE_SIDE, or BLOCK and BACK"
 #endif
 #define PITCH  (WIDTH + 1) /* off the powers of two, for local memory has banks */
 #define SQUARE (BLOCK + 1)
 #define MINE   ((BLOCK * WIDTH + WG - 1) / WG) /* elements of a block that are an item's */
+#if MINE <= 16 /* constants leave arrays in registers */
+#define EACH_MINE(e, m) \
+    UNROLL for (uint m = 0, e = get_local_id(0); m < MINE; m++, e += WG) if (BLOCK * WIDTH % WG == 0 || e < BLOCK * WIDTH)
+#else
 #define EACH_MINE(e, m) for (uint e = get_local_id(0), m = 0; e < BLOCK * WIDTH; e += WG, m++)
+#endif
 #define EACH_SCORE(e)   for (uint e = get_local_id(0); e < BLOCK * BLOCK; e += WG)
 #define EACH_LINE(r)    for (uint r = get_local_id(0); r < BLOCK; r += WG)
 #define HEAD_OF(index)  (((index) / heads * length) * pitch + (index) % heads * WIDTH)
@@ -262,6 +268,7 @@ static inline float dot_rows(local const float *a, local const float *b)
     return sum;
 }
 
+#if !BACK
 KERNEL attention(TENSOR(qkv), TENSOR(out), const ulong logs, const uint batch, const uint length, const uint heads,
                  const float scale)
 {
@@ -309,6 +316,7 @@ KERNEL attention(TENSOR(qkv), TENSOR(out), const ulong logs, const uint batch, c
     }
 }
 
+#else
 /* P and dS of a block of queries, from `i`, and one of keys, from `j`. */
 static inline void scores(local float *p, local float *ds, local const float *q, local const float *k, local const float *v,
                           local const float *g, local const float *log_sum, local const float *inner, const uint i,
@@ -398,4 +406,5 @@ KERNEL attention_grad_keys(TENSOR(qkv), TENSOR(out), TENSOR(dout), TENSOR(dqkv),
         }
     }
 }
+#endif
 #endif

@@ -137,7 +137,8 @@ static inline vec load_windows(const image *y, const ulong plane, const int py, 
     const ivec col = px + LANES;
     if (at >= 0 && at + VEC <= (long)y->size) return ((col >= 0) & (col < y->w)) ? VLOAD(y->data + at) : (vec)0.0f;
     float t[VEC] = {0.0f};
-    for (int i = max(0, -px); i < min(VEC, y->w - px); i++) t[i] = y->data[at + i];
+    EACH_LANE(i, min(VEC, y->w - px))
+        if (px + i >= 0) t[i] = y->data[at + i];
     return VLOAD(t);
 }
 
@@ -156,9 +157,11 @@ static inline void store_phases(const vec *r, global float *p, const int count)
         return;
     }
 #endif
-    float t[STRIDE_W * VEC];
-    for (int phase = 0; phase < STRIDE_W; phase++) VSTORE(r[phase], t + phase * VEC);
-    for (int i = 0; i < min(count, STRIDE_W * VEC); i++) p[i] = t[i % STRIDE_W * VEC + i / STRIDE_W];
+    float t[VEC];
+    UNROLL for (int phase = 0; phase < STRIDE_W; phase++) {
+        VSTORE(r[phase], t);
+        EACH_LANE(i, min(VEC, (count - phase + STRIDE_W - 1) / STRIDE_W)) p[i * STRIDE_W + phase] = t[i];
+    }
 #endif
 }
 

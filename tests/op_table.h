@@ -479,7 +479,8 @@ static const op_row attention_rows[] = {
      (terms) * 12.0 * 12.0, {.conv = {__VA_ARGS__}}}
 
 static const op_row conv_rows[] = {
-    CONV(SMOOTH, 98, 2, 3, 7, 7, 5, 3, 3, 3, .pad = 1),
+    CONV(SMOOTH, 98, 2, 3, 7, 7, 5, 3, 3, 3, .pad_hw = {1, 0}), /* exact: padded alike it may be Winograd's */
+    WINOGRAD(0, 98, 2, 3, 7, 7, 5, .pad = 1),
     CONV(0, 400, 3, 6, 10, 9, 6, 1, 3, 3, .groups = 6, .pad = 1),
     CONV(0, 196, 1, 1, 14, 14, 33, 1, 3, 3, .pad = 1),
     CONV(0, 20, 0, 2, 5, 5, 3, 2, 3, 3, .pad = 1),

@@ -8,6 +8,9 @@
  *
  * test_values.c has values known from mathematics, since a wrong formula could be shared by device and reference.
  *
+ * CLGRAD_TEST_ELEMENTS=N leaves out rows with more elements, for devices that are slow (tools/lanes); how many is printed,
+ * and every operator still needs a row. CLGRAD_TEST_PROGRAMS=DIR writes the programs there and runs nothing.
+ *
  * The loss of a row is sum(y w), its slope sum(d loss / d input * v), with w and v drawn at random. */
 #include "op_table.h"
 #include "plan/plan.h"
@@ -210,13 +213,26 @@ static const table tables[] = {EACH_TABLE(TABLE)};
 typedef struct batch {
     clg_graph  *g;
     subject    *subjects;
-    size_t      count;
+    size_t      count, left_out;
     clg_tensor **outs;
     size_t      out_count;
 } batch;
 
+/* Of its inputs; a row has at most some times as many in all its tensors. */
+static bool wanted(const op_row *row)
+{
+    const char *most = getenv("CLGRAD_TEST_ELEMENTS");
+    int64_t     elements = 0;
+    for (int k = 0; k < MAX_INPUTS && row->in[k].values; k++) elements += clg_shape_count(row->in[k].shape);
+    return !most || !*most || elements <= strtoll(most, NULL, 10);
+}
+
 static void add_row(batch *b, const op_row *row, bool displaced)
 {
+    if (!wanted(row)) {
+        b->left_out++;
+        return;
+    }
     subject *moved_to = realloc(b->subjects, (b->count + 1) * sizeof *moved_to);
     assert_non_null(moved_to);
     b->subjects = moved_to;
@@ -249,6 +265,7 @@ static batch build_tables(bool displaced)
     assert_non_null(b.g);
     for (size_t i = 0; i < CLG__COUNT(tables); i++)
         if (!only || strcmp(only, tables[i].name) == 0) add_table(&b, &tables[i], displaced);
+    if (b.left_out) printf("# %zu rows, %zu left out\n", b.count, b.left_out);
     b.outs = calloc(b.count * MAX_OUTS + 1, sizeof(clg_tensor *));
     assert_non_null(b.outs);
     for (size_t i = 0; i < b.count; i++) {
@@ -508,6 +525,24 @@ static int forget_failures(void **state)
     return 0;
 }
 
+/* Writes the programs of all rows, with fusion and without, and builds none of them. */
+static int write_programs(const char *directory)
+{
+    ctx = clg_context_create(&(clg_context_desc){.dump_programs = directory});
+    clg_context_build_later(ctx);
+    for (int displaced = 0; displaced < 2; displaced++) {
+        batch b = build_tables(displaced);
+        if (displaced) setenv("CLGRAD_REWRITE", "0", 1);
+        clg_plan *plan = clg__plan_create_guarded(b.outs, b.out_count, 0);
+        clg_plan_destroy(&plan);
+        end_tables(&b);
+    }
+    const int failed = clg_context_failed(ctx);
+    if (failed) fprintf(stderr, "%s\n", clg_context_error(ctx));
+    clg_context_destroy(&ctx);
+    return failed;
+}
+
 int main(int argc, char **argv) /* arguments select tests and a table of rows: "rows*" shape */
 {
     static const struct CMUnitTest tests[] = {
@@ -515,6 +550,8 @@ int main(int argc, char **argv) /* arguments select tests and a table of rows: "
         cmocka_unit_test_setup(rows_agree_with_the_reference, forget_failures),
         cmocka_unit_test_setup(rows_keep_within_their_memory, forget_failures),
     };
+    const char *programs = getenv("CLGRAD_TEST_PROGRAMS");
+    if (programs) return write_programs(programs);
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     if (argc > 2) only = argv[2];
     return cmocka_run_group_tests(tests, open_context, close_context);

@@ -90,8 +90,8 @@ static clg_status gpu_record(clg__record *r, const attention_attr *a, bool back)
         return clg__op_fail(r->node->in[0], "attention", CLG_UNSUPPORTED, "a head of width %d does not fit into local memory",
                             (int)width), CLG_UNSUPPORTED;
     char defines[160];
-    snprintf(defines, sizeof defines, "#define WIDTH %u\n#define BLOCK %u\n#define CAUSAL %d\n", (unsigned)width,
-             (unsigned)block, a->causal);
+    snprintf(defines, sizeof defines, "#define WIDTH %u\n#define BLOCK %u\n#define BACK %d\n#define CAUSAL %d\n",
+             (unsigned)width, (unsigned)block, back, a->causal);
     const uint64_t units = batch * (uint64_t)a->heads * ((length + block - 1) / block);
     const clg__arg sizes[] = {CLG__UINT(batch), CLG__UINT(length), CLG__UINT(a->heads), CLG__FLOAT(a->scale)};
     const clg__arg at = CLG__ULONG(sums_at(r->node->in[0]));
