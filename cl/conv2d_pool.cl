@@ -16,10 +16,40 @@
 #define WINDOW  (KH * KW)
 #define PLACES  (POOL_H * POOL_W)
 #define LANE(t) ((ulong)(t) * VEC)
+#if WG == 1
+#define PIXELS VEC /* that an item turns into vectors of pixels at once */
+#else
+#define PIXELS 1 /* neighbours store neighbours */
+#endif
 
 /* Element (place, tap) of a pooled pixel whose first element is at p, in rows of `w` vectors. */
 #define TAP(p, place, kh, kw, w) \
     VLOAD((p) + LANE(((place) / POOL_W * STRIDE_H + (kh) * DIL_H) * (w) + (place) % POOL_W * STRIDE_W + (kw) * DIL_W))
+
+/* r[i] = pixel i, `count` of them, of VEC images, `left` of them and zeros behind, that lie `step` apart; and back. */
+static inline void load_pixels(vec *r, global const float *p, const ulong step, const int left, const int count)
+{
+#if PIXELS == 1
+    float t[VEC] = {0.0f};
+    EACH_LANE(i, min(VEC, left)) t[i] = p[i * step];
+    r[0] = VLOAD(t);
+#else
+    for (int i = 0; i < VEC; i++) r[i] = i < left ? load_part(p + i * step, count) : 0.0f;
+    transpose_tile(r);
+#endif
+}
+
+static inline void store_pixels(vec *r, global float *p, const ulong step, const int left, const int count)
+{
+#if PIXELS == 1
+    float t[VEC];
+    VSTORE(r[0], t);
+    EACH_LANE(i, min(VEC, left)) p[i * step] = t[i];
+#else
+    transpose_tile(r);
+    for (int i = 0; i < min(VEC, left); i++) store_part(r[i], p + i * step, count);
+#endif
+}
 
 KERNEL conv2d_pool_lanes(TENSOR_OF(const float, x), TENSOR(out), const ulong x_part, const int n, const uint blocks,
                          const int channels, const int src_h, const int src_w, const int pad_h, const int pad_w)
@@ -32,7 +62,7 @@ KERNEL conv2d_pool_lanes(TENSOR_OF(const float, x), TENSOR(out), const ulong x_p
         global float *to = out + LANE(u * w);
         for (int px = (int)get_local_id(0) * VEC; px < w; px += WG * VEC) {
             vec r[VEC];
-            for (int i = 0; i < VEC; i++) {
+            EACH_LANE(i, VEC) {
                 float t[VEC] = {0.0f};
                 const int from = max(px, pad_w), until = min(px + VEC, pad_w + src_w);
                 global const float *row = x + (((ulong)(first + i) * channels + c) * src_h + y) * src_w - pad_w;
@@ -41,11 +71,12 @@ KERNEL conv2d_pool_lanes(TENSOR_OF(const float, x), TENSOR(out), const ulong x_p
                     continue;
                 }
                 if (inside && i < count)
-                    for (int k = from; k < until; k++) t[k - px] = row[k];
+                    EACH_LANE(k, until - px)
+                        if (px + k >= from) t[k] = row[px + k];
                 r[i] = VLOAD(t);
             }
             transpose_tile(r);
-            for (int i = 0; i < min(VEC, w - px); i++) VPUT(r[i], to + LANE(px + i));
+            EACH_LANE(i, min(VEC, w - px)) VPUT(r[i], to + LANE(px + i));
         }
     }
 }
@@ -65,9 +96,9 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
         const ulong plane = (ulong)h * w;
         global const float *weights[ROWS_FORWARD];
         UNROLL for (int r = 0; r < ROWS_FORWARD; r++) weights[r] = weight + min(first + r, rows - 1) * (ulong)taps;
-        for (int p0 = (int)get_local_id(0) * VEC; p0 < pixels; p0 += WG * VEC) {
-            vec tile[ROWS_FORWARD][VEC];
-            for (int i = 0; i < VEC && p0 + i < pixels; i++) {
+        for (int p0 = (int)get_local_id(0) * PIXELS; p0 < pixels; p0 += WG * PIXELS) {
+            vec tile[ROWS_FORWARD][PIXELS];
+            for (int i = 0; i < PIXELS && p0 + i < pixels; i++) {
                 const int p = p0 + i;
                 vec sum[ROWS_FORWARD][PLACES];
                 UNROLL for (int r = 0; r < ROWS_FORWARD; r++)
@@ -102,11 +133,11 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
                         VPUT(best <= 0.0f ? (vec)-1.0f : place, code + LANE(((ulong)block * rows + first + r) * pixels + p));
                 }
             }
-            for (int r = 0; r < min(ROWS_FORWARD, rows - first); r++) {
-                transpose_tile(tile[r]);
-                for (int i = 0; i < min(VEC, n - block * VEC); i++)
-                    store_part(tile[r][i], y + (((ulong)block * VEC + i) * rows + first + r) * pixels + p0, pixels - p0);
-            }
+            UNROLL for (int r = 0; r < ROWS_FORWARD; r++)
+                if (first + r < rows) {
+                    global float *to = y + ((ulong)block * VEC * rows + first + r) * pixels + p0;
+                    store_pixels(tile[r], to, (ulong)rows * pixels, n - (int)block * VEC, pixels - p0);
+                }
         }
     }
 }
@@ -131,16 +162,13 @@ KERNEL conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, 
                 sum_b[r] = 0.0f;
                 UNROLL for (int t = 0; t < WINDOW; t++) sum[r][t] = 0.0f;
             }
-            for (int p0 = (int)get_local_id(0) * VEC; p0 < pixels; p0 += WG * VEC) {
-                vec tile[ROWS_BACKWARD][VEC];
+            for (int p0 = (int)get_local_id(0) * PIXELS; p0 < pixels; p0 += WG * PIXELS) {
+                vec tile[ROWS_BACKWARD][PIXELS];
                 UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) {
-                    const int row = min(first + r, rows - 1);
-                    for (int i = 0; i < VEC; i++)
-                        tile[r][i] = i < left ? load_part(dy + (((ulong)block * VEC + i) * rows + row) * pixels + p0,
-                                                          pixels - p0) : 0.0f;
-                    transpose_tile(tile[r]);
+                    const ulong row = (ulong)block * VEC * rows + min(first + r, rows - 1);
+                    load_pixels(tile[r], dy + row * pixels + p0, (ulong)rows * pixels, left, pixels - p0);
                 }
-                for (int i = 0; i < VEC && p0 + i < pixels; i++) {
+                for (int i = 0; i < PIXELS && p0 + i < pixels; i++) {
                     const int p = p0 + i;
                     global const float *at = x + LANE((block * channels + c) * plane +
                                                       (p / dst_w * POOL_H * STRIDE_H) * w + p % dst_w * POOL_W * STRIDE_W);

@@ -119,7 +119,12 @@ static clg_tensor *filter_gradient(const clg__grad *g, int input) /* inputs: nod
 
 /* ---- launches ---------------------------------------------------------------------------------------------------- */
 
-enum { ROWS_FORWARD = 4, ROWS_BACKWARD = 2 }; /* output channels that a unit holds in registers */
+/* Output channels that a unit holds in registers, of which an item of a GPU has fewer. */
+static int64_t rows_of(const clg__record *r, bool forward)
+{
+    const bool cpu = r->profile->base[0] == 'c';
+    return forward ? (cpu ? 4 : 2) : cpu ? 2 : 1;
+}
 
 static clg_status record(clg__record *r, bool forward)
 {
@@ -132,7 +137,7 @@ static clg_status record(clg__record *r, bool forward)
                      "#define DIL_W %d\n#define POOL_H %d\n#define POOL_W %d\n#define BIAS %d\n#define ROWS_FORWARD %d\n"
                      "#define ROWS_BACKWARD %d\n", (int)a->conv.w.dim[2], (int)a->conv.w.dim[3], a->conv.stride[0],
                      a->conv.stride[1], a->conv.dilation[0], a->conv.dilation[1], a->pool.kernel[0], a->pool.kernel[1],
-                     bias, ROWS_FORWARD, ROWS_BACKWARD);
+                     bias, (int)rows_of(r, true), (int)rows_of(r, false));
 #define LAUNCH(kernel, units, ...) \
     if (status == CLG_OK) \
         status = clg__record_units(r, "conv2d_pool", kernel, defines.data, (uint64_t)(units), CLG__ARGS(__VA_ARGS__))
@@ -141,13 +146,13 @@ static clg_status record(clg__record *r, bool forward)
         LAUNCH("conv2d_pool_lanes", l.blocks * l.channels * l.height, CLG__IN(0), CLG__OUT, CLG__ULONG(l.x), CLG__INT(n),
                CLG__UINT(l.blocks), CLG__INT(l.channels), CLG__INT(a->conv.x.dim[2]), CLG__INT(a->conv.x.dim[3]),
                CLG__INT(a->conv.pad[0]), CLG__INT(a->conv.pad[1]));
-        LAUNCH("conv2d_pool", l.blocks * ((l.rows + ROWS_FORWARD - 1) / ROWS_FORWARD), CLG__IN(1), CLG__IN(bias ? 2 : 1),
+        LAUNCH("conv2d_pool", l.blocks * ((l.rows + rows_of(r, true) - 1) / rows_of(r, true)), CLG__IN(1), CLG__IN(bias ? 2 : 1),
                CLG__OUT, CLG__ULONG(l.code), CLG__ULONG(l.x), CLG__INT(n), CLG__UINT(l.blocks), CLG__INT(l.rows),
                CLG__INT(l.channels), CLG__INT(l.height), CLG__INT(l.width), CLG__INT(l.value.dim[2]),
                CLG__INT(l.value.dim[3]));
     } else {
         const int partial = clg__record_workspace(r, (uint64_t)(l.blocks * l.rows * (l.taps + 1)) * sizeof(float));
-        LAUNCH("conv2d_pool_filter", l.blocks * ((l.rows + ROWS_BACKWARD - 1) / ROWS_BACKWARD), CLG__IN(0), CLG__IN(1),
+        LAUNCH("conv2d_pool_filter", l.blocks * ((l.rows + rows_of(r, false) - 1) / rows_of(r, false)), CLG__IN(0), CLG__IN(1),
                CLG__WS(partial), CLG__ULONG(l.code), CLG__ULONG(l.x), CLG__INT(n), CLG__UINT(l.blocks), CLG__INT(l.rows),
                CLG__INT(l.channels), CLG__INT(l.height), CLG__INT(l.width), CLG__INT(l.value.dim[2]),
                CLG__INT(l.value.dim[3]));
