@@ -9,8 +9,9 @@
 typedef struct cell_kind {
     const char *name;
     int         gates;
-    /* The state after a step: x [N, gates H] is the input's share, s the state's (or [gates H] of the biases alone, or NULL),
-     * *h and *c the state before (NULL: zeros), which it replaces. */
+    bool        apart; /* the state's share comes with its bias; else both biases are added to all steps at once */
+    /* The state after a step: x [N, gates H] is the input's share, s the state's (or its bias alone, or NULL), *h and *c the
+     * state before (NULL: zeros), which it replaces. */
     void (*step)(clg_tensor *x, clg_tensor *s, int units, clg_tensor **h, clg_tensor **c);
 } cell_kind;
 
@@ -52,8 +53,8 @@ static void gru_step(clg_tensor *x, clg_tensor *s, int units, clg_tensor **h, cl
     *h = clg_add(n, kept);
 }
 
-static const cell_kind tanh_cell = {"rnn", 1, tanh_step}, relu_cell = {"rnn", 1, relu_step}, lstm_cell = {"lstm", 4, lstm_step},
-                  gru_cell = {"gru", 3, gru_step};
+static const cell_kind tanh_cell = {"rnn", 1, false, tanh_step}, relu_cell = {"rnn", 1, false, relu_step},
+                       lstm_cell = {"lstm", 4, false, lstm_step}, gru_cell = {"gru", 3, true, gru_step};
 
 static clg_tensor *layer_fail(clg_tensor *x, const cell_kind *cell, const char *name, const char *what)
 {
@@ -87,6 +88,10 @@ static clg_tensor *through_time(clg_model *m, const char *name, clg_tensor *x, c
             return layer_fail(x, cell, name, "the name is too long");
         p[k] = clg_model_parameter(m, clg_tensor_graph(x), full, shapes[k], fill, scale);
         if (!p[k]) return NULL;
+    }
+    if (!d.no_bias && !cell->apart) {
+        p[2] = clg_add(p[2], p[3]);
+        p[3] = NULL;
     }
     clg_tensor **out = calloc((size_t)steps, sizeof *out), *h = NULL, *c = NULL;
     if (!out) return layer_fail(x, cell, name, "out of host memory");
