@@ -44,18 +44,22 @@ static void drop(operand *o)
 
 static clg__span span(const operand *o) { return (clg__span){.buffer = o->buffer, .at = BEFORE}; }
 
-/* The element (row, column) of C in double precision, and in *size the sum of the magnitudes that went into it. */
+/* The element (row, column) of C in double precision, and in *allowed what roundings may make of it: two of the sum of the
+ * magnitudes that went into it, or in long sums five standard deviations: each partial sum is off by u / sqrt(3) of it,
+ * u = epsilon / 2, so 1.5 epsilon of the root of their squares' sum. */
 static double element(const clg__gemm *g, const float *a, const float *b, float c, float bias, float other,
-                      int64_t i, int64_t j, double *size)
+                      int64_t i, int64_t j, double *allowed)
 {
     double sum = (double)g->beta * (double)c + (g->bias ? (double)bias : 0.0);
-    *size = fabs(sum) + 1.0;
+    double size = fabs(sum) + 1.0, squares = 0.0;
     for (int64_t k = 0; k < g->k; k++) {
         const double p = (double)a[g->trans_a ? k * g->m + i : i * g->k + k] *
                          (double)b[g->trans_b ? j * g->k + k : k * g->n + j];
         sum += p;
-        *size += fabs(p);
+        size += fabs(p);
+        squares += sum * sum;
     }
+    *allowed = (double)FLT_EPSILON * fmax(2.0 * size, 1.5 * sqrt(squares));
     if (!g->epilogue) return sum;
     return (g->other ? other > 0.0f : sum >= 0.0) ? sum : 0.0;
 }
@@ -87,11 +91,11 @@ static void check(clg_context *ctx, clg__gemm g, clg__gemm_engine engine)
     for (size_t i = 0; i < c.count; i++) {
         const size_t  z = i / mn;
         const int64_t row = (int64_t)(i % mn) / g.n, col = (int64_t)(i % mn) % g.n;
-        double        size;
+        double        allowed;
         const double  want = element(&g, a.value + z * (size_t)g.stride_a, b.value + z * (size_t)g.stride_b, c.value[i],
-                                     bias.value[col], other.value[i], row, col, &size);
+                                     bias.value[col], other.value[i], row, col, &allowed);
         const double  got = (double)out[BEFORE + i];
-        if (!(fabs(got - want) <= 2.0 * (double)FLT_EPSILON * size))
+        if (!(fabs(got - want) <= allowed))
             fail_msg("%s, %lld x %lld x %lld: C[%zu][%lld][%lld] is %.9g, not %.9g", clg__gemm_text(call),
                      (long long)g.m, (long long)g.n, (long long)g.k, z, (long long)row, (long long)col, got, want);
     }
@@ -139,6 +143,17 @@ SHAPES(shapes_with_odd_tiles, "cpu,vec=4,tile_m=5,tile_n=3,tile_k=16", 2)
 SHAPES(shapes_without_vectors, "cpu,vec=1,tile_m=3,tile_n=2,tile_k=32", 2)
 SHAPES(shapes_on_gpu_profile, "gpu", 1)
 SHAPES(shapes_in_small_groups, "gpu,wg=64,tile_m=16,tile_n=32,tile_k=8", 2)
+
+/* Large enough for a tile of its own, and for groups that share the rows. */
+static void long_and_narrow(void **state)
+{
+    (void)state;
+    clg_context *ctx = open_with("cpu");
+    for (int trans = 0; trans < 4; trans++)
+        check(ctx, (clg__gemm){.trans_a = trans & 1, .trans_b = trans >> 1, .bias = true, .m = 1003, .n = 10, .k = 13501,
+                               .epilogue = relu}, CLG__GEMM_BUILTIN);
+    clg_context_destroy(&ctx);
+}
 
 static void batches_may_share_an_operand(void **state)
 {
@@ -246,6 +261,7 @@ int main(void)
         cmocka_unit_test(shapes_without_vectors),
         cmocka_unit_test(shapes_on_gpu_profile),
         cmocka_unit_test(shapes_in_small_groups),
+        cmocka_unit_test(long_and_narrow),
         cmocka_unit_test(batches_may_share_an_operand),
         cmocka_unit_test(nan_stays_in_its_row),
         cmocka_unit_test(clblast_agrees),

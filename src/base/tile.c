@@ -2,7 +2,10 @@
 #include "base/tile.h"
 #include <string.h>
 
-#define ANOTHER 1.25 /* so much has a register tile other than the profile's to gain: each is a program */
+/* Each register tile is a program, which takes a second to build: one other than the profile's has to gain so much, and on
+ * products of so many multiplications. */
+#define ANOTHER 1.25
+#define LARGE   0x1p27
 
 enum {
     LEAST_SHARE  = 16,  /* of a local tile is an item's, as 4x4; MOST_SHARE is 8x8: less would not feed its products */
@@ -46,12 +49,13 @@ static double cycles_of(const clg__tile *t, uint64_t rows, uint64_t vectors)
     return (double)((rows + t->m - 1) / t->m) * (double)((vectors + t->n - 1) / t->n) * (clg__tile_cycles(t) + 0.5);
 }
 
-clg__tile clg__tile_registers(const clg_profile *p, uint64_t rows, uint64_t cols)
+clg__tile clg__tile_registers(const clg_profile *p, uint64_t rows, uint64_t cols, uint64_t depth)
 {
     const uint32_t sums = p->tile_m * p->tile_n;
     const uint64_t vectors = (cols + p->vec - 1) / p->vec;
     clg__tile      best = {.side = 1, .m = p->tile_m, .n = p->tile_n, .k = p->tile_k, .cols = p->tile_n * p->vec};
     double         least = cycles_of(&best, rows, vectors) / ANOTHER;
+    if ((double)rows * (double)cols * (double)depth < LARGE) return best;
     for (uint32_t n = 1; n <= CLG__MIN(vectors, 4); n++)
         for (uint32_t m = 4; m * n <= sums && m * n + n <= sums + p->tile_n; m += 4) {
             const clg__tile t = {.side = 1, .m = m, .n = n, .k = p->tile_k, .cols = n * p->vec};

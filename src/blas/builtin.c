@@ -64,10 +64,11 @@ static shape choose_panels(const clg_device_info *info, const clg__gemm *g, cons
     const clg_profile *p = &info->profile;
     const uint32_t     cores = CLG__MAX(info->compute_units, 1);
     shape              s = {.down = 1, .across = 1};
-    s.tile = tuned_tile(clg__tile_registers(p, (uint64_t)g->m, (uint64_t)g->n), tuned, g, p->vec);
+    s.tile = tuned_tile(clg__tile_registers(p, (uint64_t)g->m, (uint64_t)g->n, (uint64_t)g->k), tuned, g, p->vec);
 
-    /* A tile's rows are read once a panel: copies pay from the second on. A panel serves every tile of rows. */
-    s.pack_a = g->n > s.tile.cols;
+    /* A tile's rows are read once a panel: copies pay from the second on, or where one program less is built. A panel serves
+     * every tile of rows. */
+    s.pack_a = g->n > s.tile.cols || (s.tile.m == p->tile_m && s.tile.n == p->tile_n);
     s.pack_b = g->trans_b || g->n % s.tile.cols != 0 || g->m > 2 * (int64_t)s.tile.m;
     if (tuned->pack_b && !g->trans_b && g->n % s.tile.cols == 0) s.pack_b = tuned->pack_b == 2;
     if (!s.pack_a) s.tile.m = CLG__MIN(s.tile.m, 8); /* a register to each row's address */
