@@ -13,44 +13,9 @@ from pathlib import Path
 
 import idx
 import tap
+from program import CLGRAD, DATA, ROOT, clgrad, listing, refuses, succeeds
 
-CLGRAD = os.path.abspath(sys.argv[1])
 FASHION = Path("/usr/share/datasets/fashion-mnist")
-TEMP = tempfile.TemporaryDirectory()
-ROOT = Path(TEMP.name)
-DATA = ROOT / "data"
-
-idx.write_pair(DATA, "train", idx.images(300, 12, 12))
-idx.write_pair(DATA, "t10k", idx.images(101, 12, 12, seed=2))
-
-
-def clgrad(*arguments, env=None, timeout=300, **more):
-    command = [CLGRAD, *map(str, arguments)]
-    clean = {key: value for key, value in os.environ.items() if key not in ("CLGRAD_DEVICE", "CLGRAD_PROFILE")}
-    more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
-    return subprocess.run(command, env={**clean, **(env or {})}, text=True, timeout=timeout, **more)
-
-
-def succeeds(*arguments, **more):
-    done = clgrad(*arguments, **more)
-    assert done.returncode == 0 and not done.stderr, done
-    return done.stdout
-
-
-def listing(directory=ROOT):
-    return sorted(path.relative_to(directory) for path in directory.rglob("*"))
-
-
-def refuses(*arguments, status=1, says=(), **more):
-    """Ends with `status` and one message on standard error that has all of `says`; leaves no file behind."""
-    before = listing()
-    done = clgrad(*arguments, cwd=ROOT, **more)
-    assert done.returncode == status, done
-    messages = [line for line in done.stderr.splitlines() if line.startswith("clgrad")]
-    assert len(messages) == 1, done.stderr
-    for text in [says] if isinstance(says, str) else says:
-        assert text in done.stderr, f"{text!r} is not in {done.stderr!r}"
-    assert listing() == before, set(listing()) ^ set(before)
 
 
 def train(*arguments, data=DATA, name="model", **more):
@@ -562,7 +527,7 @@ def test_damaged_models():
         "other-network": safetensors({**header, "__metadata__": {**meta, "network": "cnn"}}, body),
         "classes": safetensors({**header, "__metadata__": {**meta, "classes": "99999"}}, body),
         "fewer-classes": safetensors({**header, "__metadata__": {**meta, "classes": "3"}}, body),
-        "image": safetensors({**header, "__metadata__": {**meta, "image": "1,1000000,1000000"}}, body),
+        "input": safetensors({**header, "__metadata__": {**meta, "input": "1,1000000,1000000"}}, body),
     }
     for name, data in cases.items():
         bad = ROOT / "damaged.safetensors"

@@ -34,7 +34,7 @@ static training build(const bench_options *o, clg_context *ctx)
     t.model = clg_model_create(ctx, &(clg_model_desc){.seed = 1});
     clg_graph *g = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
     t.feed = feed_create(g, t.kind, t.batch);
-    clg_tensor *logits = t.kind->build(t.model, t.feed.x, t.kind->classes);
+    clg_tensor *logits = network_kind_build(t.kind, t.model, t.feed.x, t.kind->classes);
     t.loss = clg_cross_entropy(clg_reshape(logits, CLG_SHAPE(-1, t.kind->classes)), t.feed.y);
     return t;
 }

@@ -27,13 +27,13 @@ static const option options[] = {
 static int print(const eval_options *o, const network *net, pass *p, double loss, double accuracy)
 {
     if (!o->json) {
-        printf("%s (%s): loss %.4f, accuracy %.2f%% of %lld images\n", o->model, net->name, loss, 100.0 * accuracy,
+        printf("%s (%s): loss %.4f, accuracy %.2f%% of %lld images\n", o->model, net->model, loss, 100.0 * accuracy,
                (long long)p->seen);
         return 0;
     }
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "model", o->model);
-    cJSON_AddStringToObject(object, "network", net->name);
+    cJSON_AddStringToObject(object, "network", net->model);
     cJSON_AddNumberToObject(object, "images", (double)p->seen);
     cJSON_AddNumberToObject(object, "loss", loss);
     cJSON_AddNumberToObject(object, "accuracy", accuracy);
@@ -48,13 +48,9 @@ static int print(const eval_options *o, const network *net, pass *p, double loss
 static int eval(const eval_options *o, clg_context *ctx)
 {
     if (clg_context_failed(ctx)) return fail_context(&command_eval, ctx);
-    network          net;
-    const clg_status described = network_describe(ctx, o->model, &net);
-    if (described == CLG_FORMAT && !*clg_context_error(ctx))
-        return fail(&command_eval,
-                    "%s has no metadata that describes a network of clgrad (network, classes, image), as clgrad train "
-                    "writes it", o->model);
-    if (described) return fail_context(&command_eval, ctx);
+    network   net;
+    const int described = network_open(&command_eval, ctx, o->model, &net);
+    if (described) return described;
 
     clg_dataset *data = source_open(&command_eval, ctx, o->data, "t10k");
     if (!data) return EXIT_RUN;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 static const command *const commands[] = {&command_devices, &command_train, &command_eval, &command_predict, &command_bench,
-                                         &command_tune, &command_ops};
+                                         &command_tune, &command_layers, &command_ops};
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

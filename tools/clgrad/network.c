@@ -1,26 +1,12 @@
-/* network.c - cnn: conv2d 32 3x3, ReLU, max pool 2x2, linear 128, ReLU, linear; mlp: linear 512, ReLU, twice, linear.
- *
- * Metadata: "network" is the name, "classes" the number of outputs, "image" the input's "channels,height,width". */
+/* network.c - the table of networks, and the way from --model to a graph. */
 #include "network.h"
+#include "source.h"
+#include "spec.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static clg_tensor *cnn(clg_model *m, clg_tensor *x, int classes)
-{
-    x = clg_relu(clg_nn_conv2d(m, "conv1", x, &(clg_conv2d_desc){.channels = 32, .kernel = 3}));
-    x = clg_flatten(clg_max_pool2d(x, &(clg_pool2d_desc){.kernel = 2}), 1);
-    x = clg_relu(clg_nn_linear(m, "fc1", x, &(clg_linear_desc){.features = 128}));
-    return clg_nn_linear(m, "fc2", x, &(clg_linear_desc){.features = classes});
-}
-
-static clg_tensor *mlp(clg_model *m, clg_tensor *x, int classes)
-{
-    x = clg_relu(clg_nn_linear(m, "fc1", clg_flatten(x, 1), &(clg_linear_desc){.features = 512}));
-    x = clg_relu(clg_nn_linear(m, "fc2", x, &(clg_linear_desc){.features = 512}));
-    return clg_nn_linear(m, "fc3", x, &(clg_linear_desc){.features = classes});
-}
 
 /* ---- resnet18: He et al. 2015, as torchvision has it, and with its names ----------------------------------------- */
 
@@ -99,8 +85,10 @@ static clg_optimizer *sgd(clg_model *m) { return clg_sgd_create(m, &(clg_sgd_des
 static clg_optimizer *adam(clg_model *m) { return clg_adam_create(m, NULL); }
 
 static const network_kind kinds[] = {
-    {.name = "cnn", .build = cnn, .optimizer = adam, .example = {3, {1, 28, 28}}, .classes = 10, .batch = 128},
-    {.name = "mlp", .build = mlp, .optimizer = adam, .example = {3, {1, 28, 28}}, .classes = 10, .batch = 128},
+    {.name = "cnn", .optimizer = adam, .example = {3, {1, 28, 28}}, .classes = 10, .batch = 128,
+     .spec = "conv1:conv2d(32,3) relu max_pool2d(2) flatten fc1:linear(128) relu fc2:linear(classes)"},
+    {.name = "mlp", .optimizer = adam, .example = {3, {1, 28, 28}}, .classes = 10, .batch = 128,
+     .spec = "flatten fc1:linear(512) relu fc2:linear(512) relu fc3:linear(classes)"},
     {.name = "resnet18", .build = resnet18, .optimizer = sgd, .example = {3, {3, 224, 224}}, .classes = 1000, .batch = 8},
     {.name = "gpt", .build = gpt, .optimizer = adamw, .example = {1, {256}}, .classes = 65, .batch = 8},
 };
@@ -112,51 +100,159 @@ const network_kind *network_find(const char *name)
     return NULL;
 }
 
+/* ---- --model ------------------------------------------------------------------------------------------------------ */
+
+/* A SPEC's file, to be freed; one byte more than is allowed tells that it is too long. */
+static char *read_spec(const command *cmd, const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "rb");
+    char *text = file ? malloc(SPEC_MAX_TEXT + 1) : NULL;
+    if (!file) return usage(cmd, "--model %s: %s", path, strerror(errno)), NULL;
+    errno = 0;
+    if (text) *size = fread(text, 1, SPEC_MAX_TEXT + 1, file);
+    if (!text || ferror(file)) {
+        usage(cmd, "--model %s: %s", path, errno ? strerror(errno) : "cannot be read");
+        free(text);
+        text = NULL;
+    }
+    fclose(file);
+    return text;
+}
+
+static int refuse(const command *cmd, const char *text, size_t size, const spec_error *error)
+{
+    char shown[1024];
+    return usage(cmd, "--model: %s", spec_show(text, size, error, shown, sizeof shown));
+}
+
+char *network_model(const command *cmd, const char *given)
+{
+    const size_t length = strlen(given);
+    const bool   is_file = given[0] == '@' || (length > 5 && !strcmp(given + length - 5, ".spec"));
+    size_t       size = length;
+    char        *text = is_file ? read_spec(cmd, given + (given[0] == '@'), &size) : strdup(given), *compact = NULL;
+    spec_error   error = {"out of memory", 0};
+    if (!text) return NULL;
+    if (!is_file && network_find(given)) return text;
+    spec *s = spec_parse(text, size, &error);
+    if (s) compact = malloc(size + 1);
+    if (compact) {
+        spec_compact(text, size, compact);
+    } else {
+        if (!is_file && !strpbrk(given, " (:\t\n")) /* one word: it might have been meant for a name */
+            snprintf(error.text + strlen(error.text), sizeof error.text - strlen(error.text), " (networks: %s)", NETWORK_NAMES);
+        refuse(cmd, text, size, &error);
+    }
+    free(s);
+    free(text);
+    return compact;
+}
+
+enum { DEFAULT_CLASSES = 10 };
+
+/* The input of `rows` examples. */
+static clg_tensor *rows_of(clg_graph *g, clg_shape one, int64_t rows)
+{
+    clg_shape shape = {.rank = one.rank + 1, .dim = {rows}};
+    for (int d = 0; d < one.rank; d++) shape.dim[d + 1] = one.dim[d];
+    return clg_input(g, CLG_F32, shape);
+}
+
+/* The layers one after another; false with the error. */
+static bool try_layers(const spec *s, clg_model *model, clg_tensor *x, network *net, spec_error *error)
+{
+    clg_context *ctx = clg_model_context(model);
+    const int    classes = net->classes ? net->classes : DEFAULT_CLASSES;
+    char         shape[128];
+    for (size_t i = 0; i < s->count; i++) {
+        x = spec_build_layer(s, i, model, x, classes);
+        error->at = s->layer[i].at;
+        if (!x) return snprintf(error->text, sizeof error->text, "%s", clg_context_error(ctx)), false;
+    }
+    const clg_shape y = clg_tensor_shape(x);
+    const char     *last = s->layer[s->count - 1].kind->name;
+    if (!strcmp(last, "softmax"))
+        snprintf(error->text, sizeof error->text, "softmax at the end: leave it out, the loss has its own");
+    else if (y.rank != 2)
+        snprintf(error->text, sizeof error->text, "the network ends with %s and not with [N, classes]: is there a flatten missing?",
+                 clg_shape_text(y, shape, sizeof shape));
+    else if (net->classes && y.dim[1] != net->classes)
+        snprintf(error->text, sizeof error->text, "the network has %lld outputs for %d classes", (long long)y.dim[1], net->classes);
+    else if (y.dim[1] > NETWORK_MAX_CLASSES)
+        snprintf(error->text, sizeof error->text, "the network has %lld outputs, and there are %d classes at most",
+                 (long long)y.dim[1], NETWORK_MAX_CLASSES);
+    else if (!clg_model_count(model))
+        snprintf(error->text, sizeof error->text, "the network has nothing to learn");
+    else
+        net->classes = (int)y.dim[1];
+    return !*error->text;
+}
+
+int network_check(const command *cmd, clg_context *ctx, network *net)
+{
+    if (network_find(net->model)) {
+        if (!net->classes) net->classes = DEFAULT_CLASSES;
+        return 0;
+    }
+    spec_error error = {"", 0};
+    spec      *s = spec_parse(net->model, strlen(net->model), &error);
+    clg_model *model = clg_model_create(ctx, NULL);
+    clg_graph *g = clg_graph_create(ctx, NULL);
+    clg_tensor *x = rows_of(g, net->input, 2);
+    int status = !s || !x ? EXIT_RUN : 0;
+    if (!status && !try_layers(s, model, x, net, &error)) {
+        clg_context_clear_error(ctx);
+        status = refuse(cmd, net->model, strlen(net->model), &error);
+    } else if (status) {
+        fail_context(cmd, ctx);
+    }
+    clg_graph_destroy(&g);
+    clg_model_destroy(&model);
+    free(s);
+    return status;
+}
+
+/* ---- graphs ------------------------------------------------------------------------------------------------------- */
+
+clg_tensor *network_kind_build(const network_kind *kind, clg_model *model, clg_tensor *x, int classes)
+{
+    if (!kind->spec) return kind->build(model, x, classes);
+    spec *s = spec_parse(kind->spec, strlen(kind->spec), NULL);
+    x = s ? spec_build(s, model, x, classes) : NULL;
+    free(s);
+    return x;
+}
+
+/* One number for each place of the first axis of an example, as [1, places, 1, ...]. */
+static clg_tensor *by_channel(clg_tensor *x, const float *value)
+{
+    clg_shape shape = {.rank = clg_tensor_shape(x).rank, .dim = {1, 1, 1, 1, 1, 1}};
+    shape.dim[1] = clg_tensor_shape(x).dim[1];
+    clg_tensor *t = clg_state(clg_tensor_graph(x), CLG_F32, shape);
+    clg_tensor_write(t, value, (size_t)shape.dim[1] * sizeof *value);
+    return t;
+}
+
 clg_tensor *network_build(const network *net, clg_model *model, clg_tensor *x)
 {
-    const network_kind *kind = network_find(net->name);
-    return kind ? kind->build(model, x, net->classes) : NULL;
-}
-
-clg_status network_save(const network *net, clg_model *model, const char *path)
-{
-    char classes[16], image[64];
-    snprintf(classes, sizeof classes, "%d", net->classes);
-    snprintf(image, sizeof image, "%lld,%lld,%lld", (long long)net->image.dim[0], (long long)net->image.dim[1],
-             (long long)net->image.dim[2]);
-    const clg_metadata meta[] = {{"network", net->name}, {"classes", classes}, {"image", image}};
-    return clg_model_save_with(model, path, meta, sizeof meta / sizeof meta[0]);
-}
-
-clg_status network_describe(clg_context *ctx, const char *path, network *net)
-{
-    char       name[sizeof net->name], classes[16], image[64], end;
-    clg_status status = clg_file_metadata(ctx, path, "network", name, sizeof name);
-    if (!status) status = clg_file_metadata(ctx, path, "classes", classes, sizeof classes);
-    if (!status) status = clg_file_metadata(ctx, path, "image", image, sizeof image);
-    if (status) return status;
-
-    long long c = 0, h = 0, w = 0;
-    int       n = 0;
-    const bool well_formed = network_find(name) && sscanf(classes, "%5d%c", &n, &end) == 1 && n >= 1 &&
-                             n <= NETWORK_MAX_CLASSES &&
-                             sscanf(image, "%9lld,%9lld,%9lld%c", &c, &h, &w, &end) == 3 && c > 0 && h > 0 && w > 0;
-    if (!well_formed) return CLG_FORMAT;
-    *net = (network){.classes = n, .image = CLG_SHAPE(c, h, w)};
-    memcpy(net->name, name, sizeof name);
-    return CLG_OK;
+    if (x && net->mean) x = clg_sub(x, by_channel(x, net->mean));
+    if (x && net->std) x = clg_div(x, by_channel(x, net->std));
+    const network_kind *kind = network_find(net->model);
+    const network_kind  listed = {.spec = net->model};
+    return network_kind_build(kind ? kind : &listed, model, x, net->classes);
 }
 
 bool network_fits(const network *net, const clg_dataset *data, const char *part, char *error, size_t size)
 {
     const clg_shape have = clg_dataset_shape(data);
-    const clg_shape image = CLG_SHAPE(have.dim[1], have.dim[2], have.dim[3]);
+    clg_shape       one = {.rank = have.rank - 1};
+    for (int d = 0; d < one.rank; d++) one.dim[d] = have.dim[d + 1];
     const long long largest = (long long)clg_dataset_classes(data) - 1;
-    if (!clg_shape_equal(image, net->image)) {
+    if (!clg_shape_equal(one, net->input)) {
         char want_text[128], have_text[128];
         snprintf(error, size, "the %s images are %s and the network takes %s", part,
-                 clg_shape_text(image, have_text, sizeof have_text),
-                 clg_shape_text(net->image, want_text, sizeof want_text));
+                 clg_shape_text(one, have_text, sizeof have_text),
+                 clg_shape_text(net->input, want_text, sizeof want_text));
         return false;
     }
     if (largest >= net->classes) {

@@ -2,22 +2,27 @@
 #ifndef NETWORK_H
 #define NETWORK_H
 
+#include "options.h"
+
 #include <clgrad/clgrad.h>
 
-#define NETWORK_IMAGES "cnn|mlp|resnet18" /* that take images */
-#define NETWORK_NAMES  NETWORK_IMAGES "|gpt"
+#define NETWORK_NAMES "cnn|mlp|resnet18|gpt"
+#define NETWORK_HELP  NETWORK_NAMES ", layers as 'flatten linear(10)', or @FILE with layers (default cnn; see clgrad layers)"
 
 enum { NETWORK_MAX_CLASSES = 256 }; /* labels are bytes */
 
 typedef struct network {
-    char      name[16];
-    int       classes;
-    clg_shape image; /* [channels, height, width] */
+    const char        *model;       /* the name of one, or a SPEC (spec.h) */
+    int                classes;     /* outputs */
+    clg_shape          input;       /* of one example */
+    const char *const *class_names; /* [classes], or NULL */
+    const float       *mean, *std;  /* [input.dim[0]]: the network sees (x - mean) / std; or NULL */
 } network;
 
 /* A row of the table of networks; the defaults are what `clgrad bench` measures. */
 typedef struct network_kind {
     const char *name;
+    const char *spec; /* or, when it is no list of layers: */
     clg_tensor *(*build)(clg_model *model, clg_tensor *x, int classes); /* logits, their last extent being classes */
     clg_optimizer *(*optimizer)(clg_model *model);
     clg_shape   example; /* x without its first extent: {channels, height, width} f32, or {context}: i32 tokens, each of
@@ -26,14 +31,24 @@ typedef struct network_kind {
 } network_kind;
 
 const network_kind *network_find(const char *name); /* NULL: there is none */
+clg_tensor         *network_kind_build(const network_kind *kind, clg_model *model, clg_tensor *x, int classes);
 
-/* The logits [N, classes] for images x [N, channels, height, width]. */
+/* The value of --model: a network's name, a SPEC, or a file with one (@FILE, or a path that ends in .spec). Returns what goes
+ * into network.model, to be freed; NULL after saying what is wrong with it. */
+char *network_model(const command *cmd, const char *given);
+
+/* Does a SPEC fit its input and classes? Says why not and returns the exit status. Sets net->classes where it is 0. */
+int network_check(const command *cmd, clg_context *ctx, network *net);
+
+/* The logits [N, classes] for examples x [N, ...]. */
 clg_tensor *network_build(const network *net, clg_model *model, clg_tensor *x);
 
 /* A model's file carries its network as metadata, so that it can be built again from the file alone. An error's text is
  * in clg_context_error. */
 clg_status network_save(const network *net, clg_model *model, const char *path);
-clg_status network_describe(clg_context *ctx, const char *path, network *net);
+
+/* Reads that; what *net points to lives as long as the context. Says what is wrong and returns the exit status. */
+int network_open(const command *cmd, clg_context *ctx, const char *path, network *net);
 
 /* Do the data's images and labels fit? Otherwise false with the reason in `error`. */
 bool network_fits(const network *net, const clg_dataset *data, const char *part, char *error, size_t size);

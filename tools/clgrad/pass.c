@@ -5,9 +5,10 @@
 
 static pass pass_inputs(clg_graph *g, const network *net, clg_dataset *data, int64_t batch)
 {
-    const int64_t *image = net->image.dim;
-    pass p = {.data = data, .batch = batch};
-    p.x = clg_input(g, CLG_F32, CLG_SHAPE(batch, image[0], image[1], image[2]));
+    pass      p = {.data = data, .batch = batch};
+    clg_shape shape = {.rank = net->input.rank + 1, .dim = {batch}};
+    for (int d = 0; d < net->input.rank; d++) shape.dim[d + 1] = net->input.dim[d];
+    p.x = clg_input(g, CLG_F32, shape);
     p.y = clg_input(g, CLG_I32, CLG_SHAPE(batch));
     p.rows = clg_input(g, CLG_F32, CLG_SCALAR);
     p.loss_sum = clg_state(g, CLG_F32, CLG_SCALAR);

@@ -101,7 +101,7 @@ static int learn(const command *cmd, clg_context *ctx, const text_options *o, le
     l->x = clg_input(g, CLG_I32, CLG_SHAPE(l->batch, l->context));
     l->y = clg_input(g, CLG_I32, CLG_SHAPE(l->batch * l->context));
     l->sum = clg_state(g, CLG_F32, CLG_SCALAR);
-    clg_tensor    *loss = clg_cross_entropy(gpt->build(model, l->x, l->vocabulary->size), l->y);
+    clg_tensor    *loss = clg_cross_entropy(network_kind_build(gpt, model, l->x, l->vocabulary->size), l->y);
     clg_tensor    *sum = clg_assign(l->sum, clg_add(l->sum, loss));
     clg_optimizer *opt = gpt->optimizer(model);
     if (o->lr > 0.0f) clg_optimizer_set_lr(opt, o->lr);
@@ -243,7 +243,7 @@ static int predict(const predict_options *o, clg_context *ctx)
     clg_model  *model = clg_model_create(ctx, NULL);
     clg_graph  *g = clg_graph_create(ctx, NULL);
     clg_tensor *x = clg_input(g, CLG_I32, CLG_SHAPE(1, context));
-    clg_tensor *logits = network_find("gpt")->build(model, x, v.size);
+    clg_tensor *logits = network_kind_build(network_find("gpt"), model, x, v.size);
     clg_plan   *plan = clg_plan_create(logits);
     if (clg_context_failed(ctx) || clg_model_load(model, o->model)) return fail_context(cmd, ctx);
     int32_t *token = malloc((size_t)context * sizeof *token);

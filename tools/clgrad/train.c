@@ -28,8 +28,8 @@ typedef struct train_options {
 
 static const option options[] = {
     {"data", OPTION_TEXT, FIELD(data), "DATA", SOURCE_HELP, 0, 0},
-    {"model", OPTION_CHOICE, FIELD(model), NETWORK_NAMES, "the network (default cnn)", 0, 0},
-    {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default 10)", NETWORK_MAX_CLASSES, 0},
+    {"model", OPTION_TEXT, FIELD(model), "MODEL", NETWORK_HELP, 0, 0},
+    {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default 10, or as a SPEC has it)", NETWORK_MAX_CLASSES, 0},
     {"epochs", OPTION_COUNT, FIELD(epochs), "N", "passes over the data (default 5)", INT32_MAX, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "examples per step (default 128; resnet18 and gpt: 8)", INT32_MAX, 0},
     {"limit", OPTION_COUNT, FIELD(limit), "N", "train on the first N images only", 0, 0},
@@ -177,8 +177,10 @@ static int train(const train_options *o, clg_context *ctx)
     if (!test_data) return EXIT_RUN;
 
     const clg_shape shape = clg_dataset_shape(train_data);
-    network         net = {.classes = (int)o->classes, .image = CLG_SHAPE(shape.dim[1], shape.dim[2], shape.dim[3])};
-    snprintf(net.name, sizeof net.name, "%s", o->model);
+    network         net = {.classes = (int)o->classes, .model = o->model,
+                           .input = CLG_SHAPE(shape.dim[1], shape.dim[2], shape.dim[3])};
+    const int       checked = network_check(cmd, ctx, &net);
+    if (checked) return checked;
     char error[512];
     if (!network_fits(&net, train_data, "training", error, sizeof error) ||
         !network_fits(&net, test_data, "test", error, sizeof error))
@@ -196,7 +198,7 @@ static int train(const train_options *o, clg_context *ctx)
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
 
     const clg_device_info *device = clg_context_device(ctx);
-    printf("%s, %lld parameters, %lld images, on %s (%d:%d)\n", net.name, parameters(model), (long long)count,
+    printf("%s, %lld parameters, %lld images, on %s (%d:%d)\n", net.model, parameters(model), (long long)count,
            device->name, device->platform, device->device);
     fflush(stdout);
     const int status = traced_epochs(o, ctx, &training, &testing);
@@ -206,32 +208,42 @@ static int train(const train_options *o, clg_context *ctx)
     return 0;
 }
 
+/* What the options leave open, and what they contradict. */
+static int run_options(train_options *o)
+{
+    const command      *cmd = &command_train;
+    const network_kind *kind = network_find(o->model);
+    const bool          text = !strcmp(o->model, "gpt");
+    char                out[64];
+    if (text && !o->data) return usage(cmd, "--model gpt needs --data FILE, a text");
+    if (text && (o->optimizer || o->classes || o->limit || o->log || o->trace || o->momentum != unset))
+        return usage(cmd, "--model gpt takes no --optimizer, --momentum, --classes, --limit, --log or --trace");
+    if (!o->data) o->data = "fashion-mnist";
+    if (!o->optimizer) o->optimizer = "adam";
+    if (!o->batch) o->batch = kind ? kind->batch : 128;
+    if (o->momentum != unset && strcmp(o->optimizer, "sgd")) return usage(cmd, "--momentum needs --optimizer sgd");
+    snprintf(out, sizeof out, "clgrad-%s.safetensors", kind ? kind->name : "model");
+    if (!o->out) o->out = out;
+    if (o->log && !strcmp(o->log, o->out)) return usage(cmd, "--log and --out name the same file");
+    if (o->trace && (!strcmp(o->trace, o->out) || (o->log && !strcmp(o->trace, o->log))))
+        return usage(cmd, "--trace and --%s name the same file", strcmp(o->trace, o->out) ? "log" : "out");
+    if (!can_save(o->out)) return EXIT_RUN;
+
+    clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o->device, .trace = o->trace != NULL});
+    const text_options t = {o->data, o->out, o->epochs, o->batch, o->seed, o->lr == unset ? 0.0f : o->lr};
+    const int          status = text ? text_train(cmd, ctx, &t) : train(o, ctx);
+    clg_context_destroy(&ctx);
+    return status;
+}
+
 static int run(int argc, char **argv)
 {
-    const command *cmd = &command_train;
-    train_options  o = {.model = "cnn", .epochs = 5, .seed = 1, .lr = unset, .momentum = unset};
-    char           out[64];
-    if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
-    const bool text = !strcmp(o.model, "gpt");
-    if (text && !o.data) return usage(cmd, "--model gpt needs --data FILE, a text");
-    if (text && (o.optimizer || o.classes || o.limit || o.log || o.trace || o.momentum != unset))
-        return usage(cmd, "--model gpt takes no --optimizer, --momentum, --classes, --limit, --log or --trace");
-    if (!o.data) o.data = "fashion-mnist";
-    if (!o.optimizer) o.optimizer = "adam";
-    if (!o.classes) o.classes = 10;
-    if (!o.batch) o.batch = network_find(o.model)->batch;
-    if (o.momentum != unset && strcmp(o.optimizer, "sgd")) return usage(cmd, "--momentum needs --optimizer sgd");
-    snprintf(out, sizeof out, "clgrad-%s.safetensors", o.model);
-    if (!o.out) o.out = out;
-    if (o.log && !strcmp(o.log, o.out)) return usage(cmd, "--log and --out name the same file");
-    if (o.trace && (!strcmp(o.trace, o.out) || (o.log && !strcmp(o.trace, o.log))))
-        return usage(cmd, "--trace and --%s name the same file", strcmp(o.trace, o.out) ? "log" : "out");
-    if (!can_save(o.out)) return EXIT_RUN;
-
-    clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o.device, .trace = o.trace != NULL});
-    const text_options t = {o.data, o.out, o.epochs, o.batch, o.seed, o.lr == unset ? 0.0f : o.lr};
-    const int          status = text ? text_train(cmd, ctx, &t) : train(&o, ctx);
-    clg_context_destroy(&ctx);
+    train_options o = {.model = "cnn", .epochs = 5, .seed = 1, .lr = unset, .momentum = unset};
+    if (!options_parse(&command_train, argc, argv, &o)) return EXIT_USAGE;
+    char *model = network_model(&command_train, o.model);
+    o.model = model;
+    const int status = model ? run_options(&o) : EXIT_USAGE;
+    free(model);
     return status;
 }
 

@@ -1,0 +1,157 @@
+/* network_file.c - what a model's file says of its network.
+ *
+ * Metadata: "network" is a name or a SPEC, "classes" the number of outputs, "input" the extents of an example ("image" in files
+ * of version 0.1); when known "class_names", a JSON list of strings, and "mean" and "std", numbers between commas. */
+#include "network.h"
+#include "source.h"
+#include "spec.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_NAMES_TEXT = 1 << 18, NUMBER_ROOM = 20 };
+
+/* "1,28,28", to be freed. */
+static char *numbers_text(const float *value, int64_t count)
+{
+    const size_t size = (size_t)count * NUMBER_ROOM + 1;
+    char        *text = malloc(size);
+    size_t       used = 0;
+    for (int64_t i = 0; text && i < count; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%.9g", i ? "," : "", (double)value[i]);
+    return text;
+}
+
+clg_status network_save(const network *net, clg_model *model, const char *path)
+{
+    char  classes[16], input[160] = "", *text[3] = {0};
+    int   used = 0;
+    cJSON *names = net->class_names ? cJSON_CreateStringArray(net->class_names, net->classes) : NULL;
+    snprintf(classes, sizeof classes, "%d", net->classes);
+    for (int d = 0; d < net->input.rank; d++)
+        used += snprintf(input + used, sizeof input - (size_t)used, "%s%lld", d ? "," : "", (long long)net->input.dim[d]);
+    clg_metadata meta[6] = {{"network", net->model}, {"classes", classes}, {"input", input}};
+    size_t       count = 3;
+    bool         enough = true;
+    if (net->class_names) {
+        text[0] = names ? cJSON_PrintUnformatted(names) : NULL;
+        meta[count++] = (clg_metadata){"class_names", text[0]};
+        enough = text[0] != NULL;
+    }
+    const float *const value[] = {net->mean, net->std};
+    for (int i = 0; i < 2; i++)
+        if (value[i]) {
+            text[1 + i] = numbers_text(value[i], net->input.dim[0]);
+            meta[count++] = (clg_metadata){i ? "std" : "mean", text[1 + i]};
+            enough = enough && text[1 + i];
+        }
+    clg_context *ctx = clg_model_context(model);
+    const clg_status status = enough ? clg_model_save_with(model, path, meta, count)
+                                     : clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of memory");
+    cJSON_Delete(names);
+    cJSON_free(text[0]);
+    free(text[1]);
+    free(text[2]);
+    return status;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------ */
+
+static void *kept(clg_context *ctx, void *memory)
+{
+    if (memory && clg_context_own(ctx, memory, free)) return memory;
+    free(memory);
+    return NULL;
+}
+
+/* "" when there is none; NULL when it cannot be read. */
+static const char *metadata(clg_context *ctx, const char *path, const char *key, size_t room)
+{
+    char *text = kept(ctx, malloc(room));
+    return text && !clg_file_metadata(ctx, path, key, text, room) ? text : NULL;
+}
+
+static bool read_extents(const char *text, clg_shape *shape)
+{
+    *shape = CLG_SCALAR;
+    while (shape->rank < CLG_MAX_RANK - 1 && *text >= '0' && *text <= '9') {
+        char           *end = NULL;
+        const long long extent = strtoll(text, &end, 10);
+        if (extent < 1 || extent > INT32_MAX) return false;
+        shape->dim[shape->rank++] = extent;
+        if (!*end) return clg_shape_count(*shape) > 0;
+        if (*end != ',') return false;
+        text = end + 1;
+    }
+    return false;
+}
+
+/* `count` numbers; *value is NULL when there is no text. */
+static bool read_numbers(clg_context *ctx, const char *text, int64_t count, bool positive, const float **value)
+{
+    *value = NULL;
+    if (!*text) return true;
+    float *number = kept(ctx, calloc((size_t)count, sizeof *number));
+    for (int64_t i = 0; number && i < count; i++) {
+        char *end = NULL;
+        number[i] = strtof(text, &end);
+        if (end == text || !isfinite(number[i]) || (positive && number[i] <= 0.0f) || *end != (i + 1 < count ? ',' : 0)) return false;
+        text = end + 1;
+    }
+    *value = number;
+    return number != NULL;
+}
+
+static void delete_json(void *json) { cJSON_Delete(json); }
+
+static bool read_names(clg_context *ctx, const char *text, network *net)
+{
+    if (!*text) return true;
+    cJSON       *list = cJSON_Parse(text);
+    const char **name = kept(ctx, calloc((size_t)net->classes, sizeof *name));
+    bool         good = cJSON_IsArray(list) && name && cJSON_GetArraySize(list) == net->classes;
+    cJSON       *item = list ? list->child : NULL;
+    for (int i = 0; good && i < net->classes; i++, item = item->next) {
+        good = cJSON_IsString(item) && item->valuestring;
+        name[i] = good ? item->valuestring : NULL;
+    }
+    if (list && !clg_context_own(ctx, list, delete_json)) good = false, cJSON_Delete(list);
+    if (good) net->class_names = name;
+    return good;
+}
+
+static bool known(const char *model)
+{
+    spec      *s = network_find(model) ? NULL : spec_parse(model, strlen(model), NULL);
+    const bool yes = s || network_find(model);
+    free(s);
+    return yes;
+}
+
+static bool describe(clg_context *ctx, const char *path, network *net)
+{
+    *net = (network){.model = metadata(ctx, path, "network", SPEC_MAX_TEXT + 2)};
+    const char *classes = net->model ? metadata(ctx, path, "classes", 16) : NULL;
+    const char *input = classes ? metadata(ctx, path, "input", 160) : NULL;
+    if (input && !*input) input = metadata(ctx, path, "image", 160);
+    char end;
+    if (!input || !known(net->model) || sscanf(classes, "%5d%c", &net->classes, &end) != 1 || net->classes < 1 ||
+        net->classes > NETWORK_MAX_CLASSES || !read_extents(input, &net->input))
+        return false;
+    const size_t room = (size_t)net->input.dim[0] * NUMBER_ROOM + 2;
+    const char  *names = metadata(ctx, path, "class_names", MAX_NAMES_TEXT);
+    const char  *mean = names ? metadata(ctx, path, "mean", room) : NULL, *std = mean ? metadata(ctx, path, "std", room) : NULL;
+    return std && read_names(ctx, names, net) && read_numbers(ctx, mean, net->input.dim[0], false, &net->mean) &&
+           read_numbers(ctx, std, net->input.dim[0], true, &net->std);
+}
+
+int network_open(const command *cmd, clg_context *ctx, const char *path, network *net)
+{
+    if (describe(ctx, path, net)) return 0;
+    if (*clg_context_error(ctx)) return fail_context(cmd, ctx);
+    return fail(cmd, "%s has no metadata that describes a network of clgrad (network, classes, input), as clgrad train writes it",
+                path);
+}
