@@ -474,6 +474,8 @@ static void initialisers_have_their_spread(void **state)
         {CLG_INIT_HE_NORMAL_OUT, false, 2.0 / OUT, 2.0 / (9 * 16)},
         {CLG_INIT_NORMAL, false, 1.0, 1.0},
         {CLG_INIT_GPT2, false, 4e-4, 4e-4},
+        {CLG_INIT_UNIFORM, true, 0.0025 / 3, 0.0025 / 3},
+        {CLG_INIT_ORTHOGONAL, false, 1.0 / OUT, 1.0 / 72},
     };
     assert_int_equal(CLG__COUNT(rows), CLG_INIT_COUNT);
     for (size_t r = 0; r < CLG__COUNT(rows); r++) {

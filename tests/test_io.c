@@ -201,9 +201,9 @@ static int close_context(void **state)
     return scratch_remove(state);
 }
 
-static void fill_random(float *value, size_t count, uint64_t seed, double scale)
+static void fill_random(float *value, clg_shape shape, uint64_t seed, double scale)
 {
-    for (size_t i = 0; i < count; i++) value[i] = (float)scale * (clg_random_uniform(seed, i) - 0.5f);
+    for (int64_t i = 0; i < clg_shape_count(shape); i++) value[i] = (float)scale * (clg_random_uniform(seed, (uint64_t)i) - 0.5f);
 }
 
 /* Parameters a.weight [2, 3], a.bias [3] and odd [5, 1, 1]. */

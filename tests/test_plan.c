@@ -434,10 +434,10 @@ static void two_threads_train_alike(void **state)
 
 /* ---- several uses of one model ------------------------------------------------------------------------------------ */
 
-static void fill_ones(float *value, size_t count, uint64_t seed, double scale)
+static void fill_ones(float *value, clg_shape shape, uint64_t seed, double scale)
 {
     (void)seed, (void)scale;
-    for (size_t i = 0; i < count; i++) value[i] = 1.0f;
+    for (int64_t i = 0; i < clg_shape_count(shape); i++) value[i] = 1.0f;
 }
 
 static clg_tensor *one(clg_model *m, clg_graph *g, const char *name)

@@ -26,12 +26,17 @@ CLG_API uint64_t     clg_model_seed(const clg_model *model);
 
 /* ---- parameters ------------------------------------------------------------------------------------------------ */
 
-/* Fills value[count]; deterministic in its arguments. */
-typedef void clg_fill_fn(float *value, size_t count, uint64_t seed, double scale);
+/* Fills a value of this shape; deterministic in its arguments. */
+typedef void clg_fill_fn(float *value, clg_shape shape, uint64_t seed, double scale);
 
-CLG_API void clg_fill_normal(float *value, size_t count, uint64_t seed, double scale); /* N(0, scale^2) */
+CLG_API void clg_fill_uniform(float *value, clg_shape shape, uint64_t seed, double scale); /* U(-scale, scale) */
+CLG_API void clg_fill_normal(float *value, clg_shape shape, uint64_t seed, double scale);  /* N(0, scale^2) */
 
-/* The parameter `name` of shape `shape` as a tensor of graph g; created when new, with fill(value, count, seed, scale)
+/* scale Q, for the value seen as a matrix of shape.dim[0] rows: a random Q with orthonormal rows or, where there are more
+ * rows than columns, orthonormal columns; Saxe, McClelland & Ganguli 2013. */
+CLG_API void clg_fill_orthogonal(float *value, clg_shape shape, uint64_t seed, double scale);
+
+/* The parameter `name` of shape `shape` as a tensor of graph g; created when new, with fill(value, shape, seed, scale)
  * for its first value (NULL: zeros), where seed derives from the model's seed and the name. */
 CLG_API clg_tensor *clg_model_parameter(clg_model *model, clg_graph *g, const char *name, clg_shape shape,
                                         clg_fill_fn *fill, double scale);
@@ -55,6 +60,16 @@ CLG_API clg_tensor *clg_model_arena(clg_model *model, clg_graph *g);
 /* d loss / d (every parameter), laid out as the arena. */
 CLG_API clg_tensor *clg_model_gradients(clg_model *model, clg_tensor *loss);
 
+/* Freezes the parameter `layer`, or all those named "<layer>.<part>" ("": every one), or thaws them. Plans that train or
+ * update and are created from then on leave what is frozen as it is, weight decay included, and do not compute its gradient;
+ * states still move. Returns how many parameters that are. */
+CLG_API size_t clg_model_freeze(clg_model *model, const char *layer);
+CLG_API size_t clg_model_thaw(clg_model *model, const char *layer);
+CLG_API bool   clg_model_is_frozen(const clg_model *model, size_t i);
+
+/* 1 where a parameter is learnt and 0 where one is frozen now, laid out as the arena; NULL when none is frozen. */
+CLG_API clg_tensor *clg_model_mask(clg_model *model, clg_graph *g);
+
 /* ---- initialisers (values: 0 is each layer's default) ----------------------------------------------------------- */
 
 typedef enum clg_init {
@@ -67,6 +82,8 @@ typedef enum clg_init {
     CLG_INIT_HE_NORMAL_OUT,  /* N(0, 2 / fan_out): what keeps the gradient's size; torchvision's for ResNet */
     CLG_INIT_NORMAL,         /* N(0, 1) */
     CLG_INIT_GPT2,           /* N(0, 0.02^2) */
+    CLG_INIT_UNIFORM,        /* U(-0.05, 0.05) */
+    CLG_INIT_ORTHOGONAL,     /* clg_fill_orthogonal */
     CLG_INIT_COUNT
 } clg_init;
 
@@ -76,6 +93,7 @@ typedef struct clg_linear_desc {
     int  features; /* of the output */
     bool no_bias;
     int  init;     /* a clg_init, of the weight; the bias starts at zero */
+    double gain;   /* times that; 0 means 1 */
 } clg_linear_desc;
 
 /* x [..., in] -> x W + b [..., features]; parameters name.weight [in, features], name.bias [features]. */

@@ -142,7 +142,7 @@ CLG_API clg_tensor *clg_attention(clg_tensor *qkv, const clg_attention_desc *des
 
 /* ---- images ---------------------------------------------------------------------------------------------------- */
 
-/* The fields that a call does not need it ignores: `channels` and `init` are for clg_nn_conv2d; clg_conv2d takes the
+/* The fields that a call does not need it ignores: `channels`, `init` and `gain` are for clg_nn_conv2d; clg_conv2d takes the
  * kernel's extents from the weight. The _hw fields {height, width} override their square sibling where not {0, 0}. */
 typedef struct clg_conv2d_desc {
     int  channels;                /* of the output */
@@ -153,6 +153,7 @@ typedef struct clg_conv2d_desc {
     int  groups;                  /* 0 means 1 */
     bool no_bias;
     int  init;                    /* a clg_init of nn.h */
+    double gain;                  /* times that; 0 means 1 */
     int  out_pad, out_pad_hw[2];  /* clg_conv_transpose2d: rows and columns more, less than the stride */
 } clg_conv2d_desc;
 

@@ -93,6 +93,7 @@ typedef struct clg__parameter {
     clg_fill_fn *fill;
     double       scale;
     clg__storage *in; /* the model's values, or its states */
+    bool         frozen;
 } clg__parameter;
 
 struct clg_model {

@@ -24,7 +24,7 @@ static void fill_values(const clg__storage *s, void *host)
     for (size_t i = 0; m && i < m->count; i++) {
         const clg__parameter *p = &m->parameters[i];
         const uint64_t        seed = clg__hash(m->seed ^ 0x9e3779b97f4a7c15u, p->name, strlen(p->name));
-        if (p->fill && p->in == s) p->fill((float *)host + p->offset, (size_t)p->count, seed, p->scale);
+        if (p->fill && p->in == s) p->fill((float *)host + p->offset, p->shape, seed, p->scale);
     }
 }
 
@@ -85,7 +85,7 @@ static clg__parameter *add_parameter(clg_model *m, clg__storage *in, const char 
     if (!copy) return clg__fail(root, CLG_OUT_OF_MEMORY, "out of host memory for parameter %s", name), NULL;
     strcpy(copy, name);
     clg__parameter *p = &m->parameters[m->count++];
-    *p = (clg__parameter){copy, shape, count, in->count, fill, scale, in};
+    *p = (clg__parameter){copy, shape, count, in->count, fill, scale, in, false};
     in->count = (end + CLG__PARAMETER_ALIGN - 1) / CLG__PARAMETER_ALIGN * CLG__PARAMETER_ALIGN;
     m->gradients->count = m->values->count;
     return p;
@@ -134,6 +134,49 @@ clg_tensor *clg_model_arena(clg_model *m, clg_graph *g)
     return clg__leaf(g, m->values, 0, CLG_SHAPE(m->values->count));
 }
 
+/* ---- frozen parameters ------------------------------------------------------------------------------------------- */
+
+static bool belongs(const char *name, const char *layer)
+{
+    const size_t length = strlen(layer);
+    return !length || (!strncmp(name, layer, length) && (!name[length] || name[length] == '.'));
+}
+
+static size_t set_frozen(clg_model *m, const char *layer, bool frozen)
+{
+    size_t count = 0;
+    for (size_t i = 0; m && layer && i < m->count; i++) {
+        if (m->parameters[i].in != m->values || !belongs(m->parameters[i].name, layer)) continue;
+        m->parameters[i].frozen = frozen;
+        count++;
+    }
+    return count;
+}
+
+size_t clg_model_freeze(clg_model *m, const char *layer) { return set_frozen(m, layer, true); }
+size_t clg_model_thaw(clg_model *m, const char *layer) { return set_frozen(m, layer, false); }
+bool   clg_model_is_frozen(const clg_model *m, size_t i) { return m && i < m->count && m->parameters[i].frozen; }
+
+clg_tensor *clg_model_mask(clg_model *m, clg_graph *g)
+{
+    clg_tensor *arena = clg_model_arena(m, g), *mask = NULL;
+    bool        any = false;
+    for (size_t i = 0; arena && i < m->count; i++) any = any || m->parameters[i].frozen;
+    float *value = any ? clg__calloc(m->object.root, (size_t)arena->count, sizeof *value) : NULL;
+    if (!value) return NULL;
+    for (int64_t k = 0; k < arena->count; k++) value[k] = 1.0f;
+    for (size_t i = 0; i < m->count; i++) {
+        const clg__parameter *p = &m->parameters[i];
+        for (int64_t k = 0; p->frozen && k < p->count; k++) value[p->offset + k] = 0.0f;
+    }
+    mask = clg_tensor_named(clg_state(g, CLG_F32, arena->shape), "learnt");
+    if (clg_tensor_write(mask, value, (size_t)arena->count * sizeof *value) != CLG_OK) mask = NULL;
+    free(value);
+    return mask;
+}
+
+/* ---- gradients --------------------------------------------------------------------------------------------------- */
+
 clg_tensor *clg_model_gradients(clg_model *m, clg_tensor *loss)
 {
     if (!m || !loss) return NULL;
@@ -142,35 +185,41 @@ clg_tensor *clg_model_gradients(clg_model *m, clg_tensor *loss)
     clg_tensor  *arena = clg_model_arena(m, g);
     if (!arena) return NULL;
     clg_tensor **wrt = clg__calloc(root, m->count + 1, sizeof *wrt), **grad = clg__calloc(root, m->count + 1, sizeof *grad);
+    clg_tensor **of = clg__calloc(root, m->count + 1, sizeof *of);
     const size_t attr_size = sizeof(clg__pack_attr) + m->count * sizeof(int64_t);
     clg__pack_attr *attr = clg__calloc(root, 1, attr_size);
     clg_tensor     *packed = NULL;
-    if (!wrt || !grad || !attr) goto done;
+    if (!wrt || !grad || !of || !attr) goto done;
 
-    size_t count = 0;
+    size_t count = 0, learnt = 0;
     for (size_t i = 0; i < m->count; i++) {
+        const clg__parameter *p = &m->parameters[i];
+        if (p->in == m->values && !p->frozen) wrt[learnt++] = clg__leaf(g, m->values, p->offset, p->shape);
+    }
+    wrt[learnt] = arena;
+    if (clg__gradients_or_null(loss, wrt, learnt + 1, of) != CLG_OK) goto done;
+    bool any = false;
+    attr->storage = m->gradients;
+    learnt = 0;
+    for (size_t i = 0; i < m->count; i++) { /* zeros too are written: other losses share the storage */
         const clg__parameter *p = &m->parameters[i];
         if (p->in != m->values) continue;
         attr->offset[count] = p->offset;
-        wrt[count++] = clg__leaf(g, m->values, p->offset, p->shape);
+        grad[count] = p->frozen ? NULL : of[learnt++];
+        any = any || grad[count];
+        if (!grad[count]) grad[count] = clg_full(g, p->shape, 0.0);
+        count++;
     }
-    wrt[count] = arena;
-    if (clg__gradients_or_null(loss, wrt, count + 1, grad) != CLG_OK) goto done;
-    bool any = false;
-    attr->storage = m->gradients;
-    for (size_t i = 0; i < count; i++) { /* zeros too are written: other losses share the storage */
-        any = any || grad[i];
-        if (!grad[i]) grad[i] = clg_full(g, wrt[i]->shape, 0.0);
-    }
-    if (grad[count])
+    if (of[learnt])
         clg__fail(root, CLG_UNSUPPORTED, "a loss cannot be built on clg_model_arena: use the parameters themselves");
     else if (!any)
-        clg__fail(root, CLG_INVALID_ARGUMENT, "the loss does not depend on any parameter of the model");
+        clg__fail(root, CLG_INVALID_ARGUMENT, "the loss does not depend on any parameter of the model that is not frozen");
     else if (clg__graph_hold(g, m->gradients))
         packed = clg__apply_n(&clg__op_pack, attr, attr_size, grad, (int)count);
 done:
     free(wrt);
     free(grad);
+    free(of);
     free(attr);
     return packed;
 }

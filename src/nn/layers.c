@@ -39,6 +39,7 @@ clg_tensor *clg_nn_linear(clg_model *m, const char *name, clg_tensor *x, const c
     if (in < 1) return layer_fail(x, "linear", name, "the last dimension is empty");
     if (!clg__init(d.init, (double)in, (double)d.features, &fill, &scale))
         return layer_fail(x, "linear", name, "unknown initialiser");
+    if (d.gain != 0.0) scale *= d.gain;
     clg_tensor *w = parameter(m, x, name, "weight", CLG_SHAPE(in, d.features), fill, scale);
     clg_tensor *b = d.no_bias ? NULL : parameter(m, x, name, "bias", CLG_SHAPE(d.features), NULL, 0.0);
     if (!w || (!b && !d.no_bias)) return NULL;
@@ -65,6 +66,7 @@ clg_tensor *clg_nn_conv2d(clg_model *m, const char *name, clg_tensor *x, const c
     const int64_t each = shape.dim[1] / groups;
     if (!clg__init(d.init, (double)each * (double)(kh * kw), (double)d.channels / (double)groups * (double)(kh * kw), &fill, &scale))
         return layer_fail(x, "conv2d", name, "unknown initialiser");
+    if (d.gain != 0.0) scale *= d.gain;
     clg_tensor *w = parameter(m, x, name, "weight", CLG_SHAPE(d.channels, each, kh, kw), fill, scale);
     clg_tensor *b = d.no_bias ? NULL : parameter(m, x, name, "bias", CLG_SHAPE(d.channels), NULL, 0.0);
     return w && (b || d.no_bias) ? clg_conv2d(x, w, b, &d) : NULL;
@@ -76,10 +78,10 @@ typedef struct scale_and_shift {
     clg_tensor *gain, *bias;
 } scale_and_shift;
 
-static void ones(float *value, size_t count, uint64_t seed, double scale)
+static void ones(float *value, clg_shape shape, uint64_t seed, double scale)
 {
     (void)seed, (void)scale;
-    for (size_t i = 0; i < count; i++) value[i] = 1.0f;
+    for (int64_t i = 0; i < clg_shape_count(shape); i++) value[i] = 1.0f;
 }
 
 static scale_and_shift norm_parameters(clg_model *m, clg_tensor *x, const char *name, int64_t n)

@@ -1,9 +1,10 @@
 /* optim.c - optimisers, as ordinary nodes on the model's whole parameter buffer.
  *
  * A rule is a table row: how many states of the parameters' size it keeps, the numbers that change from step to step, and
- * the formula. All is pointwise on tensors of one shape, so a plan makes one kernel of it. The changing numbers are
- * computed in double precision on the host and uploaded as one small input. */
-#include <clgrad/optim.h>
+ * the formula. All is pointwise on tensors of one shape, so a plan makes one kernel of it, with the clipping, penalties and
+ * mask of frozen parameters; a norm is a reduction before. The changing numbers are computed in double precision on the host
+ * and uploaded as small inputs. */
+#include "schedule.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -20,7 +21,7 @@ typedef struct update { /* what a formula works with */
 typedef struct rule {
     const char *names[MAX_STATES]; /* of the states */
     int         states, numbers;
-    void (*numbers_at)(const clg_optimizer *opt, uint64_t step, float *number); /* step counts from 1 */
+    void (*numbers_at)(const clg_optimizer *opt, double lr, uint64_t step, float *number); /* step counts from 1 */
     void (*formula)(const clg_optimizer *opt, update *u);
 } rule;
 
@@ -31,15 +32,17 @@ struct clg_optimizer {
     clg_graph   *graph; /* holds the states */
     clg_tensor  *state[MAX_STATES], *numbers[MAX_NUMBERS];
     double       lr, momentum, beta1, beta2, eps, decay;
-    uint64_t     steps;
+    uint64_t     steps, schedule_start;
+    clg_gradient_desc gradient;
+    clg_schedule_desc schedule;
 };
 
 /* ---- rules ------------------------------------------------------------------------------------------------------- */
 
-static void sgd_numbers(const clg_optimizer *opt, uint64_t step, float *number)
+static void lr_alone(const clg_optimizer *opt, double lr, uint64_t step, float *number)
 {
-    (void)step;
-    number[0] = (float)opt->lr;
+    (void)opt, (void)step;
+    number[0] = (float)lr;
 }
 
 static void sgd(const clg_optimizer *opt, update *u) /* p - lr g */
@@ -54,10 +57,35 @@ static void momentum(const clg_optimizer *opt, update *u) /* v = momentum v + g;
     u->next[1] = clg_sub(u->p, clg_mul(u->number[0], u->next[0]));
 }
 
-/* lr / (1 - beta1^t) and 1 / sqrt(1 - beta2^t) */
-static void adam_numbers(const clg_optimizer *opt, uint64_t step, float *number)
+static void nesterov(const clg_optimizer *opt, update *u) /* p - lr (g + momentum v) */
 {
-    number[0] = (float)(opt->lr / (1.0 - pow(opt->beta1, (double)step)));
+    u->next[0] = clg_add(clg_scale(u->state[0], opt->momentum), u->g);
+    u->next[1] = clg_sub(u->p, clg_mul(u->number[0], clg_add(u->g, clg_scale(u->next[0], opt->momentum))));
+}
+
+static clg_tensor *rms_step(const clg_optimizer *opt, update *u) /* g / (sqrt(s) + eps) with the new s */
+{
+    u->next[0] = clg_add(clg_scale(u->state[0], opt->beta2), clg_scale(clg_mul(u->g, u->g), 1.0 - opt->beta2));
+    return clg_div(u->g, clg_add(clg_sqrt(u->next[0]), clg_scalar(u->graph, opt->eps)));
+}
+
+static void rmsprop(const clg_optimizer *opt, update *u)
+{
+    clg_tensor *by = rms_step(opt, u);
+    u->next[1] = clg_sub(u->p, clg_mul(u->number[0], by));
+}
+
+static void rmsprop_momentum(const clg_optimizer *opt, update *u)
+{
+    clg_tensor *by = rms_step(opt, u);
+    u->next[1] = clg_add(clg_scale(u->state[1], opt->momentum), by);
+    u->next[2] = clg_sub(u->p, clg_mul(u->number[0], u->next[1]));
+}
+
+/* lr / (1 - beta1^t) and 1 / sqrt(1 - beta2^t) */
+static void adam_numbers(const clg_optimizer *opt, double lr, uint64_t step, float *number)
+{
+    number[0] = (float)(lr / (1.0 - pow(opt->beta1, (double)step)));
     number[1] = (float)(1.0 / sqrt(1.0 - pow(opt->beta2, (double)step)));
 }
 
@@ -72,10 +100,10 @@ static void adam(const clg_optimizer *opt, update *u) /* 1 - beta in double: 1.f
 }
 
 /* Loshchilov & Hutter 2019: p (1 - lr decay), then Adam's step */
-static void adamw_numbers(const clg_optimizer *opt, uint64_t step, float *number)
+static void adamw_numbers(const clg_optimizer *opt, double lr, uint64_t step, float *number)
 {
-    adam_numbers(opt, step, number);
-    number[2] = (float)(1.0 - opt->lr * opt->decay);
+    adam_numbers(opt, lr, step, number);
+    number[2] = (float)(1.0 - lr * opt->decay);
 }
 
 static void adamw(const clg_optimizer *opt, update *u)
@@ -84,10 +112,29 @@ static void adamw(const clg_optimizer *opt, update *u)
     adam(opt, u);
 }
 
-static const rule sgd_rule = {.numbers = 1, .numbers_at = sgd_numbers, .formula = sgd};
-static const rule momentum_rule = {{"velocity"}, 1, 1, sgd_numbers, momentum};
+static const rule sgd_rule = {.numbers = 1, .numbers_at = lr_alone, .formula = sgd};
+static const rule momentum_rule = {{"velocity"}, 1, 1, lr_alone, momentum};
+static const rule nesterov_rule = {{"velocity"}, 1, 1, lr_alone, nesterov};
+static const rule rmsprop_rule = {{"mean square"}, 1, 1, lr_alone, rmsprop};
+static const rule rmsprop_momentum_rule = {{"mean square", "velocity"}, 2, 1, lr_alone, rmsprop_momentum};
 static const rule adam_rule = {{"first moment", "second moment"}, 2, 2, adam_numbers, adam};
 static const rule adamw_rule = {{"first moment", "second moment"}, 2, 3, adamw_numbers, adamw};
+
+/* ---- the gradient that a rule sees ------------------------------------------------------------------------------- */
+
+static void prepare(const clg_gradient_desc *d, update *u)
+{
+    if (d->clip_value > 0.0) u->g = clg_clamp(u->g, -d->clip_value, d->clip_value);
+    if (d->clip_norm > 0.0) {
+        clg_tensor *norm = clg_sqrt(clg_sum(clg_mul(u->g, u->g), NULL)), *least = clg_scalar(u->graph, 1e-6);
+        clg_tensor *most = clg_scalar(u->graph, d->clip_norm), *one = clg_scalar(u->graph, 1.0);
+        u->g = clg_mul(u->g, clg_minimum(one, clg_div(most, clg_add(norm, least))));
+    }
+    if (d->l1 > 0.0) u->g = clg_add(u->g, clg_scale(clg_sign(u->p), d->l1));
+    if (d->l2 > 0.0) u->g = clg_add(u->g, clg_scale(u->p, d->l2));
+}
+
+static bool is_weight(double x) { return x >= 0.0 && isfinite(x); }
 
 /* ---- optimisers -------------------------------------------------------------------------------------------------- */
 
@@ -95,13 +142,15 @@ static clg_optimizer *create(clg_model *model, const rule *r, clg_optimizer fiel
 {
     if (!model) return NULL;
     clg_context *ctx = clg_model_context(model);
-    const bool   valid = isfinite(fields.lr) && fields.momentum >= 0.0 && fields.momentum < 1.0 && fields.beta1 >= 0.0 &&
-                       fields.beta1 < 1.0 && fields.beta2 >= 0.0 && fields.beta2 < 1.0 && fields.eps >= 0.0 && fields.decay >= 0.0 &&
-                       isfinite(fields.decay);
+    const clg_gradient_desc *g = &fields.gradient;
+    const bool valid = isfinite(fields.lr) && fields.momentum >= 0.0 && fields.momentum < 1.0 && fields.beta1 >= 0.0 &&
+                       fields.beta1 < 1.0 && fields.beta2 >= 0.0 && fields.beta2 < 1.0 && fields.eps >= 0.0 &&
+                       is_weight(fields.decay) && is_weight(g->clip_value) && is_weight(g->clip_norm) && is_weight(g->l1) &&
+                       is_weight(g->l2);
     if (!valid)
         clg_context_fail(ctx, CLG_INVALID_ARGUMENT,
-                         "optimizer: the learning rate must be finite, momentum and betas in [0, 1), eps and weight "
-                         "decay at least 0");
+                         "optimizer: the learning rate must be finite, momentum, alpha and betas in [0, 1), eps, weight "
+                         "decay, penalties and clipping at least 0");
     clg_optimizer *opt = valid ? malloc(sizeof *opt) : NULL;
     if (!opt || !clg_context_own(ctx, opt, free)) {
         clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of host memory for an optimizer");
@@ -118,8 +167,17 @@ static clg_optimizer *create(clg_model *model, const rule *r, clg_optimizer fiel
 clg_optimizer *clg_sgd_create(clg_model *model, const clg_sgd_desc *desc)
 {
     const clg_sgd_desc d = desc ? *desc : (clg_sgd_desc){0};
-    return create(model, d.momentum != 0.0f ? &momentum_rule : &sgd_rule,
-                  (clg_optimizer){.lr = d.lr != 0.0f ? (double)d.lr : 0.01, .momentum = (double)d.momentum});
+    const rule        *r = d.momentum == 0.0f ? &sgd_rule : d.nesterov ? &nesterov_rule : &momentum_rule;
+    return create(model, r, (clg_optimizer){.lr = d.lr != 0.0f ? (double)d.lr : 0.01, .momentum = (double)d.momentum,
+                                            .gradient = d.gradient});
+}
+
+clg_optimizer *clg_rmsprop_create(clg_model *model, const clg_rmsprop_desc *desc)
+{
+    const clg_rmsprop_desc d = desc ? *desc : (clg_rmsprop_desc){0};
+    return create(model, d.momentum != 0.0 ? &rmsprop_momentum_rule : &rmsprop_rule,
+                  (clg_optimizer){.lr = d.lr != 0.0f ? (double)d.lr : 1e-3, .beta2 = d.alpha != 0.0 ? d.alpha : 0.99,
+                                  .eps = d.eps != 0.0 ? d.eps : 1e-8, .momentum = d.momentum, .gradient = d.gradient});
 }
 
 clg_optimizer *clg_adam_create(clg_model *model, const clg_adam_desc *desc)
@@ -128,7 +186,7 @@ clg_optimizer *clg_adam_create(clg_model *model, const clg_adam_desc *desc)
     return create(model, d.weight_decay != 0.0 ? &adamw_rule : &adam_rule,
                   (clg_optimizer){.lr = d.lr != 0.0f ? (double)d.lr : 1e-3, .beta1 = d.beta1 != 0.0 ? d.beta1 : 0.9,
                                   .beta2 = d.beta2 != 0.0 ? d.beta2 : 0.999, .eps = d.eps != 0.0 ? d.eps : 1e-8,
-                                  .decay = d.weight_decay});
+                                  .decay = d.weight_decay, .gradient = d.gradient});
 }
 
 void clg_optimizer_destroy(clg_optimizer **opt)
@@ -147,6 +205,19 @@ void clg_optimizer_set_lr(clg_optimizer *opt, float lr)
 
 float clg_optimizer_lr(const clg_optimizer *opt) { return opt ? (float)opt->lr : 0.0f; }
 
+void clg_optimizer_set_schedule(clg_optimizer *opt, const clg_schedule_desc *desc)
+{
+    if (!opt) return;
+    const clg_schedule_desc d = desc ? *desc : (clg_schedule_desc){0};
+    const char             *error = clg__schedule_error(&d);
+    if (error) {
+        clg_context_fail(opt->ctx, CLG_INVALID_ARGUMENT, "schedule: %s", error);
+        return;
+    }
+    opt->schedule = d;
+    opt->schedule_start = opt->steps;
+}
+
 /* ---- training steps ---------------------------------------------------------------------------------------------- */
 
 static void before_step(void *user, uint64_t run)
@@ -154,7 +225,8 @@ static void before_step(void *user, uint64_t run)
     clg_optimizer *opt = user;
     float          number[MAX_NUMBERS];
     (void)run;
-    opt->rule->numbers_at(opt, ++opt->steps, number);
+    const double lr = opt->lr * clg_schedule_at(&opt->schedule, (int64_t)(opt->steps - opt->schedule_start));
+    opt->rule->numbers_at(opt, lr, ++opt->steps, number);
     for (int i = 0; i < opt->rule->numbers; i++) clg_tensor_write(opt->numbers[i], &number[i], sizeof number[i]);
 }
 
@@ -182,7 +254,11 @@ static clg_plan *update_plan(clg_tensor *loss, clg_tensor *gradients, clg_optimi
     const int states = opt->rule->states;
     for (int i = 0; i < states; i++) u.state[i] = clg_share(u.graph, opt->state[i]);
     for (int i = 0; i < opt->rule->numbers; i++) u.number[i] = clg_share(u.graph, opt->numbers[i]);
+    clg_tensor *mask = clg_model_mask(opt->model, u.graph);
+    if (mask && !loss) u.g = clg_where(mask, u.g, clg_scalar(u.graph, 0.0)); /* a loss's has zeros there already */
+    prepare(&opt->gradient, &u);
     opt->rule->formula(opt, &u);
+    if (mask) u.next[states] = clg_where(mask, u.next[states], p);
 
     const size_t updates = loss ? clg_graph_update_count(u.graph) : 0;
     clg_tensor **out = calloc(2 + (size_t)states + count + updates, sizeof *out);

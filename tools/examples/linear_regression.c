@@ -12,7 +12,7 @@ int main(int argc, char **argv)
     const double noise = 0.1; /* its standard deviation */
     float        x[POINTS], y[POINTS], slope = NAN, intercept = NAN;
     double       mean = 0.0, spread = 0.0;
-    clg_fill_normal(y, POINTS, 1, noise);
+    clg_fill_normal(y, CLG_SHAPE(POINTS), 1, noise);
     for (int i = 0; i < POINTS; i++) {
         x[i] = 2.0f * clg_random_uniform(2, (uint64_t)i) - 1.0f;
         y[i] += 3.0f * x[i];
