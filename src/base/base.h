@@ -9,6 +9,8 @@
 #include <stdarg.h>
 
 #define CLG__COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define CLG__CEIL_DIV(a, b) (((a) + (b) - 1) / (b))
+#define CLG__ROUND_UP(a, b) (CLG__CEIL_DIV(a, b) * (b))
 #define CLG__MIN(a, b)    ((a) < (b) ? (a) : (b))
 #define CLG__MAX(a, b)    ((a) > (b) ? (a) : (b))
 

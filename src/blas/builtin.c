@@ -33,28 +33,26 @@ static const char *const usual_epilogues[] = {
     "a + b", "b + a",       /* a residual, in either order */
 };
 
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /* Cycles of the busiest group, times the groups that a core gets. */
 static double cost(const clg__gemm *g, const shape *s, uint32_t vec, uint32_t cores)
 {
     const double  k = (double)CLG__MAX(g->k, 1);
-    const int64_t rows = ceil_div(ceil_div(g->m, s->tile.m), s->down) * s->tile.m;
-    const int64_t panels = ceil_div(ceil_div(g->n, s->tile.cols), s->across);
+    const int64_t rows = CLG__CEIL_DIV(CLG__CEIL_DIV(g->m, s->tile.m), s->down) * s->tile.m;
+    const int64_t panels = CLG__CEIL_DIV(CLG__CEIL_DIV(g->n, s->tile.cols), s->across);
     const double  tiles = (double)(rows / s->tile.m * panels);
     const double  a = s->pack_a ? (double)rows / vec * (g->trans_a ? COPY : TRANSPOSE) : 0.0;
     const double  b = s->pack_b ? (double)(panels * s->tile.n) * (g->trans_b ? TRANSPOSE : COPY) : 0.0;
     return (tiles * clg__tile_cycles(&s->tile) + a + b) * k *
-           (double)ceil_div(s->down * s->across * CLG__MAX(g->batch, 1), cores);
+           (double)CLG__CEIL_DIV(s->down * s->across * CLG__MAX(g->batch, 1), cores);
 }
 
 /* A tile that won at another shape of its class may waste more of this one. */
 static clg__tile tuned_tile(clg__tile model, const clg__choice *tuned, const clg__gemm *g, uint32_t vec)
 {
     clg__tile     t = model;
-    const int64_t least = ceil_div(g->m, model.m) * model.m * ceil_div(g->n, model.cols) * model.cols;
+    const int64_t least = CLG__CEIL_DIV(g->m, model.m) * model.m * CLG__CEIL_DIV(g->n, model.cols) * model.cols;
     if (tuned->m > 0) t.m = tuned->m, t.n = tuned->n, t.cols = tuned->n * vec;
-    if (ceil_div(g->m, t.m) * t.m * ceil_div(g->n, t.cols) * t.cols > least + least / 10) t = model;
+    if (CLG__CEIL_DIV(g->m, t.m) * t.m * CLG__CEIL_DIV(g->n, t.cols) * t.cols > least + least / 10) t = model;
     if (tuned->k > 0) t.k = tuned->k;
     return t;
 }
@@ -72,13 +70,13 @@ static shape choose_panels(const clg_device_info *info, const clg__gemm *g, cons
     s.pack_b = g->trans_b || g->n % s.tile.cols != 0 || g->m > 2 * (int64_t)s.tile.m;
     if (tuned->pack_b && !g->trans_b && g->n % s.tile.cols == 0) s.pack_b = tuned->pack_b == 2;
     if (!s.pack_a) s.tile.m = CLG__MIN(s.tile.m, 8); /* a register to each row's address */
-    const uint64_t a_wide = (uint64_t)ceil_div(s.tile.m, p->vec), block = CLG__MIN(info->local_memory * 5 / 8, MOST_BLOCK);
+    const uint64_t a_wide = (uint64_t)CLG__CEIL_DIV(s.tile.m, p->vec), block = CLG__MIN(info->local_memory * 5 / 8, MOST_BLOCK);
     s.block = (uint32_t)CLG__MAX(block / (p->vec * sizeof(float)), SMALL_BLOCK * (a_wide * s.tile.k + 1));
-    s.step = (uint32_t)(ceil_div(ceil_div(g->k, CLG__MAX(ceil_div(g->k, s.tile.k), 1)), p->vec) * p->vec);
+    s.step = (uint32_t)(CLG__CEIL_DIV(CLG__CEIL_DIV(g->k, CLG__MAX(CLG__CEIL_DIV(g->k, s.tile.k), 1)), p->vec) * p->vec);
     s.step = CLG__MAX(s.step, p->vec);
 
-    const int64_t tall = ceil_div(g->m, s.tile.m), wide = ceil_div(g->n, s.tile.cols);
-    const int64_t least = s.pack_a ? ceil_div(tall, (int64_t)(s.block / (s.step * a_wide + 1))) : 1;
+    const int64_t tall = CLG__CEIL_DIV(g->m, s.tile.m), wide = CLG__CEIL_DIV(g->n, s.tile.cols);
+    const int64_t least = s.pack_a ? CLG__CEIL_DIV(tall, (int64_t)(s.block / (s.step * a_wide + 1))) : 1;
     double        best = 0.0;
     for (int64_t down = least; down <= CLG__MIN(tall, least + ROUNDS * (int64_t)cores); down++)
         for (int64_t across = 1; across <= CLG__MIN(wide, ROUNDS * (int64_t)cores); across++) {
@@ -100,7 +98,7 @@ static shape choose_shape(const clg_device_info *info, const clg__gemm *gemm, cl
     if (tuned.m > 0) p.tile_m = tuned.m, p.tile_n = tuned.n;
     if (tuned.k > 0) p.tile_k = tuned.k;
     const clg__tile t = clg__tile_choose(&p, info->local_memory, (uint64_t)gemm->m, (uint64_t)gemm->n);
-    return (shape){.tile = t, .down = ceil_div(gemm->m, t.m), .across = ceil_div(gemm->n, t.cols)};
+    return (shape){.tile = t, .down = CLG__CEIL_DIV(gemm->m, t.m), .across = CLG__CEIL_DIV(gemm->n, t.cols)};
 }
 
 /* The number of the product's epilogue in the cpu body, 0 being none. */

@@ -40,8 +40,6 @@ static clg_status attention_infer(clg__infer *i)
 
 /* ---- launches ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
-
 static clg_status cpu_record(clg__record *r, const attention_attr *a, bool back)
 {
     enum { QUERY_TILES = 4, KEYS = 128 };
@@ -49,8 +47,8 @@ static clg_status cpu_record(clg__record *r, const attention_attr *a, bool back)
     const uint64_t vec = r->profile->vec, m = r->profile->tile_m, n = r->profile->tile_n, panel = n * vec;
     uint64_t       step = panel; /* a block of keys is a whole number of panels and of rows of tiles */
     while (step % m) step += panel;
-    const uint64_t keys = round_up(KEYS, step), queries = QUERY_TILES * m, width = (uint64_t)a->width;
-    const uint64_t padded = round_up(length, keys), wide = round_up(width, panel), heads = batch * (uint64_t)a->heads;
+    const uint64_t keys = CLG__ROUND_UP(KEYS, step), queries = QUERY_TILES * m, width = (uint64_t)a->width;
+    const uint64_t padded = CLG__ROUND_UP(length, keys), wide = CLG__ROUND_UP(width, panel), heads = batch * (uint64_t)a->heads;
     char           defines[256];
     snprintf(defines, sizeof defines, "#define TILE_SIDE 1\n#define TILE_M %u\n#define TILE_N %u\n#define WIDTH %u\n"
              "#define QUERIES %u\n#define KEYS %u\n#define CAUSAL %d\n", (unsigned)m, (unsigned)n, (unsigned)width,

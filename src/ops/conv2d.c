@@ -113,8 +113,6 @@ enum {
     MOST_SHARES    = 64,
 };
 
-static uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
-
 /* Rows of the product that a unit of work computes: a packed panel serves them all, where units are a CPU's. */
 static uint64_t rows_of(const clg__tile *t, uint64_t rows) { return t->side == 1 ? rows : t->m; }
 
@@ -149,9 +147,9 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
     const uint64_t  pixels = (uint64_t)(to.dim[2] * to.dim[3]);
     const uint64_t  enough = (uint64_t)CLG__MAX(r->compute_units, 1) * UNITS_PER_CORE;
     const clg__tile t = clg__tile_choose(r->profile, r->local_memory, rows, pixels);
-    const uint64_t  shared = n * groups * ceil_div(pixels, t.cols);
+    const uint64_t  shared = n * groups * CLG__CEIL_DIV(pixels, t.cols);
     uint64_t        block = rows_of(&t, rows);
-    while (block > t.m && shared * ceil_div(rows, block) < enough) block = ceil_div(ceil_div(block, 2), t.m) * t.m;
+    while (block > t.m && shared * CLG__CEIL_DIV(rows, block) < enough) block = CLG__CEIL_DIV(CLG__CEIL_DIV(block, 2), t.m) * t.m;
 
     clg__text defines = {0};
     write_defines(&defines, a, &t, backward, r->node->arity == 3, r->epilogue);
@@ -161,7 +159,7 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
                                    CLG__ARGS(CLG__IN(0), weight, CLG__UINT(groups), CLG__UINT(a->w.dim[0] / a->groups),
                                              CLG__UINT(a->w.dim[1])));
     if (status == CLG_OK)
-        status = launch(r, "conv2d", &defines, &t, shared * ceil_div(rows, block),
+        status = launch(r, "conv2d", &defines, &t, shared * CLG__CEIL_DIV(rows, block),
                         CLG__ARGS(weight, src, bias, CLG__OUT, CLG__INT(n), CLG__INT(groups), CLG__INT(rows),
                                   CLG__INT((uint64_t)from.dim[1] / groups), CLG__INT(from.dim[2]),
                                   CLG__INT(from.dim[3]), CLG__INT(to.dim[2]), CLG__INT(to.dim[3]), CLG__INT(block)));
@@ -215,8 +213,8 @@ static clg_status filter_record(clg__record *r)
     const uint64_t   n = (uint64_t)a->x.dim[0], groups = (uint64_t)a->groups, rows = (uint64_t)a->w.dim[0] / groups;
     const uint64_t   count = (uint64_t)r->node->count, taps = count / (uint64_t)a->w.dim[0];
     const clg__tile  t = clg__tile_choose(r->profile, r->local_memory, rows, taps);
-    const uint64_t   block = rows_of(&t, rows), each = groups * ceil_div(rows, block) * ceil_div(taps, t.cols);
-    const uint64_t   wanted = ceil_div((uint64_t)CLG__MAX(r->compute_units, 1) * UNITS_PER_CORE, each);
+    const uint64_t   block = rows_of(&t, rows), each = groups * CLG__CEIL_DIV(rows, block) * CLG__CEIL_DIV(taps, t.cols);
+    const uint64_t   wanted = CLG__CEIL_DIV((uint64_t)CLG__MAX(r->compute_units, 1) * UNITS_PER_CORE, each);
     const uint64_t   shares = CLG__MIN(CLG__MIN(wanted, n), MOST_SHARES);
     const uint64_t   bytes = shares * count * sizeof(float);
     const clg__arg   partial = shares == 1 ? CLG__OUT : CLG__WS(clg__record_workspace(r, bytes));
@@ -231,7 +229,7 @@ static clg_status filter_record(clg__record *r)
                                   CLG__INT(a->y.dim[2]), CLG__INT(a->y.dim[3]), CLG__INT(shares), CLG__INT(block)));
     if (shares != 1 && status == CLG_OK)
         status = clg__record_units(r, "conv2d", "conv2d_sum", defines.data,
-                                   ceil_div(count, (uint64_t)r->profile->wg * r->profile->vec),
+                                   CLG__CEIL_DIV(count, (uint64_t)r->profile->wg * r->profile->vec),
                                    CLG__ARGS(partial, CLG__OUT, CLG__INT(shares), CLG__UINT(count)));
     clg__text_free(&defines);
     return status;

@@ -16,8 +16,6 @@ enum {
     DEPTH          = 64,      /* channels whose weights winograd_few transforms at a time */
 };
 
-static uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
-
 /* ---- Winograd: kernels and layouts in cl/winograd.cl ------------------------------------------------------------- */
 
 /* A convolution as cl/winograd.cl sees it, which for backward data is one of dy. */
@@ -33,8 +31,6 @@ typedef struct winograd {
     clg__tile tile;
 } winograd;
 
-static int64_t round_up(int64_t a, int64_t b) { return (a + b - 1) / b * b; }
-
 /* Blocks such that the last one to finish does so early, among those whose windows stay in cache. */
 static void choose_blocks(winograd *w)
 {
@@ -43,8 +39,8 @@ static void choose_blocks(winograd *w)
     int64_t       best = INT64_MAX;
     w->wide = (w->cols + across - 1) / across;
     for (int64_t high = 1; high <= rows && (high == 1 || (across == 1 && high * w->wide <= most)); high++) {
-        const int64_t cap = round_up(high * w->wide, w->tile.m), blocks = (rows + high - 1) / high * across;
-        const int64_t cost = (int64_t)ceil_div((uint64_t)blocks, w->cores) * (cap + 4); /* a block reads all weights */
+        const int64_t cap = CLG__ROUND_UP(high * w->wide, w->tile.m), blocks = (rows + high - 1) / high * across;
+        const int64_t cost = (int64_t)CLG__CEIL_DIV((uint64_t)blocks, w->cores) * (cap + 4); /* a block reads all weights */
         if (cost > best) continue;
         best = cost;
         w->high = high, w->cap = cap, w->blocks = blocks;
@@ -70,7 +66,7 @@ static bool winograd_of(winograd *w, const clg__record *r, const conv_attr *a, i
     choose_blocks(w);
     const int64_t squared = (w->m + 2) * (w->m + 2);
     w->width = w->lanes * w->tile.n;
-    w->v = (uint64_t)(squared * (round_up(w->channels, w->lanes) * w->cap + w->lanes));
+    w->v = (uint64_t)(squared * (CLG__ROUND_UP(w->channels, w->lanes) * w->cap + w->lanes));
     w->product = (uint64_t)(squared * (w->cap * w->width + w->lanes));
     w->region = (uint64_t)(((w->high * w->m + 2) * (w->wide * w->m + 2) + w->lanes) * w->lanes);
     return true;
@@ -110,7 +106,7 @@ static clg__arg floats_of(clg__record *r, uint64_t count)
 
 static clg_status winograd_input(clg__record *r, const winograd *w, clg__arg x, clg__arg v)
 {
-    const uint64_t groups = most_groups(w, w->blocks * (round_up(w->channels, w->lanes) / w->lanes));
+    const uint64_t groups = most_groups(w, w->blocks * (CLG__ROUND_UP(w->channels, w->lanes) / w->lanes));
     return winograd_launch(r, w, "winograd_input", groups,
                            CLG__ARGS(x, v, floats_of(r, groups * w->region), CLG__ULONG(w->region), GRID_ARGS(w),
                                      CLG__INT(w->channels), CLG__INT(w->src[0]), CLG__INT(w->src[1]), CLG__INT(w->pad)));
@@ -121,7 +117,7 @@ static clg_status winograd_product(clg__record *r, const winograd *w, clg__arg w
     const int64_t squared = (w->m + 2) * (w->m + 2), parts = (w->outputs + w->width - 1) / w->width;
     clg_status    status;
     if (few_windows(w)) {
-        const int64_t  depth = round_up(CLG__MIN(w->channels, DEPTH), w->lanes);
+        const int64_t  depth = CLG__ROUND_UP(CLG__MIN(w->channels, DEPTH), w->lanes);
         const uint64_t groups = most_groups(w, parts);
         const uint64_t each = (uint64_t)(squared * depth * w->width) + (uint64_t)w->blocks * w->product + w->region;
         const clg__arg v = floats_of(r, (uint64_t)w->blocks * w->v);
@@ -215,15 +211,15 @@ static void choose_block(direct *c)
     const int64_t pixels = CLG__MIN(CLG__MAX(share, c->tile.m), PIXELS);
     const int64_t most = c->op == FILTER ? cols : pixels, across = (cols + most - 1) / most;
     c->wide = (cols + across - 1) / across;
-    if (across > 1) c->wide = round_up(c->wide, c->tile.m);
-    if (c->op != FILTER && c->tile.m > 1 && round_up(c->wide, c->tile.m - 1) < round_up(c->wide, c->tile.m)) c->tile.m--;
-    c->cols = ((c->op == FILTER ? c->wide : round_up(c->wide, c->tile.m)) - 1) * c->step[1] + c->spread[1];
+    if (across > 1) c->wide = CLG__ROUND_UP(c->wide, c->tile.m);
+    if (c->op != FILTER && c->tile.m > 1 && CLG__ROUND_UP(c->wide, c->tile.m - 1) < CLG__ROUND_UP(c->wide, c->tile.m)) c->tile.m--;
+    c->cols = ((c->op == FILTER ? c->wide : CLG__ROUND_UP(c->wide, c->tile.m)) - 1) * c->step[1] + c->spread[1];
     c->high = CLG__MIN(CLG__MIN(CLG__MAX(pixels / c->wide, 1), all), MOST_ROWS);
     for (;; c->high = (c->high + 1) / 2) {
         c->high = (all + (all + c->high - 1) / c->high - 1) / ((all + c->high - 1) / c->high); /* equal blocks */
         c->rows = (c->high - 1) * c->step[0] + c->spread[0];
         if (pieces) c->rows = c->high * c->step[0] + (c->high / c->dst[0] + pieces) * c->spread[0];
-        c->plane = round_up(c->rows * c->cols + c->lanes, 16) + 16;
+        c->plane = CLG__ROUND_UP(c->rows * c->cols + c->lanes, 16) + 16;
         if (c->high == 1 || c->plane * c->channels <= CACHED) return;
     }
 }
@@ -275,9 +271,9 @@ static clg_status direct_launch(clg__record *r, const direct *c, const char *ker
 static clg_status direct_product(clg__record *r, const direct *c, clg__arg weight, clg__arg src, clg__arg bias)
 {
     const int64_t  window = c->a->w.dim[2] * c->a->w.dim[3], parts = (c->outputs + c->width - 1) / c->width;
-    const int64_t  padded = round_up(c->wide, c->tile.m);
-    const uint64_t down = ceil_div(ceil_div((uint64_t)c->dst[0], (uint64_t)c->up[0]), (uint64_t)c->high);
-    const uint64_t across = ceil_div(ceil_div((uint64_t)c->dst[1], (uint64_t)c->up[1]), (uint64_t)c->wide);
+    const int64_t  padded = CLG__ROUND_UP(c->wide, c->tile.m);
+    const uint64_t down = CLG__CEIL_DIV(CLG__CEIL_DIV((uint64_t)c->dst[0], (uint64_t)c->up[0]), (uint64_t)c->high);
+    const uint64_t across = CLG__CEIL_DIV(CLG__CEIL_DIV((uint64_t)c->dst[1], (uint64_t)c->up[1]), (uint64_t)c->wide);
     const uint64_t units = (uint64_t)(c->images * c->a->groups) * down * across;
     const uint64_t each = (uint64_t)(c->channels * c->plane +
                                      (c->high * c->up[0] * padded * c->up[1] + c->lanes) * c->width);
@@ -294,9 +290,9 @@ static clg_status direct_product(clg__record *r, const direct *c, clg__arg weigh
 
 static clg_status direct_gradient(clg__record *r, const direct *c, clg__arg x, clg__arg dy)
 {
-    const int64_t  taps = c->channels * c->a->w.dim[2] * c->a->w.dim[3], kept = round_up(taps, 16);
+    const int64_t  taps = c->channels * c->a->w.dim[2] * c->a->w.dim[3], kept = CLG__ROUND_UP(taps, 16);
     const int64_t  parts = (c->outputs + c->width - 1) / c->width;
-    const uint64_t blocks = ceil_div((uint64_t)(c->images * c->dst[0]), (uint64_t)c->high);
+    const uint64_t blocks = CLG__CEIL_DIV((uint64_t)(c->images * c->dst[0]), (uint64_t)c->high);
     const uint64_t shares = CLG__MIN(c->cores, blocks);
     const uint64_t each = (uint64_t)(c->channels * c->plane + (c->high * c->wide + c->lanes) * c->width + kept);
     const clg__arg partial =
@@ -306,7 +302,7 @@ static clg_status direct_gradient(clg__record *r, const direct *c, clg__arg x, c
                                                 SHAPE_ARGS(c), AXES_ARGS(c), REGION_ARGS(c, c->spread[0]),
                                                 CLG__INT(shares)));
     if (status != CLG_OK) return status;
-    return direct_launch(r, c, "conv2d_add", (uint64_t)c->a->groups * ceil_div((uint64_t)c->outputs, (uint64_t)c->lanes),
+    return direct_launch(r, c, "conv2d_add", (uint64_t)c->a->groups * CLG__CEIL_DIV((uint64_t)c->outputs, (uint64_t)c->lanes),
                          CLG__ARGS(partial, CLG__OUT, CLG__INT(c->a->groups), CLG__INT(c->outputs), CLG__INT(taps),
                                    CLG__INT(shares)));
 }
