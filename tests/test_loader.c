@@ -345,12 +345,12 @@ static void loader_refuses(void **state)
     static const int64_t batches[] = {0, -1, 11, INT64_MAX, INT64_MIN};
     for (size_t i = 0; i < CLG__COUNT(batches); i++) {
         clg_loader it = clg_loader_begin(data, &(clg_loader_desc){.batch = batches[i]});
-        expect_failure(CLG_INVALID_ARGUMENT, "batch", "10 images");
+        expect_failure(CLG_INVALID_ARGUMENT, "batch", "10 examples");
         assert_false(clg_loader_next(&it, x, y));
         no_failure();
     }
     clg_loader it = clg_loader_begin(data, NULL);
-    expect_failure(CLG_INVALID_ARGUMENT, "batch of 0", "10 images");
+    expect_failure(CLG_INVALID_ARGUMENT, "batch of 0", "10 examples");
     it = clg_loader_begin(data, &(clg_loader_desc){.batch = 4, .rows = (const int32_t[]){1}});
     expect_failure(CLG_INVALID_ARGUMENT, "loader", "0 rows");
     int32_t labels[11];

@@ -81,6 +81,45 @@ def test_full_disk_on_standard_output():
             assert done.returncode == 1 and "standard output" in done.stderr, done
 
 
+# ---- tables -----------------------------------------------------------------------------------------------------
+
+
+def table(name, columns, rows):
+    path = ROOT / name
+    path.write_text("\n".join(",".join(map(str, row)) for row in [columns, *rows]) + "\n")
+    return path
+
+
+def test_csv_classes_and_targets():
+    points = [(i % 10 / 10, i // 10 / 10) for i in range(100)]
+    rows = [(1000 + 100 * a, b, "red" if a + b > 1 else "blue", 3 * a - b) for a, b in points]
+    classes = table("classes.csv", ["a", "b", "colour"], [row[:3] for row in rows])
+    numbers = table("numbers.csv", ["a", "b", "y"], [(*row[:2], row[3]) for row in rows])
+    common = ("--normalize", "--epochs", 40, "--lr", "0.02")
+    log, model = train("--label", "colour", *common, "--model", "linear(16) relu linear(classes)", data=classes, name="csv")
+    assert log[-1]["test_accuracy"] >= 0.9, log[-1]
+    told = json.loads(succeeds("eval", model, "--data", classes, "--json"))
+    assert told["accuracy"] >= 0.9 and told["images"] == 100, told
+    log, model = train("--target", "y", *common, "--model", "linear(16) relu linear(1)", data=numbers, name="csv")
+    assert log[-1]["test_r2"] > 0.9, log[-1]
+    assert "R^2 0.9" in succeeds("eval", model, "--data", numbers)
+
+    refuses("train", "--data", classes, status=2, says=["--label", "--target"])
+    refuses("train", "--data", classes, "--label", "a", "--target", "b", status=2, says="--label and --target")
+    refuses("train", "--data", DATA, "--label", "a", status=2, says="not a .csv")
+    refuses("train", "--data", DATA, "--split", "0.5", status=2, says="--split")
+    refuses("train", "--data", classes, "--label", "a", "--test", DATA, status=2, says="--test")
+    refuses("train", "--data", classes, "--label", "kind", says=["classes.csv", "kind", "a, b, colour"])
+    refuses("train", "--data", classes, "--target", "colour", says=["line 2", '"colour"', "blue"])
+    refuses("train", "--data", classes, "--label", "colour", "--model", "cnn", says="images")
+    refuses("train", "--data", classes, "--label", "colour", "--classes", "3", says="2 classes")
+    holes = table("holes.csv", ["a", "y"], [(1, 2), ("", 3)])
+    refuses("train", "--data", holes, "--target", "y", says=["holes.csv", "line 3", '"a"', "missing"])
+    refuses("train", "--data", table("one.csv", ["a", "y"], [(1, 2)]), "--target", "y", says="1 examples")
+    refuses("eval", model, "--data", DATA, says="images")
+    refuses("eval", model, "--data", classes, says='"y"')
+
+
 # ---- text -------------------------------------------------------------------------------------------------------
 
 

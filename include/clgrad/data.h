@@ -1,6 +1,8 @@
-/* data.h - labelled data sets that live on the device as bytes, and the loader that deals them out in batches.
+/* data.h - labelled data sets that live on the device, and the loader that deals them out in batches.
  *
- * A batch costs an upload of one index per image; gathering the rows, converting and scaling them is a kernel. */
+ * An example is an array of any shape, bytes (images) or float32 (measurements); its answer is a class or, for regression,
+ * one or more numbers. A batch costs an upload of one index per example; gathering the rows, converting and scaling them
+ * is a kernel. */
 #ifndef CLGRAD_DATA_H
 #define CLGRAD_DATA_H
 
@@ -19,24 +21,67 @@ CLG_API clg_dataset *clg_dataset_open_idx(clg_context *ctx, const char *dir, con
 /* Images [count, channels, height, width] and labels [count] from memory, copied to the device. */
 CLG_API clg_dataset *clg_dataset_create(clg_context *ctx, clg_shape shape, const uint8_t *images, const uint8_t *labels);
 
+/* Examples of any shape from memory, copied to the device. */
+typedef struct clg_dataset_desc {
+    clg_dtype          dtype;    /* CLG_F32, or CLG_U8: bytes, which the loader scales to 0..1 */
+    clg_shape          shape;    /* of all of them, [count, ...] */
+    const void        *examples;
+    const int32_t     *labels;   /* [count], from 0; or NULL and */
+    const float       *targets;  /* [count, outputs] */
+    int64_t            outputs;  /* 0: 1 */
+    const char *const *names;    /* of the classes, copied; or NULL */
+    int64_t            classes;  /* 0: the largest label + 1; how many names, when there are any */
+} clg_dataset_desc;
+
+CLG_API clg_dataset *clg_dataset_create_from(clg_context *ctx, const clg_dataset_desc *desc);
+
+/* A CSV file (RFC 4180; LF will do) that starts with a line of column names, plain or .gz. One column holds the answers,
+ * all others are features, float32. An error names the line and the column; a missing value is one. */
+typedef struct clg_csv_desc {
+    const char        *label;   /* the column of class names: the classes are its distinct texts, sorted (as numbers, when
+                                 * all are whole numbers); or NULL and */
+    const char        *target;  /* the column of numbers to be predicted */
+    const char *const *names;   /* the classes, when they are known already: another text is an error; or NULL */
+    int64_t            classes; /* how many names */
+} clg_csv_desc;
+
+CLG_API clg_dataset *clg_dataset_open_csv(clg_context *ctx, const char *path, const clg_csv_desc *desc);
+
 CLG_API void clg_dataset_destroy(clg_dataset **data);
 
-CLG_API int64_t   clg_dataset_count(const clg_dataset *data);
-CLG_API int64_t   clg_dataset_classes(const clg_dataset *data); /* the largest label + 1 */
-CLG_API clg_shape clg_dataset_shape(const clg_dataset *data);   /* [count, channels, height, width] */
+/* A part of a data set that shares its memory and must not outlive it: of the examples, shuffled by `seed` when asked for,
+ * those from `begin` to before `end`. */
+typedef struct clg_part_desc {
+    bool     shuffle;
+    uint64_t seed;
+    int64_t  begin, end;
+} clg_part_desc;
 
-/* The labels of the images in use into label[count]. */
+CLG_API clg_dataset *clg_dataset_part(clg_dataset *data, const clg_part_desc *desc);
+
+CLG_API int64_t     clg_dataset_count(const clg_dataset *data);
+CLG_API int64_t     clg_dataset_classes(const clg_dataset *data); /* the largest label + 1, or how many names; regression: 0 */
+CLG_API const char *clg_dataset_class_name(const clg_dataset *data, int64_t label); /* NULL: it has none */
+CLG_API int64_t     clg_dataset_outputs(const clg_dataset *data); /* targets of an example; classification: 0 */
+CLG_API clg_shape   clg_dataset_shape(const clg_dataset *data);   /* [count, ...], such as [count, channels, height, width] */
+
+/* The labels of the examples in use into label[count], their targets into target[count * outputs]. */
 CLG_API clg_status clg_dataset_labels(clg_dataset *data, int32_t *label, size_t count);
+CLG_API clg_status clg_dataset_targets(clg_dataset *data, float *target, size_t count);
 
-/* Only the first `count` images from now on (more than there are: all). */
+/* Mean and standard deviation (divided by the number of values) over the examples and all extents but the first of an
+ * example, as the loader delivers them: of each feature, of each channel. Each has shape.dim[1] elements (1 for [count]). */
+CLG_API clg_status clg_dataset_moments(clg_dataset *data, float *mean, float *deviation);
+
+/* Only the first `count` examples from now on (more than there are: all). */
 CLG_API void clg_dataset_limit(clg_dataset *data, int64_t count);
 
 typedef struct clg_loader_desc {
-    int64_t  batch;     /* images at once: the first extent of x and y; at most the data set's count */
+    int64_t  batch;     /* examples at once: the first extent of x and y; at most the data set's count */
     bool     shuffle;   /* a permutation chosen by `seed`; the same on every machine */
     uint64_t seed;
-    bool     drop_last; /* leave out a last batch that is not full; else its missing rows have the label -1 */
-    const int32_t *rows; /* deal these images only, `count` of them (NULL: all); read whenever a batch is made */
+    bool     drop_last; /* leave out a last batch that is not full; else its missing rows are zeros with the label -1 */
+    const int32_t *rows; /* deal these examples only, `count` of them (NULL: all); read whenever a batch is made */
     int64_t        count;
 } clg_loader_desc;
 
@@ -44,15 +89,15 @@ typedef struct clg_loader_desc {
 typedef struct clg_loader {
     clg_dataset    *data;
     clg_loader_desc desc;
-    int64_t         next; /* position of the next image */
+    int64_t         next; /* position of the next example */
 } clg_loader;
 
 CLG_API clg_loader clg_loader_begin(clg_dataset *data, const clg_loader_desc *desc);
 
 /* The data set keeps the means to feed a pair x, y, and their memory, until it is destroyed: use a pair again and again.
  *
- * Enqueues the next batch into x [batch, channels, height, width] f32 (bytes scaled to 0..1) and y [batch] i32; false at
- * the end of the data and in a failed context. */
+ * Enqueues the next batch into x [batch, ...] f32 (bytes scaled to 0..1) and y: labels [batch] i32, or targets
+ * [batch, outputs] f32. False at the end of the data and in a failed context. */
 CLG_API bool clg_loader_next(clg_loader *loader, clg_tensor *x, clg_tensor *y);
 
 #ifdef __cplusplus

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 typedef struct eval_options {
-    const char *model, *data, *device;
+    const char *model, *data, *label, *target, *device;
     int64_t     batch;
     bool        json;
 } eval_options;
@@ -18,6 +18,8 @@ typedef struct eval_options {
 static const option options[] = {
     {"model", OPTION_ARGUMENT, FIELD(model), "MODEL", "A file that clgrad train has written", 0, 0},
     {"data", OPTION_TEXT, FIELD(data), "DATA", SOURCE_HELP, 0, 0},
+    {"label", OPTION_TEXT, FIELD(label), "COLUMN", "of a CSV file (default: what the model was trained on)", 0, 0},
+    {"target", OPTION_TEXT, FIELD(target), "COLUMN", "likewise, of numbers", 0, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "images at once (default 128)", INT32_MAX, 0},
     {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
     {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object instead of text", 0, 0},
@@ -27,8 +29,11 @@ static const option options[] = {
 static int print(const eval_options *o, const network *net, pass *p, double loss, double accuracy)
 {
     if (!o->json) {
-        printf("%s (%s): loss %.4f, accuracy %.2f%% of %lld images\n", o->model, net->model, loss, 100.0 * accuracy,
-               (long long)p->seen);
+        if (net->regression)
+            printf("%s (%s): loss %.4f, R^2 %.4f of %lld examples\n", o->model, net->model, loss, accuracy, (long long)p->seen);
+        else
+            printf("%s (%s): loss %.4f, accuracy %.2f%% of %lld %s\n", o->model, net->model, loss, 100.0 * accuracy,
+                   (long long)p->seen, net->input.rank == 3 ? "images" : "examples");
         return 0;
     }
     cJSON *object = cJSON_CreateObject();
@@ -36,7 +41,7 @@ static int print(const eval_options *o, const network *net, pass *p, double loss
     cJSON_AddStringToObject(object, "network", net->model);
     cJSON_AddNumberToObject(object, "images", (double)p->seen);
     cJSON_AddNumberToObject(object, "loss", loss);
-    cJSON_AddNumberToObject(object, "accuracy", accuracy);
+    cJSON_AddNumberToObject(object, net->regression ? "r2" : "accuracy", accuracy);
     char *text = cJSON_PrintUnformatted(object);
     cJSON_Delete(object);
     if (!text) return fail(&command_eval, "out of memory");
@@ -52,7 +57,10 @@ static int eval(const eval_options *o, clg_context *ctx)
     const int described = network_open(&command_eval, ctx, o->model, &net);
     if (described) return described;
 
-    clg_dataset *data = source_open(&command_eval, ctx, o->data, "t10k");
+    source src = {.data = o->data, .label = o->label, .target = o->target, .names = net.class_names,
+                  .classes = net.class_names ? net.classes : 0, .answer = net.answer, .regression = net.regression};
+    if (!source_check(&command_eval, &src)) return EXIT_USAGE;
+    clg_dataset *data = source_open_test(&command_eval, ctx, &src);
     if (!data) return EXIT_RUN;
     char error[512];
     if (!network_fits(&net, data, "test", error, sizeof error)) return fail(&command_eval, "%s", error);

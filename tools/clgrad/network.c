@@ -250,9 +250,19 @@ bool network_fits(const network *net, const clg_dataset *data, const char *part,
     const long long largest = (long long)clg_dataset_classes(data) - 1;
     if (!clg_shape_equal(one, net->input)) {
         char want_text[128], have_text[128];
-        snprintf(error, size, "the %s images are %s and the network takes %s", part,
+        snprintf(error, size, "the %s %s are %s and the network takes %s", part, have.rank == 4 ? "images" : "examples",
                  clg_shape_text(one, have_text, sizeof have_text),
                  clg_shape_text(net->input, want_text, sizeof want_text));
+        return false;
+    }
+    if (net->regression != (clg_dataset_outputs(data) > 0)) {
+        snprintf(error, size, "the %s data have %s and the network predicts %s", part,
+                 net->regression ? "classes" : "numbers", net->regression ? "numbers" : "classes");
+        return false;
+    }
+    if (net->regression && clg_dataset_outputs(data) != net->classes) {
+        snprintf(error, size, "the %s data have %lld targets and the network predicts %d", part,
+                 (long long)clg_dataset_outputs(data), net->classes);
         return false;
     }
     if (largest >= net->classes) {

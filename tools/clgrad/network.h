@@ -7,13 +7,15 @@
 #include <clgrad/clgrad.h>
 
 #define NETWORK_NAMES "cnn|mlp|resnet18|gpt"
-#define NETWORK_HELP  NETWORK_NAMES ", layers as 'flatten linear(10)', or @FILE with layers (default cnn; see clgrad layers)"
+#define NETWORK_HELP  NETWORK_NAMES ", layers as 'flatten linear(10)', or @FILE with layers (default cnn; CSV: mlp; see clgrad layers)"
 
 enum { NETWORK_MAX_CLASSES = 256 }; /* labels are bytes */
 
 typedef struct network {
     const char        *model;       /* the name of one, or a SPEC (spec.h) */
     int                classes;     /* outputs */
+    bool               regression;  /* they are numbers, not scores of classes */
+    const char        *answer;      /* the column of a CSV file that it predicts, or NULL */
     clg_shape          input;       /* of one example */
     const char *const *class_names; /* [classes], or NULL */
     const float       *mean, *std;  /* [input.dim[0]]: the network sees (x - mean) / std; or NULL */
@@ -40,7 +42,7 @@ char *network_model(const command *cmd, const char *given);
 /* Does a SPEC fit its input and classes? Says why not and returns the exit status. Sets net->classes where it is 0. */
 int network_check(const command *cmd, clg_context *ctx, network *net);
 
-/* The logits [N, classes] for examples x [N, ...]. */
+/* The logits [N, classes], or predictions, for examples x [N, ...]. */
 clg_tensor *network_build(const network *net, clg_model *model, clg_tensor *x);
 
 /* A model's file carries its network as metadata, so that it can be built again from the file alone. An error's text is
@@ -50,7 +52,7 @@ clg_status network_save(const network *net, clg_model *model, const char *path);
 /* Reads that; what *net points to lives as long as the context. Says what is wrong and returns the exit status. */
 int network_open(const command *cmd, clg_context *ctx, const char *path, network *net);
 
-/* Do the data's images and labels fit? Otherwise false with the reason in `error`. */
+/* Do the data's examples and answers fit? Otherwise false with the reason in `error`. */
 bool network_fits(const network *net, const clg_dataset *data, const char *part, char *error, size_t size);
 
 #endif

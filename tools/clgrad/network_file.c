@@ -1,7 +1,8 @@
 /* network_file.c - what a model's file says of its network.
  *
  * Metadata: "network" is a name or a SPEC, "classes" the number of outputs, "input" the extents of an example ("image" in files
- * of version 0.1); when known "class_names", a JSON list of strings, and "mean" and "std", numbers between commas. */
+ * of version 0.1); when known "class_names", a JSON list of strings, "mean" and "std", numbers between commas, "answer", the column of a CSV
+ * file, and "task", which is "regression" or absent. */
 #include "network.h"
 #include "source.h"
 #include "spec.h"
@@ -33,9 +34,11 @@ clg_status network_save(const network *net, clg_model *model, const char *path)
     snprintf(classes, sizeof classes, "%d", net->classes);
     for (int d = 0; d < net->input.rank; d++)
         used += snprintf(input + used, sizeof input - (size_t)used, "%s%lld", d ? "," : "", (long long)net->input.dim[d]);
-    clg_metadata meta[6] = {{"network", net->model}, {"classes", classes}, {"input", input}};
+    clg_metadata meta[8] = {{"network", net->model}, {"classes", classes}, {"input", input}};
     size_t       count = 3;
     bool         enough = true;
+    if (net->regression) meta[count++] = (clg_metadata){"task", "regression"};
+    if (net->answer) meta[count++] = (clg_metadata){"answer", net->answer};
     if (net->class_names) {
         text[0] = names ? cJSON_PrintUnformatted(names) : NULL;
         meta[count++] = (clg_metadata){"class_names", text[0]};
@@ -141,6 +144,10 @@ static bool describe(clg_context *ctx, const char *path, network *net)
     if (!input || !known(net->model) || sscanf(classes, "%5d%c", &net->classes, &end) != 1 || net->classes < 1 ||
         net->classes > NETWORK_MAX_CLASSES || !read_extents(input, &net->input))
         return false;
+    const char *task = metadata(ctx, path, "task", 16), *answer = task ? metadata(ctx, path, "answer", MAX_NAMES_TEXT) : NULL;
+    if (!answer || (*task && strcmp(task, "regression"))) return false;
+    net->regression = *task;
+    net->answer = *answer ? answer : NULL;
     const size_t room = (size_t)net->input.dim[0] * NUMBER_ROOM + 2;
     const char  *names = metadata(ctx, path, "class_names", MAX_NAMES_TEXT);
     const char  *mean = names ? metadata(ctx, path, "mean", room) : NULL, *std = mean ? metadata(ctx, path, "std", room) : NULL;

@@ -13,7 +13,8 @@ typedef struct pass {
     clg_tensor  *x, *y;     /* the batch */
     clg_tensor  *rows;      /* scalar: how many images of the batch are real, the weight of its mean loss */
     clg_tensor  *loss_sum;  /* over the images so far */
-    clg_tensor  *right_sum; /* likewise the images recognised; NULL in a training pass */
+    clg_tensor  *right_sum; /* likewise the images recognised; NULL in a training pass and in a regression */
+    clg_tensor  *real;      /* of a regression: [batch, 1], 1 for a row that is real, 0 for one that fills the batch */
     int64_t      batch, rows_now, seen, steps;
     trace       *trace;     /* NULL: none */
 } pass;
@@ -30,6 +31,6 @@ bool pass_next(pass *p);
 
 /* Means over the images so far. Reading waits for the device. */
 double pass_loss(pass *p);
-double pass_accuracy(pass *p);
+double pass_accuracy(pass *p); /* of a regression: R^2, 1 - loss / the variance of the targets */
 
 #endif

@@ -29,9 +29,12 @@ void report_progress(const epoch_result *r, int64_t images_now, double seconds_n
 
 void report_epoch(const epoch_result *r, bool terminal)
 {
-    printf("%sepoch %lld/%lld  train loss %.4f  test loss %.4f  test accuracy %.2f%%  %.0f images/s%s\n",
-           terminal ? "\r" : "", (long long)r->epoch, (long long)r->epochs, r->train_loss, r->test_loss,
-           100.0 * r->test_accuracy, (double)r->images / r->seconds, terminal ? "\033[K" : "");
+    char score[64];
+    if (r->regression) snprintf(score, sizeof score, "test R^2 %.4f", r->test_accuracy);
+    else snprintf(score, sizeof score, "test accuracy %.2f%%", 100.0 * r->test_accuracy);
+    printf("%sepoch %lld/%lld  train loss %.4f  test loss %.4f  %s  %.0f images/s%s\n", terminal ? "\r" : "",
+           (long long)r->epoch, (long long)r->epochs, r->train_loss, r->test_loss, score, (double)r->images / r->seconds,
+           terminal ? "\033[K" : "");
     fflush(stdout);
 }
 
@@ -45,7 +48,7 @@ bool report_log(const epoch_result *r, FILE *log)
         {"epoch", (double)r->epoch},
         {"train_loss", r->train_loss},
         {"test_loss", r->test_loss},
-        {"test_accuracy", r->test_accuracy},
+        {r->regression ? "test_r2" : "test_accuracy", r->test_accuracy},
         {"images_per_second", (double)r->images / r->seconds},
         {"steps", steps},
         {"bytes_to_device_per_step", (double)(r->after.bytes_to_device - r->before.bytes_to_device) / steps},

@@ -12,6 +12,7 @@ typedef struct epoch_result {
     int64_t      images, steps;
     double       seconds;       /* of the training steps */
     double       train_loss, test_loss, test_accuracy;
+    bool         regression; /* test_accuracy is R^2 */
     clg_counters before, after; /* the training steps */
 } epoch_result;
 

@@ -1,6 +1,7 @@
-/* source.c - fashion-mnist is what Debian installs; anything else is a directory. */
+/* source.c - fashion-mnist is what Debian installs; FILE.csv and FILE.csv.gz are tables; anything else is a directory. */
 #include "source.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -12,7 +13,43 @@ int fail_context(const command *cmd, const clg_context *ctx)
     return fail(cmd, "%s%s%s", ctx ? clg_context_error(ctx) : "out of memory", *log ? "\n" : "", log);
 }
 
-clg_dataset *source_open(const command *cmd, clg_context *ctx, const char *name, const char *part)
+static bool ends_with(const char *name, const char *end)
+{
+    const size_t length = strlen(name), tail = strlen(end);
+    return length >= tail && !strcmp(name + length - tail, end);
+}
+
+static bool is_csv(const char *name) { return ends_with(name, ".csv") || ends_with(name, ".csv.gz"); }
+
+bool source_check(const command *cmd, source *s)
+{
+    if (is_csv(s->data)) {
+        if (!s->label && !s->target && s->answer) *(s->regression ? &s->target : &s->label) = s->answer;
+        if (s->label && s->target) return usage(cmd, "--label and --target: a column is one or the other"), false;
+        if (!s->label && !s->target)
+            return usage(cmd, "a CSV file needs --label COLUMN (classes) or --target COLUMN (numbers)"), false;
+        if (s->test && !is_csv(s->test)) return usage(cmd, "--test %s: not a .csv file, as --data is", s->test), false;
+    } else {
+        if (s->label || s->target)
+            return usage(cmd, "--%s names a column, and --data %s is not a .csv file", s->label ? "label" : "target", s->data),
+                   false;
+        if (s->test || s->split > 0.0f)
+            return usage(cmd, "--%s: %s has test images of its own", s->test ? "test" : "split", s->data), false;
+    }
+    if (s->test && s->split > 0.0f) return usage(cmd, "--split and --test: give one of them"), false;
+    return true;
+}
+
+static clg_dataset *open_csv(const command *cmd, clg_context *ctx, const source *s, const char *path,
+                             const char *const *names, int64_t classes)
+{
+    clg_dataset *data = clg_dataset_open_csv(
+        ctx, path, &(clg_csv_desc){.label = s->label, .target = s->target, .names = names, .classes = classes});
+    if (!data) fail_context(cmd, ctx);
+    return data;
+}
+
+static clg_dataset *open_idx(const command *cmd, clg_context *ctx, const char *name, const char *part)
 {
     struct stat info;
     if (!strcmp(name, "fashion-mnist")) {
@@ -26,4 +63,44 @@ clg_dataset *source_open(const command *cmd, clg_context *ctx, const char *name,
     clg_dataset *data = clg_dataset_open_idx(ctx, name, part);
     if (!data) fail_context(cmd, ctx);
     return data;
+}
+
+clg_dataset *source_open_test(const command *cmd, clg_context *ctx, const source *s)
+{
+    if (is_csv(s->data)) return open_csv(cmd, ctx, s, s->data, s->names, s->classes);
+    return open_idx(cmd, ctx, s->data, "t10k");
+}
+
+/* The first of the shuffled examples are for the test. */
+static bool split(const command *cmd, clg_context *ctx, const source *s, clg_dataset *all, clg_dataset **train,
+                  clg_dataset **test)
+{
+    const double  share = s->split > 0.0f ? (double)s->split : 0.2;
+    const int64_t count = clg_dataset_count(all), tested = (int64_t)(share * (double)count + 0.5);
+    if (tested < 1 || tested >= count)
+        return fail(cmd, "%s: %lld examples cannot be split into some to learn and a share of %g to test; use --test FILE",
+                    s->data, (long long)count, share), false;
+    *test = clg_dataset_part(all, &(clg_part_desc){.shuffle = true, .seed = s->seed, .begin = 0, .end = tested});
+    *train = clg_dataset_part(all, &(clg_part_desc){.shuffle = true, .seed = s->seed, .begin = tested, .end = count});
+    if (!*train || !*test) fail_context(cmd, ctx);
+    return *train && *test;
+}
+
+bool source_open_both(const command *cmd, clg_context *ctx, const source *s, clg_dataset **train, clg_dataset **test)
+{
+    if (!is_csv(s->data)) {
+        *train = open_idx(cmd, ctx, s->data, "train");
+        *test = *train ? open_idx(cmd, ctx, s->data, "t10k") : NULL;
+        return *test;
+    }
+    *train = open_csv(cmd, ctx, s, s->data, NULL, 0);
+    if (!*train) return false;
+    if (!s->test) return split(cmd, ctx, s, *train, train, test);
+    const int64_t classes = clg_dataset_classes(*train);
+    const char  **names = calloc((size_t)classes + 1, sizeof *names);
+    if (!names) return fail(cmd, "out of memory"), false;
+    for (int64_t i = 0; i < classes; i++) names[i] = clg_dataset_class_name(*train, i);
+    *test = open_csv(cmd, ctx, s, s->test, s->label ? names : NULL, classes);
+    free(names);
+    return *test;
 }

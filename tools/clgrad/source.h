@@ -1,4 +1,4 @@
-/* source.h - where the images come from: --data, and its errors. */
+/* source.h - where the examples come from: --data and what goes with it, and its errors. */
 #ifndef SOURCE_H
 #define SOURCE_H
 
@@ -6,10 +6,27 @@
 
 #include <clgrad/clgrad.h>
 
-#define SOURCE_HELP "fashion-mnist, or a directory with IDX files (default fashion-mnist); for gpt a text"
+#define SOURCE_HELP "fashion-mnist, a directory with IDX files, or a .csv file (default fashion-mnist); for gpt a text"
 
-/* The part "train" or "t10k" of `name`; NULL when that fails, which has been said. */
-clg_dataset *source_open(const command *cmd, clg_context *ctx, const char *name, const char *part);
+typedef struct source {
+    const char        *data, *test; /* the second NULL: a part of the first, when it has no test data of its own */
+    const char        *label, *target; /* columns of a CSV file */
+    const char        *answer;      /* the column when neither is given, or NULL: source_check makes it one of them */
+    bool               regression;  /* the answer is a target */
+    const char *const *names;       /* the classes, when they are known already, or NULL */
+    int                classes;     /* how many names */
+    float              split;       /* the share that `test` takes; 0: the default */
+    uint64_t           seed;        /* of that choice */
+} source;
+
+/* Do the options go together? False when not, which has been said as a wrong command line. */
+bool source_check(const command *cmd, source *s);
+
+/* The data to be trained on and the data to be tested with; false when that fails, which has been said. */
+bool source_open_both(const command *cmd, clg_context *ctx, const source *s, clg_dataset **train, clg_dataset **test);
+
+/* Those to be tested with alone: a part "t10k" of IDX files, or the whole file. */
+clg_dataset *source_open_test(const command *cmd, clg_context *ctx, const source *s);
 
 /* The context's error, with the compiler's log when there is one. */
 int fail_context(const command *cmd, const clg_context *ctx);

@@ -18,16 +18,22 @@
 #include <unistd.h>
 
 typedef struct train_options {
-    const char *data, *model, *optimizer, *device, *out, *log, *trace;
+    const char *data, *test, *label, *target, *model, *optimizer, *device, *out, *log, *trace;
     int64_t     epochs, batch, limit, classes;
     uint64_t    seed;
-    float       lr, momentum;
+    float       lr, momentum, split;
+    bool        normalize;
 } train_options;
 
 #define FIELD(name) offsetof(train_options, name)
 
 static const option options[] = {
     {"data", OPTION_TEXT, FIELD(data), "DATA", SOURCE_HELP, 0, 0},
+    {"label", OPTION_TEXT, FIELD(label), "COLUMN", "of a CSV file: the classes to be learnt", 0, 0},
+    {"target", OPTION_TEXT, FIELD(target), "COLUMN", "of a CSV file: the numbers to be learnt", 0, 0},
+    {"test", OPTION_TEXT, FIELD(test), "DATA", "what to test with, when DATA has no test part", 0, 0},
+    {"split", OPTION_FRACTION, FIELD(split), "X", "without --test: the share to test with, by --seed (default 0.2)", 0, 0},
+    {"normalize", OPTION_FLAG, FIELD(normalize), NULL, "each feature (of images: channel) to mean 0 and deviation 1", 0, 0},
     {"model", OPTION_TEXT, FIELD(model), "MODEL", NETWORK_HELP, 0, 0},
     {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default 10, or as a SPEC has it)", NETWORK_MAX_CLASSES, 0},
     {"epochs", OPTION_COUNT, FIELD(epochs), "N", "passes over the data (default 5)", INT32_MAX, 0},
@@ -112,7 +118,8 @@ static int epochs(const train_options *o, clg_context *ctx, pass *train, pass *t
 {
     const bool terminal = isatty(STDOUT_FILENO);
     for (int64_t epoch = 1; epoch <= o->epochs; epoch++) {
-        epoch_result r = {.epoch = epoch, .epochs = o->epochs, .images = clg_dataset_count(train->data)};
+        epoch_result r = {.epoch = epoch, .epochs = o->epochs, .images = clg_dataset_count(train->data),
+                          .regression = train->real};
         train_epoch(train, o, &r, terminal);
         test_epoch(test, &r);
         if (train->trace) trace_drain(train->trace, ctx);
@@ -168,19 +175,56 @@ static clg_optimizer *optimizer(const train_options *o, clg_model *model)
     return clg_sgd_create(model, &(clg_sgd_desc){.lr = lr, .momentum = o->momentum == unset ? 0.9f : o->momentum});
 }
 
-static int train(const train_options *o, clg_context *ctx)
+/* Mean and deviation of the training data, for as long as the context lives; false when out of memory. */
+static bool learn_moments(clg_context *ctx, clg_dataset *data, network *net)
+{
+    const size_t places = (size_t)net->input.dim[0];
+    float       *mean = calloc(2 * places, sizeof *mean), *deviation = mean ? mean + places : NULL;
+    if (!mean || !clg_context_own(ctx, mean, free) || clg_dataset_moments(data, mean, deviation)) return false;
+    for (size_t i = 0; i < places; i++)
+        if (!(deviation[i] > 0.0f)) deviation[i] = 1.0f; /* always the same: nothing to learn from it */
+    net->mean = mean;
+    net->std = deviation;
+    return true;
+}
+
+/* The network that suits the data; 0, or the exit status. */
+static int describe(const train_options *o, clg_context *ctx, clg_dataset *data, network *net)
+{
+    const command  *cmd = &command_train;
+    const clg_shape shape = clg_dataset_shape(data);
+    const int64_t   outputs = clg_dataset_outputs(data), named = clg_dataset_class_name(data, 0) ? clg_dataset_classes(data) : 0;
+    const int64_t   found = outputs ? outputs : named;
+    if (found > NETWORK_MAX_CLASSES)
+        return fail(cmd, "%s: %lld classes, and a network has at most %d", o->data, (long long)found, NETWORK_MAX_CLASSES);
+    if (named && o->classes && o->classes != named)
+        return fail(cmd, "%s: %lld classes, and --classes says %lld", o->data, (long long)named, (long long)o->classes);
+    *net = (network){.model = o->model, .classes = (int)(o->classes ? o->classes : found), .regression = outputs,
+                     .answer = o->label ? o->label : o->target, .input.rank = shape.rank - 1};
+    for (int d = 1; d < shape.rank; d++) net->input.dim[d - 1] = shape.dim[d];
+    const network_kind *kind = network_find(o->model);
+    if (kind && net->input.rank != 3 && strcmp(kind->name, "mlp"))
+        return fail(cmd, "%s: --model %s takes images, and these are not", o->data, kind->name);
+    if (named) {
+        const char **names = calloc((size_t)named, sizeof *names);
+        if (!names || !clg_context_own(ctx, names, free)) return fail(cmd, "out of memory");
+        for (int64_t i = 0; i < named; i++) names[i] = clg_dataset_class_name(data, i);
+        net->class_names = names;
+    }
+    const int checked = network_check(cmd, ctx, net);
+    if (checked) return checked;
+    return !o->normalize || learn_moments(ctx, data, net) ? 0 : fail_context(cmd, ctx);
+}
+
+static int train(const train_options *o, clg_context *ctx, const source *src)
 {
     const command *cmd = &command_train;
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
-    clg_dataset *train_data = source_open(cmd, ctx, o->data, "train");
-    clg_dataset *test_data = train_data ? source_open(cmd, ctx, o->data, "t10k") : NULL;
-    if (!test_data) return EXIT_RUN;
-
-    const clg_shape shape = clg_dataset_shape(train_data);
-    network         net = {.classes = (int)o->classes, .model = o->model,
-                           .input = CLG_SHAPE(shape.dim[1], shape.dim[2], shape.dim[3])};
-    const int       checked = network_check(cmd, ctx, &net);
-    if (checked) return checked;
+    clg_dataset *train_data, *test_data;
+    network      net;
+    if (!source_open_both(cmd, ctx, src, &train_data, &test_data)) return EXIT_RUN;
+    const int described = describe(o, ctx, train_data, &net);
+    if (described) return described;
     char error[512];
     if (!network_fits(&net, train_data, "training", error, sizeof error) ||
         !network_fits(&net, test_data, "test", error, sizeof error))
@@ -198,7 +242,8 @@ static int train(const train_options *o, clg_context *ctx)
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
 
     const clg_device_info *device = clg_context_device(ctx);
-    printf("%s, %lld parameters, %lld images, on %s (%d:%d)\n", net.model, parameters(model), (long long)count,
+    printf("%s, %lld parameters, %lld %s, on %s (%d:%d)\n", net.model, parameters(model), (long long)count,
+           net.input.rank == 3 ? "images" : "examples",
            device->name, device->platform, device->device);
     fflush(stdout);
     const int status = traced_epochs(o, ctx, &training, &testing);
@@ -218,7 +263,11 @@ static int run_options(train_options *o)
     if (text && !o->data) return usage(cmd, "--model gpt needs --data FILE, a text");
     if (text && (o->optimizer || o->classes || o->limit || o->log || o->trace || o->momentum != unset))
         return usage(cmd, "--model gpt takes no --optimizer, --momentum, --classes, --limit, --log or --trace");
+    if (text && (o->label || o->target || o->test || o->split > 0.0f || o->normalize))
+        return usage(cmd, "--model gpt takes no --label, --target, --test, --split or --normalize");
     if (!o->data) o->data = "fashion-mnist";
+    source src = {.data = o->data, .test = o->test, .label = o->label, .target = o->target, .split = o->split, .seed = o->seed};
+    if (!text && !source_check(cmd, &src)) return EXIT_USAGE;
     if (!o->optimizer) o->optimizer = "adam";
     if (!o->batch) o->batch = kind ? kind->batch : 128;
     if (o->momentum != unset && strcmp(o->optimizer, "sgd")) return usage(cmd, "--momentum needs --optimizer sgd");
@@ -231,15 +280,16 @@ static int run_options(train_options *o)
 
     clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o->device, .trace = o->trace != NULL});
     const text_options t = {o->data, o->out, o->epochs, o->batch, o->seed, o->lr == unset ? 0.0f : o->lr};
-    const int          status = text ? text_train(cmd, ctx, &t) : train(o, ctx);
+    const int          status = text ? text_train(cmd, ctx, &t) : train(o, ctx, &src);
     clg_context_destroy(&ctx);
     return status;
 }
 
 static int run(int argc, char **argv)
 {
-    train_options o = {.model = "cnn", .epochs = 5, .seed = 1, .lr = unset, .momentum = unset};
+    train_options o = {.epochs = 5, .seed = 1, .lr = unset, .momentum = unset};
     if (!options_parse(&command_train, argc, argv, &o)) return EXIT_USAGE;
+    if (!o.model) o.model = o.label || o.target ? "mlp" : "cnn";
     char *model = network_model(&command_train, o.model);
     o.model = model;
     const int status = model ? run_options(&o) : EXIT_USAGE;

@@ -1,0 +1,331 @@
+/* test_tables.c - data sets made of tables: CSV against files that lie, what is in them, parts, regression. */
+#include "base/base.h"
+#include "data/csv.h"
+#include <clgrad/ops.h>
+#include <clgrad/plan.h>
+#include <math.h>
+
+#include "fixture.h"
+#include "scratch.h"
+
+static int open_all(void **state)
+{
+    return open_context(state) || scratch_create(state);
+}
+
+static int close_all(void **state)
+{
+    return close_context(state) | scratch_remove(state);
+}
+
+/* The context has failed with a text that has both of these words; clears it. */
+static void expect_failure(const char *first, const char *second)
+{
+    if (!clg_context_failed(ctx)) fail_msg("no failure about '%s'", first);
+    const char *text = clg_context_error(ctx);
+    if (!strstr(text, first) || !strstr(text, second)) fail_msg("'%s' does not say '%s', '%s'", text, first, second);
+    clg_context_clear_error(ctx);
+}
+
+static void no_failure(void)
+{
+    if (clg_context_failed(ctx)) fail_msg("%s", clg_context_error(ctx));
+}
+
+/* ---- cells ------------------------------------------------------------------------------------------------------ */
+
+/* Exactly as long as the file, for the address sanitizer. */
+static clg_status parse(const void *text, size_t size, clg__csv *csv, char *error, size_t error_size)
+{
+    uint8_t *bytes = malloc(size ? size : 1);
+    assert_non_null(bytes);
+    memcpy(bytes, text, size);
+    const clg_status status = clg__csv_parse(bytes, size, csv, error, error_size);
+    free(bytes);
+    return status;
+}
+
+static void csv_parses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *cells; /* rows | cells / */
+        size_t      rows, columns;
+    } good[] = {
+        {"a,b\n1,2\n", "a/b|1/2|", 1, 2},
+        {"a,b\r\n1,2\r\n3,4", "a/b|1/2|3/4|", 2, 2},
+        {"\xef\xbb\xbf" "a\n1\n", "a|1|", 1, 1},
+        {"a,b\n,\n", "a/b|/|", 1, 2},
+        {"a,\"b,\"\"c\"\"\"\r\n\"1\r\n2\",\"\"\n", "a/b,\"c\"|1\r\n2/|", 1, 2},
+        {" a ,b\n x,y \n", " a /b| x/y |", 1, 2},
+    };
+    for (size_t i = 0; i < CLG__COUNT(good); i++) {
+        clg__csv csv;
+        char     error[256] = "", cells[256] = "";
+        const clg_status status = parse(good[i].text, strlen(good[i].text), &csv, error, sizeof error);
+        if (status) fail_msg("%s: %s", good[i].text, error);
+        assert_int_equal(csv.rows, good[i].rows);
+        assert_int_equal(csv.columns, good[i].columns);
+        for (size_t k = 0; k < (1 + csv.rows) * csv.columns; k++) {
+            strcat(cells, csv.cells[k]);
+            strcat(cells, (k + 1) % csv.columns ? "/" : "|");
+        }
+        assert_string_equal(cells, good[i].cells);
+        clg__csv_free(&csv);
+    }
+}
+
+static void csv_knows_its_lines(void **state)
+{
+    (void)state;
+    static const char text[] = "a,b\n\"1\n\n1\",2\n3,4\n";
+    clg__csv csv;
+    char     error[256];
+    assert_int_equal(parse(text, sizeof text - 1, &csv, error, sizeof error), CLG_OK);
+    assert_int_equal(csv.lines[0], 1);
+    assert_int_equal(csv.lines[1], 2);
+    assert_int_equal(csv.lines[2], 5);
+    clg__csv_free(&csv);
+}
+
+static void csv_refuses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *complaint;
+        size_t      size; /* 0: the text's */
+    } bad[] = {
+        {"", "line 1: the file is empty", 0},
+        {"\xef\xbb\xbf", "empty", 0},
+        {"a,b\n", "no line follows", 0},
+        {"a,b", "no line follows", 0},
+        {"a,b\n1,2\n1\n", "line 3: 1 cell, and line 1 names 2 columns", 0},
+        {"a,b\n1,2,3\n", "line 2: 3 cells", 0},
+        {"a,b\n1,2\n\n", "line 3: 1 cell", 0},
+        {"a,b\n\"1,2\n3,4\n", "line 2: a quote is never closed", 0},
+        {"a,b\n1,\"", "never closed", 0},
+        {"a,b\n1,2\"3\"\n", "line 2: a quote inside", 0},
+        {"a,b\n\"1\"2,3\n", "line 2: text after a closing quote", 0},
+        {"a,b\n1,\"2\"\r", "after a closing quote", 0},
+        {"a,b\r1,2\r", "line 1: a carriage return", 0},
+        {"a,b\n1,\0002\n", "line 2: a zero byte", 9},
+        {"a,b\n1,\"\0002\"\n", "line 2: a zero byte", 11},
+        {"a,b,a\n1,2,3\n", "two columns are called \"a\"", 0},
+    };
+    for (size_t i = 0; i < CLG__COUNT(bad); i++) {
+        clg__csv csv;
+        char     error[256] = "";
+        const size_t size = bad[i].size ? bad[i].size : strlen(bad[i].text);
+        assert_int_equal(parse(bad[i].text, size, &csv, error, sizeof error), CLG_FORMAT);
+        if (!strstr(error, bad[i].complaint)) fail_msg("%s: '%s' does not say '%s'", bad[i].text, error, bad[i].complaint);
+    }
+}
+
+static void csv_survives_mutation(void **state)
+{
+    (void)state;
+    static const char text[] = "a,b,\"c\"\r\n1,\"2\",3\r\n\"4\"\"4\",5,6\n";
+    static const char alphabet[] = ",\"\r\n\0001a";
+    for (uint64_t round = 0; round < 20000; round++) {
+        char bytes[sizeof text - 1];
+        memcpy(bytes, text, sizeof bytes);
+        for (uint64_t k = 0; k < 1 + round % 4; k++)
+            bytes[clg_random_u32(round, 2 * k) % sizeof bytes] = alphabet[clg_random_u32(round, 2 * k + 1) % 7];
+        clg__csv csv;
+        char     error[256];
+        const size_t size = clg_random_u32(round, 99) % (sizeof bytes + 1);
+        if (parse(bytes, size, &csv, error, sizeof error)) continue;
+        size_t length = 0;
+        for (size_t k = 0; k < (1 + csv.rows) * csv.columns; k++) length += strlen(csv.cells[k]) + 1;
+        assert_true(length <= size + 1);
+        clg__csv_free(&csv);
+    }
+}
+
+static void csv_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        float       value;
+    } good[] = {{"1", 1.0f}, {" -2.5\t", -2.5f}, {"+.5", 0.5f}, {"1e3", 1000.0f}, {"1E-2", 0.01f}, {"007", 7.0f}};
+    static const char *const bad[] = {"", " ", "x", "1x", "0x10", "nan", "inf", "-inf", "1e99", "1,5", "1 2", "--1", ".",
+                                      "e5", "1e", "+"};
+    float value;
+    for (size_t i = 0; i < CLG__COUNT(good); i++) {
+        assert_true(clg__csv_number(good[i].text, &value));
+        assert_true(value == good[i].value);
+    }
+    for (size_t i = 0; i < CLG__COUNT(bad); i++)
+        if (clg__csv_number(bad[i], &value)) fail_msg("'%s' is a number", bad[i]);
+}
+
+/* ---- data sets -------------------------------------------------------------------------------------------------- */
+
+static clg_dataset *open_text(const char *text, const clg_csv_desc *desc)
+{
+    scratch_write("table.csv", text, strlen(text));
+    return clg_dataset_open_csv(ctx, scratch_path("table.csv"), desc);
+}
+
+static void csv_classes(void **state)
+{
+    (void)state;
+    clg_dataset *data = open_text("x,kind,y\n1,pear,2\n3,\"apple, red\",4\n5,pear,6\n", &(clg_csv_desc){.label = "kind"});
+    no_failure();
+    assert_true(clg_shape_equal(clg_dataset_shape(data), CLG_SHAPE(3, 2)));
+    assert_int_equal(clg_dataset_classes(data), 2);
+    assert_int_equal(clg_dataset_outputs(data), 0);
+    assert_string_equal(clg_dataset_class_name(data, 0), "apple, red");
+    assert_string_equal(clg_dataset_class_name(data, 1), "pear");
+    assert_null(clg_dataset_class_name(data, 2));
+    int32_t labels[3];
+    assert_int_equal(clg_dataset_labels(data, labels, 3), CLG_OK);
+    assert_true(labels[0] == 1 && labels[1] == 0 && labels[2] == 1);
+
+    float mean[2], deviation[2];
+    assert_int_equal(clg_dataset_moments(data, mean, deviation), CLG_OK);
+    assert_true(mean[0] == 3.0f && mean[1] == 4.0f);
+    assert_true(fabsf(deviation[0] - sqrtf(8.0f / 3.0f)) < 1e-6f);
+
+    clg_graph  *g = new_graph();
+    clg_tensor *x = clg_input(g, CLG_F32, CLG_SHAPE(2, 2)), *y = clg_input(g, CLG_I32, CLG_SHAPE(2));
+    clg_loader  it = clg_loader_begin(data, &(clg_loader_desc){.batch = 2});
+    float       features[4];
+    int32_t     classes[2];
+    assert_true(clg_loader_next(&it, x, y) && clg_loader_next(&it, x, y) && !clg_loader_next(&it, x, y));
+    assert_int_equal(clg_tensor_read(x, features, sizeof features), CLG_OK);
+    assert_int_equal(clg_tensor_read(y, classes, sizeof classes), CLG_OK);
+    assert_true(features[0] == 5.0f && features[1] == 6.0f && features[2] == 0.0f && features[3] == 0.0f);
+    assert_true(classes[0] == 1 && classes[1] == -1);
+    clg_dataset_destroy(&data);
+
+    data = open_text("n,x\n10,1\n9,1\n-1,1\n9,1\n", &(clg_csv_desc){.label = "n"}); /* numbers are sorted as numbers */
+    assert_string_equal(clg_dataset_class_name(data, 0), "-1");
+    assert_string_equal(clg_dataset_class_name(data, 2), "10");
+    clg_dataset_destroy(&data);
+
+    static const char *const names[] = {"z", "pear", "apple"};
+    data = open_text("x,kind\n1,apple\n", &(clg_csv_desc){.label = "kind", .names = names, .classes = 3});
+    assert_int_equal(clg_dataset_classes(data), 3);
+    assert_int_equal(clg_dataset_labels(data, labels, 1), CLG_OK);
+    assert_int_equal(labels[0], 2);
+    clg_dataset_destroy(&data);
+    clg_graph_destroy(&g);
+    no_failure();
+}
+
+static void csv_targets_and_parts(void **state)
+{
+    (void)state;
+    enum { ROWS = 10 };
+    clg__text text = {0};
+    clg__text_append(&text, "x,y\n");
+    for (int i = 0; i < ROWS; i++) clg__text_append(&text, "%d,%d.5\n", i, 10 * i);
+    clg_dataset *data = open_text(text.data, &(clg_csv_desc){.target = "y"});
+    clg__text_free(&text);
+    no_failure();
+    assert_int_equal(clg_dataset_classes(data), 0);
+    assert_int_equal(clg_dataset_outputs(data), 1);
+
+    clg_dataset *part[2];
+    for (int k = 0; k < 2; k++)
+        part[k] = clg_dataset_part(
+            data, &(clg_part_desc){.shuffle = true, .seed = 5, .begin = k ? 3 : 0, .end = k ? ROWS : 3});
+    int          seen[ROWS] = {0}, moved = 0;
+    clg_graph   *g = new_graph();
+    clg_tensor  *x = clg_input(g, CLG_F32, CLG_SHAPE(1, 1)), *y = clg_input(g, CLG_F32, CLG_SHAPE(1, 1));
+    for (int k = 0; k < 2; k++) {
+        const int count = k ? ROWS - 3 : 3;
+        float     targets[ROWS], feature, target;
+        assert_int_equal(clg_dataset_count(part[k]), count);
+        assert_int_equal(clg_dataset_targets(part[k], targets, (size_t)count), CLG_OK);
+        clg_loader it = clg_loader_begin(part[k], &(clg_loader_desc){.batch = 1});
+        for (int i = 0; i < count; i++) {
+            assert_true(clg_loader_next(&it, x, y));
+            assert_int_equal(clg_tensor_read(x, &feature, sizeof feature), CLG_OK);
+            assert_int_equal(clg_tensor_read(y, &target, sizeof target), CLG_OK);
+            assert_true(target == targets[i] && target == 10.0f * feature + 0.5f);
+            moved += seen[(int)feature]++ == 0 && (int)feature != i + 3 * k;
+        }
+        assert_false(clg_loader_next(&it, x, y));
+    }
+    for (int i = 0; i < ROWS; i++) assert_int_equal(seen[i], 1);
+    assert_true(moved > 3);
+    float mean[1], deviation[1];
+    assert_int_equal(clg_dataset_moments(data, mean, deviation), CLG_OK);
+    assert_true(mean[0] == 4.5f);
+    assert_null(clg_dataset_part(data, &(clg_part_desc){.begin = 3, .end = 3}));
+    expect_failure("3 to 3", "10 examples");
+    assert_null(clg_dataset_part(data, &(clg_part_desc){.begin = 0, .end = 11}));
+    expect_failure("0 to 11", "10 examples");
+    for (int k = 0; k < 2; k++) clg_dataset_destroy(&part[k]);
+    clg_dataset_destroy(&data);
+    clg_graph_destroy(&g);
+}
+
+static void csv_data_sets_refuse(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a", "b"};
+    static const struct {
+        const char  *text;
+        clg_csv_desc desc;
+        const char  *first, *second;
+    } bad[] = {
+        {"x,y\n1,2\n", {0}, "table.csv", "which column"},
+        {"x,y\n1,2\n", {.label = "y", .target = "x"}, "table.csv", "both"},
+        {"x,y\n1,2\n", {.label = "z"}, "no column is called \"z\"", "x, y"},
+        {"y\n1\n", {.label = "y"}, "line 1", "no column to learn from"},
+        {"x,y\n1,a\n,b\n", {.label = "y"}, "line 3, column \"x\"", "missing"},
+        {"x,y\n1,a\nNA,b\n", {.label = "y"}, "line 3, column \"x\"", "missing"},
+        {"x,y\n1,a\n2,\n", {.label = "y"}, "line 3, column \"y\"", "missing"},
+        {"x,y\n1,2\n2,\n", {.target = "y"}, "line 3, column \"y\"", "missing"},
+        {"x,y\n1,a\ntwo,b\n", {.label = "y"}, "line 3, column \"x\"", "\"two\" is not a number"},
+        {"x,y\n1,1\n2,b\n", {.target = "y"}, "line 3, column \"y\"", "\"b\" is not a number"},
+        {"x,y\n1,1\n2,1e400\n", {.target = "y"}, "line 3, column \"y\"", "not a number"},
+        {"x,y\n1,c\n", {.label = "y", .names = names, .classes = 2}, "line 2, column \"y\"", "not one of the classes"},
+        {"x,y\n1\n", {.label = "y"}, "table.csv: line 2", "1 cell"},
+    };
+    for (size_t i = 0; i < CLG__COUNT(bad); i++) {
+        assert_null(open_text(bad[i].text, &bad[i].desc));
+        expect_failure(bad[i].first, bad[i].second);
+    }
+    assert_null(clg_dataset_open_csv(ctx, "/nonexistent.csv", &(clg_csv_desc){.label = "y"}));
+    expect_failure("/nonexistent.csv", "No such file");
+    assert_null(clg_dataset_open_csv(ctx, "/tmp", &(clg_csv_desc){.label = "y"}));
+    expect_failure("/tmp", "not a regular file");
+    assert_null(clg_dataset_open_csv(ctx, NULL, NULL));
+    expect_failure("no path", "data set");
+
+    const float   one = 1.0f;
+    const int32_t label = 3;
+    assert_null(clg_dataset_create_from(ctx, NULL));
+    expect_failure("not a shape", "data set");
+    assert_null(clg_dataset_create_from(ctx, &(clg_dataset_desc){.shape = CLG_SHAPE(1), .examples = &one}));
+    expect_failure("no labels", "data set");
+    assert_null(clg_dataset_create_from(
+        ctx, &(clg_dataset_desc){.shape = CLG_SHAPE(1), .examples = &one, .labels = &label, .classes = 3}));
+    expect_failure("label 0 is 3", "3 classes");
+    assert_null(clg_dataset_create_from(
+        ctx, &(clg_dataset_desc){.dtype = CLG_I32, .shape = CLG_SHAPE(1), .examples = &label, .labels = &label}));
+    expect_failure("f32 or u8", "i32");
+}
+
+int main(void)
+{
+    const struct CMUnitTest cells[] = {
+        cmocka_unit_test(csv_parses),
+        cmocka_unit_test(csv_knows_its_lines),
+        cmocka_unit_test(csv_refuses),
+        cmocka_unit_test(csv_survives_mutation),
+        cmocka_unit_test(csv_numbers),
+    };
+    const struct CMUnitTest sets[] = {
+        cmocka_unit_test(csv_classes),
+        cmocka_unit_test(csv_targets_and_parts),
+        cmocka_unit_test(csv_data_sets_refuse),
+    };
+    const int failed = cmocka_run_group_tests(cells, NULL, NULL);
+    return failed + cmocka_run_group_tests(sets, open_all, close_all) != 0;
+}
