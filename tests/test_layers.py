@@ -20,7 +20,7 @@ MAY_INCLUDE = {
     "src/ops": ["graph/op.h", "op.h"],
     "src/plan": ["clgrad/", "graph/", "device/", "blas/", "base/"],
     "src/nn": ["clgrad/"],
-    "src/data": ["clgrad/", "base/", "zlib.h", "cjson/cJSON.h"],
+    "src/data": ["clgrad/", "base/", "zlib.h", "cjson/cJSON.h", "png.h", "jpeglib.h"],
     "tools": ["clgrad/", "cjson/cJSON.h"],
 }
 STANDARD = set("""assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg

@@ -2,6 +2,7 @@
 import json
 import struct
 import sys
+import zlib
 
 import tap
 from program import DATA, ROOT, refuses, succeeds
@@ -95,6 +96,52 @@ def test_normalisation_is_part_of_the_network():
     names = json.dumps([f"class {i}" for i in range(10)])
     assert json.loads(succeeds("eval", with_metadata(out, class_names=names), "--data", DATA, "--json"))["loss"] == losses[0]
     (ROOT / "changed.safetensors").unlink()
+
+
+def write_png(path, pixels, height, width):
+    """Grey, without libpng."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + pixels[width * y:width * (y + 1)] for y in range(height))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) +
+                     chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def test_predicts_pictures():
+    _, out = train("flatten linear(10)", "--epochs", 3, name="linear")
+    pixels = (DATA / "t10k-images-idx3-ubyte").read_bytes()[16:]
+    labels = (DATA / "t10k-labels-idx1-ubyte").read_bytes()[8:]
+    files = []
+    for i in range(40):
+        files.append(ROOT / f"{i}.png")
+        write_png(files[-1], pixels[144 * i:144 * (i + 1)], 12, 12)
+    told = [json.loads(line) for line in succeeds("predict", out, *files, "--json", "--top", 10, "--batch", 7).splitlines()]
+    assert [row["input"] for row in told] == [str(path) for path in files]
+    right = sum(row["classes"][0]["class"] == label for row, label in zip(told, labels))
+    accuracy = json.loads(succeeds("eval", out, "--data", DATA, "--json"))["accuracy"]
+    assert abs(right / 40 - accuracy) < 0.2 and right >= 10, (right, accuracy)
+    for row in told:
+        chances = [item["probability"] for item in row["classes"]]
+        assert len(chances) == 10 and abs(sum(chances) - 1) < 1e-5 and chances == sorted(chances, reverse=True), row
+    # One alone, with names; a size of its own; in place of a folder, a text.
+    named = with_metadata(out, class_names=json.dumps([f"kind {i}" for i in range(10)]))
+    best = told[0]["classes"][0]
+    text = succeeds("predict", named, files[0])
+    assert text.startswith(f"{files[0]}: kind {best['class']} {100 * best['probability']:.2f}%, kind ") and text.count("%") == 5, text
+    write_png(files[1], bytes(range(200)) * 3, 20, 30)
+    assert json.loads(succeeds("predict", named, "--json", files[1], "--top", 1))["classes"][0]["name"].startswith("kind")
+    files[2].write_text("no picture")
+    refuses("predict", out, *files[:3], says=str(files[2]))
+    refuses("predict", out, ROOT / "absent.png", says="absent.png")
+    refuses("predict", out, ROOT, says=str(ROOT))
+    refuses("predict", out, status=2, says="INPUT")
+    refuses("predict", out, files[0], "", status=2, says="INPUT")
+    refuses("predict", out, files[0], "--prompt", "x", status=2, says="--prompt")
+    refuses("predict", out, files[0], "--top", 0, status=2, says="--top")
+    refuses("predict", status=2, says="MODEL")
+    refuses("predict", ROOT / "absent", files[0], says="absent")
+    for path in [*files, named]:
+        path.unlink()
 
 
 def test_every_layer_is_listed():

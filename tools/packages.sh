@@ -1,7 +1,7 @@
 # packages.sh - what clgrad needs on Debian 12, one list for quickstart, check and README. To be sourced.
 
 packages='gcc g++ libc6-dev meson ninja-build pkg-config ocl-icd-opencl-dev opencl-headers libclblast-dev zlib1g-dev
-    libcjson-dev libcmocka-dev pocl-opencl-icd dataset-fashion-mnist'
+    libcjson-dev libpng-dev libjpeg62-turbo-dev libcmocka-dev pocl-opencl-icd dataset-fashion-mnist'
 
 # Only for tools/bench/gpu-report, which compiles the kernels for GPUs, and tools/lanes, which runs tests elsewhere than
 # on pocl; neither quickstart nor check installs them.

@@ -1,21 +1,15 @@
 /* model_file.c - models to and from safetensors files.
  *
- * Saving writes PATH.<process>-<n>.tmp, syncs it and renames it to PATH: a reader sees the old file or the new one, and
- * a failure removes the new one. The header is the metadata, then the parameters in the model's order, padded with
- * spaces to a multiple of 8 bytes; nothing in it depends on time or place. Loading checks everything before it changes
- * the model. */
+ * The header is the metadata, then the parameters in the model's order, padded with spaces to a multiple of 8 bytes; nothing
+ * in it depends on time or place. Loading checks everything before it changes the model. */
 #include "base/base.h"
+#include "data/file.h"
 #include "data/safetensors.h"
 #include <clgrad/io.h>
 #include <cjson/cJSON.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 /* ---- saving ----------------------------------------------------------------------------------------------------- */
 
@@ -80,59 +74,13 @@ static clg_status compose(clg__root *root, clg_model *model, const char *json, u
     return status;
 }
 
-/* Creates a file that was not there, beside `path`. */
-static int create_beside(const char *path, clg__text *name)
-{
-    int fd = -1;
-    errno = EEXIST;
-    for (int n = 0; fd < 0 && errno == EEXIST && n < 100; n++) {
-        clg__text_free(name);
-        clg__text_append(name, "%s.%ld-%d.tmp", path, (long)getpid(), n);
-        if (name->failed) errno = ENOMEM;
-        else fd = open(name->data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    }
-    return fd;
-}
-
-static bool write_all(int fd, const uint8_t *bytes, size_t size)
-{
-    while (size) {
-        const ssize_t written = write(fd, bytes, CLG__MIN(size, (size_t)1 << 30));
-        if (written < 0 && errno != EINTR) return false;
-        if (written > 0) {
-            bytes += written;
-            size -= (size_t)written;
-        }
-    }
-    return fsync(fd) == 0;
-}
-
-/* Leaves `path` with these bytes, or as it was: 0, or an errno. */
-static int replace_file(const char *path, const uint8_t *bytes, size_t size)
-{
-    clg__text name = {0};
-    const int fd = create_beside(path, &name);
-    int code = fd < 0 ? errno : 0;
-    if (fd >= 0) {
-        if (!write_all(fd, bytes, size)) code = errno;
-        if (close(fd) != 0 && !code) code = errno;
-        if (!code && rename(name.data, path) != 0) code = errno;
-        if (code) unlink(name.data);
-    }
-    clg__text_free(&name);
-    return code;
-}
-
 static clg_status save(clg__root *root, clg_model *model, const char *path, const char *json)
 {
-    struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) /* renaming would replace a device or a pipe */
-        return clg__report(root, CLG_IO, "%s: cannot be written: it is not a regular file", path);
-    uint8_t *bytes = NULL;
-    size_t size = 0;
-    clg_status status = compose(root, model, json, &bytes, &size);
-    const int code = status ? 0 : replace_file(path, bytes, size);
-    if (code) status = clg__report(root, CLG_IO, "%s: cannot be written: %s", path, strerror(code));
+    clg_status status = clg__file_may_replace(root, path);
+    uint8_t   *bytes = NULL;
+    size_t     size = 0;
+    if (!status) status = compose(root, model, json, &bytes, &size);
+    if (!status) status = clg__file_replace(root, path, bytes, size);
     free(bytes);
     return status;
 }
@@ -171,34 +119,11 @@ clg_status clg_model_save_with(clg_model *model, const char *path, const clg_met
 
 /* ---- loading ---------------------------------------------------------------------------------------------------- */
 
-/* The whole file into *bytes, the caller's to free. */
-static clg_status read_file(clg__root *root, const char *path, uint8_t **bytes, size_t *size)
-{
-    *bytes = NULL;
-    struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return clg__report(root, CLG_IO, "%s: not a regular file", path);
-    FILE *file = fopen(path, "rb");
-    if (!file) return clg__report(root, CLG_IO, "%s: %s", path, strerror(errno));
-    clg_status status = CLG_OK;
-    if (fstat(fileno(file), &info) != 0) {
-        status = clg__report(root, CLG_IO, "%s: %s", path, strerror(errno));
-    } else if (!(*bytes = malloc((size_t)info.st_size + 1))) {
-        status = clg__report(root, CLG_OUT_OF_MEMORY, "%s: no memory for its %lld bytes", path,
-                             (long long)info.st_size);
-    } else {
-        *size = fread(*bytes, 1, (size_t)info.st_size, file);
-        if (ferror(file)) status = clg__report(root, CLG_IO, "%s: %s", path, strerror(errno));
-    }
-    fclose(file);
-    return status;
-}
-
 /* Reads and parses; *bytes and *file are valid, and to be freed, when this returns CLG_OK. */
 static clg_status open_file(clg__root *root, const char *path, uint8_t **bytes, clg__safetensors *file)
 {
     size_t size = 0;
-    clg_status status = read_file(root, path, bytes, &size);
+    clg_status status = clg__file_load(root, path, bytes, &size);
     if (!status) {
         char error[CLG__ERROR_TEXT];
         status = clg__safetensors_parse(*bytes, size, file, error, sizeof error);

@@ -150,11 +150,10 @@ char *network_model(const command *cmd, const char *given)
 
 enum { DEFAULT_CLASSES = 10 };
 
-/* The input of `rows` examples. */
-static clg_tensor *rows_of(clg_graph *g, clg_shape one, int64_t rows)
+clg_tensor *network_input(clg_graph *g, const network *net, int64_t rows)
 {
-    clg_shape shape = {.rank = one.rank + 1, .dim = {rows}};
-    for (int d = 0; d < one.rank; d++) shape.dim[d + 1] = one.dim[d];
+    clg_shape shape = {.rank = net->input.rank + 1, .dim = {rows}};
+    for (int d = 0; d < net->input.rank; d++) shape.dim[d + 1] = net->input.dim[d];
     return clg_input(g, CLG_F32, shape);
 }
 
@@ -198,7 +197,7 @@ int network_check(const command *cmd, clg_context *ctx, network *net)
     spec      *s = spec_parse(net->model, strlen(net->model), &error);
     clg_model *model = clg_model_create(ctx, NULL);
     clg_graph *g = clg_graph_create(ctx, NULL);
-    clg_tensor *x = rows_of(g, net->input, 2);
+    clg_tensor *x = network_input(g, net, 2);
     int status = !s || !x ? EXIT_RUN : 0;
     if (!status && !try_layers(s, model, x, net, &error)) {
         clg_context_clear_error(ctx);

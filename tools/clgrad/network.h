@@ -42,6 +42,9 @@ char *network_model(const command *cmd, const char *given);
 /* Does a SPEC fit its input and classes? Says why not and returns the exit status. Sets net->classes where it is 0. */
 int network_check(const command *cmd, clg_context *ctx, network *net);
 
+/* The input of `rows` examples. */
+clg_tensor *network_input(clg_graph *g, const network *net, int64_t rows);
+
 /* The logits [N, classes], or predictions, for examples x [N, ...]. */
 clg_tensor *network_build(const network *net, clg_model *model, clg_tensor *x);
 

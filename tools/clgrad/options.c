@@ -99,10 +99,21 @@ static bool set(const command *cmd, const option *o, const char *text, void *fie
         break;
     case OPTION_TEXT:
     case OPTION_ARGUMENT:
+    case OPTION_ARGUMENTS:
         if (!*text) return usage(cmd, "%s is empty", o->value), false;
         break;
     }
     *(const char **)field = text;
+    return true;
+}
+
+/* Those taken move to the front of argv, where what stood has been read. */
+static bool take_more(const command *cmd, const option *o, char **argv, char *text, void *fields)
+{
+    arguments *list = (arguments *)(void *)((char *)fields + o->offset);
+    if (!*text) return usage(cmd, "%s is empty", o->value), false;
+    list->at = argv;
+    argv[list->count++] = text;
     return true;
 }
 
@@ -114,7 +125,7 @@ static const option *find(const command *cmd, const char *arg, const char **valu
     const size_t length = is_long ? strcspn(name, "=") : strlen(name);
     *value = name[length] ? name + length + 1 : NULL;
     for (const option *o = cmd->options; o->name; o++) {
-        if (o->kind == OPTION_ARGUMENT) continue;
+        if (o->kind == OPTION_ARGUMENT || o->kind == OPTION_ARGUMENTS) continue;
         if (is_long ? strlen(o->name) == length && !strncmp(o->name, name, length)
                     : length == 1 && o->letter && o->letter == name[0])
             return o;
@@ -124,7 +135,7 @@ static const option *find(const command *cmd, const char *arg, const char **valu
 
 static const option *next_argument(const option *o)
 {
-    while (o->name && o->kind != OPTION_ARGUMENT) o++;
+    while (o->name && o->kind != OPTION_ARGUMENT && o->kind != OPTION_ARGUMENTS) o++;
     return o;
 }
 
@@ -147,11 +158,12 @@ bool options_parse(const command *cmd, int argc, char **argv, void *fields)
             if (!set(cmd, o, value, fields)) return false;
         } else {
             if (!argument->name) return usage(cmd, "unexpected argument '%s'", arg), false;
-            if (!set(cmd, argument, arg, fields)) return false;
-            argument = next_argument(argument + 1);
+            const bool more = argument->kind == OPTION_ARGUMENTS;
+            if (!(more ? take_more(cmd, argument, argv, argv[i], fields) : set(cmd, argument, arg, fields))) return false;
+            if (argument->kind == OPTION_ARGUMENT) argument = next_argument(argument + 1);
         }
     }
-    if (argument->name) return usage(cmd, "%s is missing", argument->value), false;
+    if (argument->name && argument->kind == OPTION_ARGUMENT) return usage(cmd, "%s is missing", argument->value), false;
     return true;
 }
 
@@ -159,11 +171,11 @@ void options_help(const command *cmd)
 {
     printf("Usage: clgrad %s", cmd->name);
     for (const option *o = cmd->options; o->name; o++)
-        if (o->kind == OPTION_ARGUMENT) printf(" %s", o->value);
+        if (o->kind == OPTION_ARGUMENT || o->kind == OPTION_ARGUMENTS) printf(" %s", o->value);
     printf(" [options]\n\n%s.\n\n", cmd->summary);
     for (const option *o = cmd->options; o->name; o++) {
         char left[256];
-        if (o->kind == OPTION_ARGUMENT) snprintf(left, sizeof left, "%s", o->value);
+        if (o->kind == OPTION_ARGUMENT || o->kind == OPTION_ARGUMENTS) snprintf(left, sizeof left, "%s", o->value);
         else if (o->letter) snprintf(left, sizeof left, "-%c, --%s", o->letter, o->name);
         else snprintf(left, sizeof left, "--%s %s", o->name, o->value ? o->value : "");
         printf("  %-22s", left);

@@ -16,7 +16,13 @@ typedef enum option_kind {
     OPTION_POSITIVE, /* float: more than 0, finite */
     OPTION_FRACTION, /* float: 0 to less than 1 */
     OPTION_ARGUMENT, /* const char *: not an option; rows of this kind take the arguments in turn, and all are needed */
+    OPTION_ARGUMENTS, /* arguments: the last row of these, which takes all the others, if any */
 } option_kind;
+
+typedef struct arguments {
+    char **at;
+    int    count;
+} arguments;
 
 typedef struct option {
     const char *name; /* without its dashes */

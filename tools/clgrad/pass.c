@@ -8,10 +8,8 @@
 
 static pass pass_inputs(clg_graph *g, const network *net, clg_dataset *data, int64_t batch)
 {
-    pass      p = {.data = data, .batch = batch};
-    clg_shape shape = {.rank = net->input.rank + 1, .dim = {batch}};
-    for (int d = 0; d < net->input.rank; d++) shape.dim[d + 1] = net->input.dim[d];
-    p.x = clg_input(g, CLG_F32, shape);
+    pass p = {.data = data, .batch = batch};
+    p.x = network_input(g, net, batch);
     p.y = net->regression ? clg_input(g, CLG_F32, CLG_SHAPE(batch, net->classes)) : clg_input(g, CLG_I32, CLG_SHAPE(batch));
     if (net->regression) p.real = clg_input(g, CLG_F32, CLG_SHAPE(batch, 1));
     p.rows = clg_input(g, CLG_F32, CLG_SCALAR);

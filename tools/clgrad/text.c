@@ -1,4 +1,4 @@
-/* text.c - clgrad train --model gpt, and clgrad predict, which continues a prompt.
+/* text.c - clgrad train --model gpt, and clgrad predict of such a model, which continues a prompt.
  *
  * A token is the rank of a byte among the bytes that occur in the text. Metadata: "network" gpt, "classes" the vocabulary's
  * size, "context" the positions that the network sees, "vocabulary" the bytes in hexadecimal. */
@@ -155,25 +155,6 @@ int text_train(const command *cmd, clg_context *ctx, const text_options *o)
 
 /* ---- prediction -------------------------------------------------------------------------------------------------- */
 
-typedef struct predict_options {
-    const char *model, *prompt, *device;
-    int64_t     length;
-    uint64_t    seed;
-    float       temperature;
-} predict_options;
-
-#define FIELD(name) offsetof(predict_options, name)
-
-static const option options[] = {
-    {"model", OPTION_ARGUMENT, FIELD(model), "MODEL", "A file that clgrad train --model gpt has written", 0, 0},
-    {"prompt", OPTION_TEXT, FIELD(prompt), "TEXT", "what is to be continued (default: the first character it knows)", 0, 0},
-    {"length", OPTION_COUNT, FIELD(length), "N", "characters to add (default 200)", INT32_MAX, 0},
-    {"temperature", OPTION_POSITIVE, FIELD(temperature), "X", "below 1: the likely ones more often (default 1)", 0, 0},
-    {"seed", OPTION_SEED, FIELD(seed), "N", "of the draws (default 1)", 0, 0},
-    {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
-    {0},
-};
-
 static clg_status describe(clg_context *ctx, const char *path, vocabulary *v, int64_t *context)
 {
     char       name[16], positions[24], bytes[2 * 256 + 2], end;
@@ -209,7 +190,7 @@ static int draw(const float *logit, int count, double temperature, double u)
 }
 
 /* Each character takes a run over the whole context: what lies behind it cannot be seen, and is token 0. */
-static void continue_text(const predict_options *o, const vocabulary *v, clg_plan *plan, clg_tensor *x, clg_tensor *logits,
+static void continue_text(const text_prompt *o, const vocabulary *v, clg_plan *plan, clg_tensor *x, clg_tensor *logits,
                           int32_t *token, float *logit, int64_t context, int64_t known)
 {
     for (int64_t n = 0; n < o->length; n++) {
@@ -226,12 +207,10 @@ static void continue_text(const predict_options *o, const vocabulary *v, clg_pla
     putchar('\n');
 }
 
-static int predict(const predict_options *o, clg_context *ctx)
+int text_predict(const command *cmd, clg_context *ctx, const text_prompt *o)
 {
-    const command *cmd = &command_predict;
     vocabulary     v;
     int64_t        context = 0, known = 0;
-    if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
     const clg_status described = describe(ctx, o->model, &v, &context);
     if (described == CLG_FORMAT && !*clg_context_error(ctx))
         return fail(cmd, "%s has no metadata that describes a gpt of clgrad (network, context, vocabulary)", o->model);
@@ -260,15 +239,3 @@ static int predict(const predict_options *o, clg_context *ctx)
     if (!enough) return fail(cmd, "out of memory");
     return clg_context_failed(ctx) ? fail_context(cmd, ctx) : 0;
 }
-
-static int run(int argc, char **argv)
-{
-    predict_options o = {.length = 200, .seed = 1, .temperature = 1.0f};
-    if (!options_parse(&command_predict, argc, argv, &o)) return EXIT_USAGE;
-    clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o.device});
-    const int    status = predict(&o, ctx);
-    clg_context_destroy(&ctx);
-    return status;
-}
-
-const command command_predict = {"predict", "Continue a text by a saved gpt", options, run};

@@ -16,4 +16,14 @@ typedef struct text_options {
 /* Trains and saves; the exit status, what went wrong having been said. */
 int text_train(const command *cmd, clg_context *ctx, const text_options *o);
 
+typedef struct text_prompt {
+    const char *model, *prompt; /* a file; NULL: the first character that the network knows */
+    int64_t     length;
+    uint64_t    seed;
+    float       temperature;
+} text_prompt;
+
+/* Continues the prompt on standard output; likewise. */
+int text_predict(const command *cmd, clg_context *ctx, const text_prompt *o);
+
 #endif
