@@ -144,6 +144,35 @@ def test_predicts_pictures():
         path.unlink()
 
 
+def test_summary():
+    _, out = train(SPEC)
+    told = json.loads(succeeds("summary", out, "--batch", 32, "--json"))
+    assert told == json.loads(succeeds("summary", SPEC, "--input", "1,12,12", "--batch", 32, "--json"))
+    assert told["network"] == SPEC and told["input"] == [1, 12, 12] and told["outputs"] == 10 and told["batch"] == 32, told
+    assert [row["kind"] for row in told["layers"]] == ["conv2d", "relu", "max_pool2d", "flatten", "linear"], told
+    assert [row["output"] for row in told["layers"]][::2] == [[32, 4, 10, 10], [32, 4, 5, 5], [32, 10]], told
+    assert [row["parameters"] for row in told["layers"]] == [40, 0, 0, 0, 1010] and told["parameters"] == 1050, told
+    assert told["layers"][0]["flops"] == 2 * 32 * 4 * 100 * 9 and told["layers"][4]["flops"] == 2 * 32 * 100 * 10, told
+    assert told["training"]["flops"] > told["inference"]["flops"] >= told["layers"][0]["flops"], told
+    for plan in (told["inference"], told["training"]):
+        assert plan["launches"] > 0 and 0 < plan["planned_bytes"] <= plan["unplanned_bytes"], plan
+    text = succeeds("summary", out, "--batch", 32)
+    for word in ("head", "[32, 4, 10, 10]", "1050", "inference", "training", "MiB planned"):
+        assert word in text, text
+    refuses("summary", "conv2d(,3)", status=2, says="conv2d needs channels\n  conv2d(,3)\n         ^\n")
+    refuses("summary", SPEC, "--input", "12,12", status=2, says=["conv2d1", "^"])
+    refuses("summary", SPEC, "--classes", 3, status=2, says="3 classes")
+    for extents in ("", "1,", "x", "0,1,1", "1,1,1,1,1,1", "1 1"):
+        refuses("summary", SPEC, f"--input={extents}", status=2)
+    refuses("summary", "cnn", "--input", "1,1,1", says="conv2d")
+    refuses("summary", "cnn", "--input", "5", status=2, says="3 extents")
+    refuses("summary", out, "--input", "1,12,12", status=2, says="--input")
+    refuses("summary", ROOT / "absent.safetensors", status=2)
+    refuses("summary", ROOT, says=str(ROOT))
+    refuses("summary", DATA / "train-labels-idx1-ubyte", says="train-labels")
+    refuses("summary", status=2, says="MODEL")
+
+
 def test_every_layer_is_listed():
     text = succeeds("layers")
     assert succeeds("help", "layers").startswith("Usage: clgrad layers")

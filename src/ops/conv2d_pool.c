@@ -248,13 +248,20 @@ clg_tensor *clg__conv2d_pool(clg_tensor *x, const pool_attr *pool)
     return clg__apply_n(OP(VALUE), &(clg__part){0, layout_of(&a).value}, sizeof(clg__part), in, conv->arity + 1);
 }
 
+/* The convolution's products, as those of conv2d and of its gradient. */
+static clg__cost fused_cost(const clg_tensor *t)
+{
+    const conv_attr *a = &((const fused_attr *)t->attr)->conv;
+    return (clg__cost){.flops = 2.0 * (double)clg_shape_count(a->y) * (double)(a->w.dim[1] * a->w.dim[2] * a->w.dim[3])};
+}
+
 #define A_PART .arity = CLG__VARIADIC, .flags = CLG__VIEW | CLG__PART, .infer = clg__part_infer, .reference = clg__part_reference
 const clg__op clg__ops_conv2d_pool[] = {
     [FUSED] = {.name = "conv2d_pool", .arity = CLG__VARIADIC, .flags = CLG__NO_GRAD, .infer = fused_infer,
-               .record = fused_record, .reference = fused_reference},
+               .record = fused_record, .reference = fused_reference, .cost = fused_cost},
     [VALUE] = {.name = "conv2d_pool_value", .gradient = value_gradient, A_PART},
     [FUSED_FILTER] = {.name = "conv2d_pool_filter", .arity = 2, .flags = CLG__NO_GRAD, .infer = filter_infer,
-                      .record = filter_record, .reference = filter_reference},
+                      .record = filter_record, .reference = filter_reference, .cost = fused_cost},
     [DW] = {.name = "conv2d_pool_dw", .gradient = filter_gradient, A_PART},
     [DB] = {.name = "conv2d_pool_db", .gradient = filter_gradient, A_PART},
     {0},

@@ -122,7 +122,7 @@ static char *read_spec(const command *cmd, const char *path, size_t *size)
 static int refuse(const command *cmd, const char *text, size_t size, const spec_error *error)
 {
     char shown[1024];
-    return usage(cmd, "--model: %s", spec_show(text, size, error, shown, sizeof shown));
+    return usage(cmd, "%s%s", cmd == &command_train ? "--model: " : "", spec_show(text, size, error, shown, sizeof shown));
 }
 
 char *network_model(const command *cmd, const char *given)

@@ -42,6 +42,9 @@ char *network_model(const command *cmd, const char *given);
 /* Does a SPEC fit its input and classes? Says why not and returns the exit status. Sets net->classes where it is 0. */
 int network_check(const command *cmd, clg_context *ctx, network *net);
 
+/* "1,28,28"; false when it is something else. */
+bool network_extents(const char *text, clg_shape *shape);
+
 /* The input of `rows` examples. */
 clg_tensor *network_input(clg_graph *g, const network *net, int64_t rows);
 

@@ -77,7 +77,7 @@ static const char *metadata(clg_context *ctx, const char *path, const char *key,
     return text && !clg_file_metadata(ctx, path, key, text, room) ? text : NULL;
 }
 
-static bool read_extents(const char *text, clg_shape *shape)
+bool network_extents(const char *text, clg_shape *shape)
 {
     *shape = CLG_SCALAR;
     while (shape->rank < CLG_MAX_RANK - 1 && *text >= '0' && *text <= '9') {
@@ -142,7 +142,7 @@ static bool describe(clg_context *ctx, const char *path, network *net)
     if (input && !*input) input = metadata(ctx, path, "image", 160);
     char end;
     if (!input || !known(net->model) || sscanf(classes, "%5d%c", &net->classes, &end) != 1 || net->classes < 1 ||
-        net->classes > NETWORK_MAX_CLASSES || !read_extents(input, &net->input))
+        net->classes > NETWORK_MAX_CLASSES || !network_extents(input, &net->input))
         return false;
     const char *task = metadata(ctx, path, "task", 16), *answer = task ? metadata(ctx, path, "answer", MAX_NAMES_TEXT) : NULL;
     if (!answer || (*task && strcmp(task, "regression"))) return false;

@@ -1,0 +1,267 @@
+/* summary.c - clgrad summary: the layers of a network, their shapes and parameters, and what it takes to run and to train it.
+ *
+ * A layer's operations: two for each product of a weight, else one for each number of its output. Those of a whole run are
+ * what its plan says. */
+#include "network.h"
+#include "source.h"
+#include "spec.h"
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct summary_options {
+    const char *model, *input, *device;
+    int64_t     batch, classes;
+    bool        json;
+} summary_options;
+
+#define FIELD(name) offsetof(summary_options, name)
+
+static const option options[] = {
+    {"model", OPTION_ARGUMENT, FIELD(model), "MODEL", "A file that clgrad train has written, or what its --model takes", 0, 0},
+    {"input", OPTION_TEXT, FIELD(input), "EXTENTS", "of an example, as C,H,W (default: as in the file, or 1,28,28)", 0, 0},
+    {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs (default: as in the file, or 10)", NETWORK_MAX_CLASSES, 0},
+    {"batch", OPTION_COUNT, FIELD(batch), "N", "examples at once (default 128; resnet18 and gpt: 8)", 1 << 20, 0},
+    {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
+    {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object instead of text", 0, 0},
+    {0},
+};
+
+typedef struct row {
+    char        name[128];
+    const char *kind;
+    clg_shape   output;
+    int64_t     parameters;
+    double      flops;
+} row;
+
+typedef struct summary {
+    network        net;
+    int64_t        batch, parameters, states;
+    row           *rows;
+    size_t         count;
+    clg_plan_stats inference, training;
+} summary;
+
+/* What parameters from..to of the model, the layer's, cost at each of the places where they are used. */
+static double layer_flops(const clg_model *model, size_t from, size_t to, clg_shape in, clg_shape out)
+{
+    double products = 0.0;
+    int    weights = 0, rank = 0;
+    for (size_t i = from; i < to; i++) {
+        const clg_shape w = clg_model_shape(model, i);
+        if (w.rank < 2) continue;
+        products += (double)clg_shape_count(w);
+        weights++, rank = w.rank;
+    }
+    const double all = (double)clg_shape_count(out);
+    if (!weights) return all;
+    if (weights > 1) return 2.0 * products * (double)(in.dim[0] * in.dim[1]);  /* recurrent: each step of each example */
+    return 2.0 * products * all / (double)out.dim[rank == 2 ? out.rank - 1 : 1]; /* linear; convolution */
+}
+
+static int64_t elements(const clg_model *model, size_t from, size_t to, bool states)
+{
+    int64_t sum = 0;
+    for (size_t i = from; i < to; i++)
+        if (clg_model_is_state(model, i) == states) sum += clg_shape_count(clg_model_shape(model, i));
+    return sum;
+}
+
+/* Its layers one by one, or of a network that is no list, its parameters. */
+static clg_tensor *build(summary *s, clg_model *model, clg_tensor *x)
+{
+    const network_kind *kind = network_find(s->net.model);
+    const char         *text = kind ? kind->spec : s->net.model;
+    spec               *list = text ? spec_parse(text, strlen(text), NULL) : NULL;
+    clg_tensor         *y = list ? x : network_kind_build(kind, model, x, s->net.classes);
+    const size_t        all = clg_model_count(model);
+    s->rows = calloc(list ? list->count : all + 1, sizeof *s->rows);
+    for (size_t i = 0; list && s->rows && y && i < list->count; i++) {
+        const clg_shape in = clg_tensor_shape(y);
+        const size_t    from = clg_model_count(model);
+        y = spec_build_layer(list, i, model, y, s->net.classes);
+        const size_t to = clg_model_count(model);
+        row         *r = &s->rows[s->count++];
+        *r = (row){.kind = list->layer[i].kind->name, .output = clg_tensor_shape(y)};
+        snprintf(r->name, sizeof r->name, "%s", list->layer[i].name);
+        r->parameters = elements(model, from, to, false);
+        r->flops = y ? layer_flops(model, from, to, in, r->output) : 0.0;
+    }
+    for (size_t i = 0; !list && s->rows && i < all; i++) {
+        row *r = &s->rows[s->count++];
+        *r = (row){.kind = clg_model_is_state(model, i) ? "state" : "parameter", .output = clg_model_shape(model, i)};
+        snprintf(r->name, sizeof r->name, "%s", clg_model_name(model, i));
+        r->parameters = elements(model, i, i + 1, false);
+    }
+    free(list);
+    return y;
+}
+
+static clg_tensor *input(clg_graph *g, const summary *s)
+{
+    const network_kind *kind = network_find(s->net.model);
+    if (kind && kind->example.rank == 1) return clg_input(g, CLG_I32, CLG_SHAPE(s->batch, s->net.input.dim[0]));
+    return network_input(g, &s->net, s->batch);
+}
+
+/* Builds everything; false when the context has failed. */
+static bool measure(summary *s, clg_context *ctx)
+{
+    const network_kind *kind = network_find(s->net.model);
+    clg_model  *model = clg_model_create(ctx, NULL);
+    clg_graph  *infer = clg_graph_create(ctx, NULL), *train = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
+    clg_tensor *y = build(s, model, input(infer, s)), *z = network_build(&s->net, model, input(train, s));
+    clg_tensor *answer = s->net.regression ? clg_input(train, CLG_F32, clg_tensor_shape(z))
+                                           : clg_input(train, CLG_I32, CLG_SHAPE(clg_tensor_shape(z).dim[0]));
+    clg_tensor *loss = s->net.regression ? clg_mse(z, answer) : clg_cross_entropy(z, answer);
+    clg_optimizer *opt = kind ? kind->optimizer(model) : clg_adam_create(model, NULL);
+    if (clg_context_failed(ctx)) return false;
+    s->parameters = elements(model, 0, clg_model_count(model), false);
+    s->states = elements(model, 0, clg_model_count(model), true);
+    s->training = clg_plan_statistics(clg_plan_train(loss, opt));
+    s->inference = clg_plan_statistics(clg_plan_create(y));
+    return s->rows && !clg_context_failed(ctx);
+}
+
+/* ---- output ------------------------------------------------------------------------------------------------------ */
+
+static void print_plan(const char *name, const clg_plan_stats *p)
+{
+    printf("%-10s %10.3f Mflop, %4zu launches, memory %.2f MiB planned for intermediate values (%.2f without sharing), %.2f kept\n",
+           name, p->flops / 1e6, p->launches, (double)p->planned_bytes / 1048576.0, (double)p->unplanned_bytes / 1048576.0,
+           (double)p->persistent_bytes / 1048576.0);
+}
+
+static void print_text(const summary *s)
+{
+    const network_kind *kind = network_find(s->net.model);
+    const bool          layers = !kind || kind->spec;
+    char                shape[128];
+    printf("%s, examples of %s, %d outputs, batch %lld\n\n", s->net.model, clg_shape_text(s->net.input, shape, sizeof shape),
+           s->net.classes, (long long)s->batch);
+    printf("%-30s %-20s %-24s %12s %14s\n", layers ? "layer" : "tensor", "", layers ? "output" : "shape", "parameters",
+           layers ? "Mflop" : "");
+    for (size_t i = 0; i < s->count; i++) {
+        const row *r = &s->rows[i];
+        printf("%-30s %-20s %-24s %12lld", r->name, r->kind, clg_shape_text(r->output, shape, sizeof shape), (long long)r->parameters);
+        if (layers) printf(" %14.3f", r->flops / 1e6);
+        putchar('\n');
+    }
+    printf("%-30s %-20s %-24s %12lld\n\n", "all", "", "", (long long)s->parameters);
+    print_plan("inference", &s->inference);
+    print_plan("training", &s->training);
+}
+
+static void add_plan(cJSON *object, const char *name, const clg_plan_stats *p)
+{
+    cJSON *plan = cJSON_AddObjectToObject(object, name);
+    cJSON_AddNumberToObject(plan, "flops", p->flops);
+    cJSON_AddNumberToObject(plan, "launches", (double)p->launches);
+    cJSON_AddNumberToObject(plan, "planned_bytes", (double)p->planned_bytes);
+    cJSON_AddNumberToObject(plan, "unplanned_bytes", (double)p->unplanned_bytes);
+    cJSON_AddNumberToObject(plan, "persistent_bytes", (double)p->persistent_bytes);
+}
+
+static void add_shape(cJSON *object, const char *name, clg_shape shape)
+{
+    cJSON *list = cJSON_AddArrayToObject(object, name);
+    for (int d = 0; d < shape.rank; d++) cJSON_AddItemToArray(list, cJSON_CreateNumber((double)shape.dim[d]));
+}
+
+static int print_json(const summary *s)
+{
+    const network_kind *kind = network_find(s->net.model);
+    const bool          layers = !kind || kind->spec;
+    cJSON              *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "network", s->net.model);
+    add_shape(object, "input", s->net.input);
+    cJSON_AddNumberToObject(object, "outputs", s->net.classes);
+    cJSON_AddNumberToObject(object, "batch", (double)s->batch);
+    cJSON_AddNumberToObject(object, "parameters", (double)s->parameters);
+    cJSON_AddNumberToObject(object, "states", (double)s->states);
+    cJSON *list = cJSON_AddArrayToObject(object, layers ? "layers" : "tensors");
+    for (size_t i = 0; i < s->count; i++) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", s->rows[i].name);
+        cJSON_AddStringToObject(item, "kind", s->rows[i].kind);
+        add_shape(item, layers ? "output" : "shape", s->rows[i].output);
+        cJSON_AddNumberToObject(item, "parameters", (double)s->rows[i].parameters);
+        if (layers) cJSON_AddNumberToObject(item, "flops", s->rows[i].flops);
+        cJSON_AddItemToArray(list, item);
+    }
+    add_plan(object, "inference", &s->inference);
+    add_plan(object, "training", &s->training);
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    if (!text) return fail(&command_summary, "out of memory");
+    puts(text);
+    cJSON_free(text);
+    return 0;
+}
+
+/* ---- what is meant ------------------------------------------------------------------------------------------------ */
+
+static bool is_file(const char *path)
+{
+    struct stat  info;
+    const size_t length = strlen(path);
+    return !network_find(path) && !stat(path, &info) && (length < 5 || strcmp(path + length - 5, ".spec"));
+}
+
+static int describe_file(const summary_options *o, clg_context *ctx, network *net)
+{
+    char name[8], classes[8] = "", end;
+    if (o->input || o->classes) return usage(&command_summary, "%s is a model's file: it says --input and --classes itself", o->model);
+    if (clg_file_metadata(ctx, o->model, "network", name, sizeof name)) return fail_context(&command_summary, ctx);
+    if (strcmp(name, "gpt")) return network_open(&command_summary, ctx, o->model, net);
+    clg_file_metadata(ctx, o->model, "classes", classes, sizeof classes);
+    *net = (network){.model = "gpt", .input = network_find("gpt")->example};
+    if (sscanf(classes, "%5d%c", &net->classes, &end) == 1 && net->classes > 0 && net->classes <= 256) return 0;
+    return fail(&command_summary, "%s has no metadata that describes a gpt of clgrad", o->model);
+}
+
+static int describe_text(const summary_options *o, clg_context *ctx, const char *model, network *net)
+{
+    const network_kind *kind = network_find(model);
+    *net = (network){.model = model, .classes = (int)o->classes, .input = kind ? kind->example : CLG_SHAPE(1, 28, 28)};
+    if (kind && !net->classes) net->classes = kind->classes;
+    if (o->input && !network_extents(o->input, &net->input))
+        return usage(&command_summary, "--input takes extents such as 1,28,28, not '%s'", o->input);
+    if (kind && net->input.rank != kind->example.rank)
+        return usage(&command_summary, "--input: %s takes %d extents", kind->name, kind->example.rank);
+    return network_check(&command_summary, ctx, net);
+}
+
+static int summarise(const summary_options *o, clg_context *ctx, const char *model)
+{
+    summary s = {0};
+    if (clg_context_failed(ctx)) return fail_context(&command_summary, ctx);
+    int status = model ? describe_text(o, ctx, model, &s.net) : describe_file(o, ctx, &s.net);
+    if (status) return status;
+    const network_kind *kind = network_find(s.net.model);
+    s.batch = o->batch ? o->batch : kind ? kind->batch : 128;
+    if (!measure(&s, ctx)) status = fail_context(&command_summary, ctx);
+    else if (o->json) status = print_json(&s);
+    else print_text(&s);
+    free(s.rows);
+    return status;
+}
+
+static int run(int argc, char **argv)
+{
+    summary_options o = {0};
+    if (!options_parse(&command_summary, argc, argv, &o)) return EXIT_USAGE;
+    char *model = is_file(o.model) ? NULL : network_model(&command_summary, o.model);
+    if (!model && !is_file(o.model)) return EXIT_USAGE;
+    clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o.device});
+    const int    status = summarise(&o, ctx, model);
+    clg_context_destroy(&ctx);
+    free(model);
+    return status;
+}
+
+const command command_summary = {"summary", "Layers, shapes, parameters, operations and memory of a network", options, run};
