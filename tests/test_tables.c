@@ -1,6 +1,7 @@
 /* test_tables.c - data sets made of tables: CSV against files that lie, what is in them, parts, regression. */
 #include "base/base.h"
 #include "data/csv.h"
+#include "data/npy.h"
 #include <clgrad/ops.h>
 #include <clgrad/plan.h>
 #include <math.h>
@@ -158,6 +159,139 @@ static void csv_numbers(void **state)
     }
     for (size_t i = 0; i < CLG__COUNT(bad); i++)
         if (clg__csv_number(bad[i], &value)) fail_msg("'%s' is a number", bad[i]);
+}
+
+/* ---- NPY -------------------------------------------------------------------------------------------------------- */
+
+/* An NPY file of this version and header, and `data` bytes 1, 2, 3, ...; returns its size. */
+static size_t npy_file(uint8_t *bytes, uint8_t version, const char *header, size_t data)
+{
+    const size_t length = strlen(header), prefix = version == 1 ? 10 : 12;
+    memcpy(bytes, "\x93NUMPY", 6);
+    bytes[6] = version;
+    bytes[7] = 0;
+    for (size_t i = 8; i < prefix; i++) bytes[i] = (uint8_t)(length >> 8 * (i - 8));
+    memcpy(bytes + prefix, header, length);
+    for (size_t i = 0; i < data; i++) bytes[prefix + length + i] = (uint8_t)(i + 1);
+    return prefix + length + data;
+}
+
+#define NPY(descr, order, shape) "{'descr': '" descr "', 'fortran_order': " order ", 'shape': " shape ", }  \n"
+
+static void npy_parses(void **state)
+{
+    (void)state;
+    uint8_t  bytes[256];
+    char     error[256] = "";
+    clg__npy npy;
+    for (uint8_t version = 1; version <= 3; version++) {
+        const size_t size = npy_file(bytes, version, NPY("|u1", "False", "(2, 3)"), 6);
+        assert_int_equal(clg__npy_parse(bytes, size, &npy, error, sizeof error), CLG_OK);
+        assert_true(clg_shape_equal(npy.shape, CLG_SHAPE(2, 3)) && npy.type == CLG__NPY_U1 && npy.count == 6);
+        assert_int_equal(clg__npy_whole(&npy, 5), 6);
+        for (size_t cut = 0; cut < size; cut++) {
+            uint8_t *exact = malloc(cut ? cut : 1); /* for the address sanitizer */
+            memcpy(exact, bytes, cut);
+            assert_true(clg__npy_parse(exact, cut, &npy, error, sizeof error) != CLG_OK);
+            free(exact);
+        }
+        assert_int_equal(clg__npy_parse(bytes, size + 1, &npy, error, sizeof error), CLG_FORMAT);
+    }
+    const size_t size = npy_file(bytes, 1, "{\"shape\":(2,),'fortran_order':False,'descr':'<i4'}", 8);
+    assert_int_equal(clg__npy_parse(bytes, size, &npy, error, sizeof error), CLG_OK);
+    assert_int_equal(clg__npy_whole(&npy, 1), 0x08070605);
+    assert_true(clg__npy_real(&npy, 0) == (double)0x04030201);
+    for (uint64_t round = 0; round < 20000; round++) { /* whatever is said is believed only when the data are there */
+        const size_t whole = npy_file(bytes, 1, NPY("<f4", "False", "(2, 3)"), 24), cut = clg_random_u32(round, 9) % (whole + 1);
+        for (uint64_t k = 0; k < 1 + round % 4; k++)
+            bytes[clg_random_u32(round, 2 * k) % whole] = (uint8_t)clg_random_u32(round, 2 * k + 1);
+        uint8_t *exact = malloc(cut ? cut : 1);
+        memcpy(exact, bytes, cut);
+        if (!clg__npy_parse(exact, cut, &npy, error, sizeof error) && npy.count) (void)clg__npy_real(&npy, npy.count - 1);
+        free(exact);
+    }
+}
+
+static void npy_refuses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *header, *complaint;
+        uint8_t     version;
+    } bad[] = {
+        {NPY("<f4", "False", "(2, 3)"), "version 4", 4},
+        {NPY("<f4", "True", "(2, 3)"), "Fortran", 1},
+        {NPY(">f4", "False", "(2, 3)"), "type >f4", 1},
+        {NPY("<f2", "False", "(2, 3)"), "type <f2", 1},
+        {NPY("|b1", "False", "(24,)"), "type |b1", 1},
+        {NPY("|O", "False", "(24,)"), "type |O", 1},
+        {"{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3,), }", "records", 1},
+        {NPY("<f4", "False", "(2, 4)"), "truncated", 1},
+        {NPY("<f4", "False", "(2, 2)"), "trailing", 1},
+        {NPY("<f4", "False", "(4294967296, 4294967296)"), "does not fit", 1},
+        {NPY("<f4", "False", "(99999999999999999999,)"), "malformed", 1},
+        {NPY("<f4", "False", "(1,1,1,1,1,1,6)"), "malformed", 1},
+        {NPY("<f4", "False", "(-1,)"), "malformed", 1},
+        {NPY("<f4", "False", "(6"), "malformed", 1},
+        {NPY("<f4", "Maybe", "(6,)"), "malformed", 1},
+        {"{'descr': '<f4', 'shape': (6,)}", "malformed", 1},
+        {"{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (6,)}", "malformed", 1},
+        {"", "malformed", 1},
+        {"{", "malformed", 1},
+    };
+    for (size_t i = 0; i < CLG__COUNT(bad); i++) {
+        uint8_t  bytes[256];
+        char     error[256] = "";
+        clg__npy npy;
+        const size_t size = npy_file(bytes, bad[i].version, bad[i].header, 24);
+        assert_true(clg__npy_parse(bytes, size, &npy, error, sizeof error) != CLG_OK);
+        if (!strstr(error, bad[i].complaint)) fail_msg("%s: '%s' does not say '%s'", bad[i].header, error, bad[i].complaint);
+    }
+}
+
+static void npy_data_sets(void **state)
+{
+    (void)state;
+    uint8_t bytes[256];
+    size_t  size = npy_file(bytes, 1, NPY("|u1", "False", "(2, 1, 2, 2)"), 8);
+    scratch_write("x.npy", bytes, size);
+    size = npy_file(bytes, 1, NPY("|u1", "False", "(2,)"), 2);
+    scratch_write("y.npy", bytes, size);
+    clg_dataset *data = clg_dataset_open_npy(ctx, scratch_path("x.npy"), scratch_path("y.npy"));
+    no_failure();
+    assert_true(clg_shape_equal(clg_dataset_shape(data), CLG_SHAPE(2, 1, 2, 2)));
+    assert_int_equal(clg_dataset_classes(data), 3);
+    float mean, deviation;
+    assert_int_equal(clg_dataset_moments(data, &mean, &deviation), CLG_OK);
+    assert_true(fabsf(mean - 4.5f / 255.0f) < 1e-8f);
+    clg_dataset_destroy(&data);
+
+    size = npy_file(bytes, 1, NPY("<f4", "False", "(2, 3)"), 24);
+    const float targets[] = {1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f};
+    memcpy(bytes + size - 24, targets, 24);
+    scratch_write("y.npy", bytes, size);
+    data = clg_dataset_open_npy(ctx, scratch_path("y.npy"), scratch_path("y.npy"));
+    no_failure();
+    assert_int_equal(clg_dataset_outputs(data), 3);
+    clg_dataset_destroy(&data);
+    memcpy(bytes + size - 24, &(uint32_t){0x7fc00000}, 4);
+    scratch_write("y.npy", bytes, size);
+    assert_null(clg_dataset_open_npy(ctx, scratch_path("x.npy"), scratch_path("y.npy")));
+    expect_failure("y.npy: row 0, element 0", "missing");
+    size = npy_file(bytes, 1, NPY("<i4", "False", "(2, 3)"), 24);
+    scratch_write("y.npy", bytes, size);
+    assert_null(clg_dataset_open_npy(ctx, scratch_path("x.npy"), scratch_path("y.npy")));
+    expect_failure("y.npy", "classes are [rows]");
+    size = npy_file(bytes, 1, NPY("<i4", "False", "(3,)"), 12);
+    scratch_write("y.npy", bytes, size);
+    assert_null(clg_dataset_open_npy(ctx, scratch_path("x.npy"), scratch_path("y.npy")));
+    expect_failure("y.npy: 3 rows", "has 2");
+    memset(bytes + size - 4, 0xff, 4);
+    scratch_write("y.npy", bytes, size - 4);
+    assert_null(clg_dataset_open_npy(ctx, scratch_path("x.npy"), scratch_path("y.npy")));
+    expect_failure("y.npy", "truncated");
+    assert_null(clg_dataset_open_npy(ctx, scratch_path("absent.npy"), scratch_path("y.npy")));
+    expect_failure("absent.npy", "No such file");
 }
 
 /* ---- data sets -------------------------------------------------------------------------------------------------- */
@@ -320,11 +454,14 @@ int main(void)
         cmocka_unit_test(csv_refuses),
         cmocka_unit_test(csv_survives_mutation),
         cmocka_unit_test(csv_numbers),
+        cmocka_unit_test(npy_parses),
+        cmocka_unit_test(npy_refuses),
     };
     const struct CMUnitTest sets[] = {
         cmocka_unit_test(csv_classes),
         cmocka_unit_test(csv_targets_and_parts),
         cmocka_unit_test(csv_data_sets_refuse),
+        cmocka_unit_test(npy_data_sets),
     };
     const int failed = cmocka_run_group_tests(cells, NULL, NULL);
     return failed + cmocka_run_group_tests(sets, open_all, close_all) != 0;

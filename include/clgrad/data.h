@@ -47,6 +47,11 @@ typedef struct clg_csv_desc {
 
 CLG_API clg_dataset *clg_dataset_open_csv(clg_context *ctx, const char *path, const clg_csv_desc *desc);
 
+/* Two NumPy arrays, versions 1 to 3, plain or .gz, row-major: examples [rows, ...] of float32, float64, int32 or int64, which
+ * become float32, or of uint8, which are scaled to 0..1; answers [rows] of whole numbers, which are classes from 0, or [rows]
+ * or [rows, outputs] of floats, which are targets. */
+CLG_API clg_dataset *clg_dataset_open_npy(clg_context *ctx, const char *examples, const char *answers);
+
 CLG_API void clg_dataset_destroy(clg_dataset **data);
 
 /* A part of a data set that shares its memory and must not outlive it: of the examples, shuffled by `seed` when asked for,

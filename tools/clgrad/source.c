@@ -1,4 +1,5 @@
-/* source.c - fashion-mnist is what Debian installs; FILE.csv and FILE.csv.gz are tables; anything else is a directory. */
+/* source.c - fashion-mnist is what Debian installs; FILE.csv and FILE.csv.gz are tables; X.npy goes with
+ * Y.npy beside it, x_test.npy with y_test.npy; anything else is a directory. */
 #include "source.h"
 
 #include <stdlib.h>
@@ -21,6 +22,9 @@ static bool ends_with(const char *name, const char *end)
 
 static bool is_csv(const char *name) { return ends_with(name, ".csv") || ends_with(name, ".csv.gz"); }
 
+static bool is_npy(const char *name) { return ends_with(name, ".npy"); }
+static bool is_file(const char *name) { return is_csv(name) || is_npy(name); } /* one that has no test part of its own */
+
 bool source_check(const command *cmd, source *s)
 {
     if (is_csv(s->data)) {
@@ -33,7 +37,9 @@ bool source_check(const command *cmd, source *s)
         if (s->label || s->target)
             return usage(cmd, "--%s names a column, and --data %s is not a .csv file", s->label ? "label" : "target", s->data),
                    false;
-        if (s->test || s->split > 0.0f)
+        if (s->test && is_npy(s->data) != is_npy(s->test))
+            return usage(cmd, "--test %s: not a .npy file, as --data is", s->test), false;
+        if ((s->test || s->split > 0.0f) && !is_npy(s->data))
             return usage(cmd, "--%s: %s has test images of its own", s->test ? "test" : "split", s->data), false;
     }
     if (s->test && s->split > 0.0f) return usage(cmd, "--split and --test: give one of them"), false;
@@ -46,6 +52,24 @@ static clg_dataset *open_csv(const command *cmd, clg_context *ctx, const source 
     clg_dataset *data = clg_dataset_open_csv(
         ctx, path, &(clg_csv_desc){.label = s->label, .target = s->target, .names = names, .classes = classes});
     if (!data) fail_context(cmd, ctx);
+    return data;
+}
+
+/* DIR/x_part.npy and DIR/y_part.npy. */
+static clg_dataset *open_npy(const command *cmd, clg_context *ctx, const char *examples)
+{
+    char *answers = strdup(examples);
+    if (!answers) return fail(cmd, "out of memory"), NULL;
+    char *slash = strrchr(answers, '/'), *first = slash ? slash + 1 : answers;
+    clg_dataset *data = NULL;
+    if (*first == 'x' || *first == 'X') {
+        *first = 'y';
+        data = clg_dataset_open_npy(ctx, examples, answers);
+        if (!data) fail_context(cmd, ctx);
+    } else {
+        fail(cmd, "%s: an array of examples must be called x....npy, so that its answers are y....npy beside it", examples);
+    }
+    free(answers);
     return data;
 }
 
@@ -68,6 +92,7 @@ static clg_dataset *open_idx(const command *cmd, clg_context *ctx, const char *n
 clg_dataset *source_open_test(const command *cmd, clg_context *ctx, const source *s)
 {
     if (is_csv(s->data)) return open_csv(cmd, ctx, s, s->data, s->names, s->classes);
+    if (is_npy(s->data)) return open_npy(cmd, ctx, s->data);
     return open_idx(cmd, ctx, s->data, "t10k");
 }
 
@@ -88,14 +113,15 @@ static bool split(const command *cmd, clg_context *ctx, const source *s, clg_dat
 
 bool source_open_both(const command *cmd, clg_context *ctx, const source *s, clg_dataset **train, clg_dataset **test)
 {
-    if (!is_csv(s->data)) {
+    if (!is_file(s->data)) {
         *train = open_idx(cmd, ctx, s->data, "train");
         *test = *train ? open_idx(cmd, ctx, s->data, "t10k") : NULL;
         return *test;
     }
-    *train = open_csv(cmd, ctx, s, s->data, NULL, 0);
+    *train = is_npy(s->data) ? open_npy(cmd, ctx, s->data) : open_csv(cmd, ctx, s, s->data, NULL, 0);
     if (!*train) return false;
     if (!s->test) return split(cmd, ctx, s, *train, train, test);
+    if (is_npy(s->test)) return *test = open_npy(cmd, ctx, s->test), *test != NULL;
     const int64_t classes = clg_dataset_classes(*train);
     const char  **names = calloc((size_t)classes + 1, sizeof *names);
     if (!names) return fail(cmd, "out of memory"), false;

@@ -6,7 +6,7 @@
 
 #include <clgrad/clgrad.h>
 
-#define SOURCE_HELP "fashion-mnist, a directory with IDX files, or a .csv file (default fashion-mnist); for gpt a text"
+#define SOURCE_HELP "fashion-mnist, a directory with IDX files, a .csv file, or x.npy beside y.npy (default fashion-mnist); for gpt a text"
 
 typedef struct source {
     const char        *data, *test; /* the second NULL: a part of the first, when it has no test data of its own */
