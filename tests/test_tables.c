@@ -5,6 +5,7 @@
 #include <clgrad/ops.h>
 #include <clgrad/plan.h>
 #include <math.h>
+#include <sys/stat.h>
 
 #include "fixture.h"
 #include "scratch.h"
@@ -446,6 +447,74 @@ static void csv_data_sets_refuse(void **state)
     expect_failure("f32 or u8", "i32");
 }
 
+/* ---- folders of pictures ---------------------------------------------------------------------------------------- */
+
+static void put_picture(const char *folder, const char *name, clg_shape shape, uint8_t value)
+{
+    char    path[512];
+    uint8_t pixels[64];
+    mkdir(scratch_path(folder), 0777);
+    snprintf(path, sizeof path, "%s/%s", scratch_path(folder), name);
+    memset(pixels, value, sizeof pixels);
+    assert_int_equal(clg_image_write(ctx, path, shape, pixels), CLG_OK);
+}
+
+static void clear_folders(void)
+{
+    static const char *const paths[] = {"set/b/1.PNG", "set/b/2.png", "set/a/1.png", "set/a/.png", "set/a/notes", "set/a", "set/b", "set/c", "set"};
+    for (size_t i = 0; i < CLG__COUNT(paths); i++) remove(scratch_path(paths[i]));
+}
+
+static void folders_of_pictures(void **state)
+{
+    (void)state;
+    mkdir(scratch_path("set"), 0777);
+    assert_null(clg_dataset_open_folder(ctx, scratch_path("set"), NULL));
+    expect_failure("set", "no folder in it");
+    put_picture("set/b", "2.png", CLG_SHAPE(1, 2, 3), 20);
+    put_picture("set/b", "1.PNG", CLG_SHAPE(1, 2, 3), 10);
+    put_picture("set/a", "1.png", CLG_SHAPE(1, 2, 3), 30);
+    scratch_write("set/a/notes", "x", 1);
+    clg_dataset *data = clg_dataset_open_folder(ctx, scratch_path("set"), NULL);
+    no_failure();
+    assert_true(clg_shape_equal(clg_dataset_shape(data), CLG_SHAPE(3, 1, 2, 3)));
+    assert_int_equal(clg_dataset_classes(data), 2);
+    assert_string_equal(clg_dataset_class_name(data, 1), "b");
+    int32_t labels[3];
+    assert_int_equal(clg_dataset_labels(data, labels, 3), CLG_OK);
+    assert_true(labels[0] == 0 && labels[1] == 1 && labels[2] == 1);
+    clg_graph  *g = new_graph();
+    clg_tensor *x = clg_input(g, CLG_F32, CLG_SHAPE(3, 1, 2, 3)), *y = clg_input(g, CLG_I32, CLG_SHAPE(3));
+    clg_loader  it = clg_loader_begin(data, &(clg_loader_desc){.batch = 3});
+    float       pixels[18];
+    assert_true(clg_loader_next(&it, x, y));
+    assert_int_equal(clg_tensor_read(x, pixels, sizeof pixels), CLG_OK);
+    for (int i = 0; i < 18; i++) assert_true(fabsf(pixels[i] - (float)(i < 6 ? 30 : i < 12 ? 10 : 20) / 255.0f) < 1e-6f);
+    clg_dataset_destroy(&data);
+    clg_graph_destroy(&g);
+
+    put_picture("set/a", "1.png", CLG_SHAPE(3, 4, 3), 30);
+    assert_null(clg_dataset_open_folder(ctx, scratch_path("set"), NULL));
+    expect_failure("set/b/1.PNG", "height and width");
+    data = clg_dataset_open_folder(ctx, scratch_path("set"), &(clg_folder_desc){.shape = CLG_SHAPE(0, 5, 4)});
+    no_failure();
+    assert_true(clg_shape_equal(clg_dataset_shape(data), CLG_SHAPE(3, 3, 5, 4)));
+    clg_dataset_destroy(&data);
+    static const char *const names[] = {"b", "c"};
+    assert_null(clg_dataset_open_folder(ctx, scratch_path("set"), &(clg_folder_desc){.names = names, .classes = 2}));
+    expect_failure("set/a", "not one of the classes");
+    mkdir(scratch_path("set/c"), 0777);
+    assert_null(clg_dataset_open_folder(ctx, scratch_path("set"), NULL));
+    expect_failure("set/c", "no picture in it");
+    scratch_write("set/a/1.png", "no PNG", 6);
+    remove(scratch_path("set/c"));
+    assert_null(clg_dataset_open_folder(ctx, scratch_path("set"), NULL));
+    expect_failure("set/a/1.png", "");
+    assert_null(clg_dataset_open_folder(ctx, scratch_path("nowhere"), NULL));
+    expect_failure("nowhere", "No such file");
+    clear_folders();
+}
+
 int main(void)
 {
     const struct CMUnitTest cells[] = {
@@ -462,6 +531,7 @@ int main(void)
         cmocka_unit_test(csv_targets_and_parts),
         cmocka_unit_test(csv_data_sets_refuse),
         cmocka_unit_test(npy_data_sets),
+        cmocka_unit_test(folders_of_pictures),
     };
     const int failed = cmocka_run_group_tests(cells, NULL, NULL);
     return failed + cmocka_run_group_tests(sets, open_all, close_all) != 0;

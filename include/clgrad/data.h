@@ -52,6 +52,16 @@ CLG_API clg_dataset *clg_dataset_open_csv(clg_context *ctx, const char *path, co
  * or [rows, outputs] of floats, which are targets. */
 CLG_API clg_dataset *clg_dataset_open_npy(clg_context *ctx, const char *examples, const char *answers);
 
+/* Pictures in folders, DIR/<class>/<any name>.png, .jpg or .jpeg; classes and files sorted by name. */
+typedef struct clg_folder_desc {
+    clg_shape          shape;   /* [channels, height, width], to which pictures are scaled; rank 0: they must all have one
+                                 * height and width; channels 0: 3 when a picture is in colour, else 1 */
+    const char *const *names;   /* the classes, when they are known already: another folder is an error; or NULL */
+    int64_t            classes; /* how many names */
+} clg_folder_desc;
+
+CLG_API clg_dataset *clg_dataset_open_folder(clg_context *ctx, const char *dir, const clg_folder_desc *desc);
+
 CLG_API void clg_dataset_destroy(clg_dataset **data);
 
 /* A part of a data set that shares its memory and must not outlive it: of the examples, shuffled by `seed` when asked for,

@@ -58,7 +58,8 @@ static int eval(const eval_options *o, clg_context *ctx)
     if (described) return described;
 
     source src = {.data = o->data, .label = o->label, .target = o->target, .names = net.class_names,
-                  .classes = net.class_names ? net.classes : 0, .answer = net.answer, .regression = net.regression};
+                  .classes = net.class_names ? net.classes : 0, .answer = net.answer, .image = net.input,
+                  .regression = net.regression};
     if (!source_check(&command_eval, &src)) return EXIT_USAGE;
     clg_dataset *data = source_open_test(&command_eval, ctx, &src);
     if (!data) return EXIT_RUN;

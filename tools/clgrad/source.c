@@ -1,7 +1,10 @@
 /* source.c - fashion-mnist is what Debian installs; FILE.csv and FILE.csv.gz are tables; X.npy goes with
- * Y.npy beside it, x_test.npy with y_test.npy; anything else is a directory. */
+ * Y.npy beside it, x_test.npy with y_test.npy; anything else is a directory:
+ * DIR/class/picture.png, DIR/train/class/... with DIR/test/class/..., or IDX files. */
 #include "source.h"
 
+#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,7 +26,37 @@ static bool ends_with(const char *name, const char *end)
 static bool is_csv(const char *name) { return ends_with(name, ".csv") || ends_with(name, ".csv.gz"); }
 
 static bool is_npy(const char *name) { return ends_with(name, ".npy"); }
-static bool is_file(const char *name) { return is_csv(name) || is_npy(name); } /* one that has no test part of its own */
+
+/* Has the directory a folder in it, and no IDX file? */
+static bool is_folder(const char *name)
+{
+    DIR *dir = opendir(name);
+    bool folder = false, idx = false;
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        char        path[4096];
+        struct stat info;
+        idx = idx || strstr(e->d_name, "idx3-ubyte");
+        if (e->d_name[0] == '.' || snprintf(path, sizeof path, "%s/%s", name, e->d_name) >= (int)sizeof path) continue;
+        folder = folder || (!stat(path, &info) && S_ISDIR(info.st_mode));
+    }
+    if (dir) closedir(dir);
+    return folder && !idx;
+}
+
+/* DIR/train and DIR/test, when both are folders of folders. */
+static bool has_parts(const char *name)
+{
+    char part[2][4096];
+    for (int i = 0; i < 2; i++)
+        if (snprintf(part[i], sizeof part[i], "%s/%s", name, i ? "test" : "train") >= (int)sizeof part[i]) return false;
+    return is_folder(part[0]) && is_folder(part[1]);
+}
+
+/* Has it no test part of its own? */
+static bool is_single(const char *name)
+{
+    return is_csv(name) || is_npy(name) || (is_folder(name) && !has_parts(name));
+}
 
 bool source_check(const command *cmd, source *s)
 {
@@ -39,7 +72,7 @@ bool source_check(const command *cmd, source *s)
                    false;
         if (s->test && is_npy(s->data) != is_npy(s->test))
             return usage(cmd, "--test %s: not a .npy file, as --data is", s->test), false;
-        if ((s->test || s->split > 0.0f) && !is_npy(s->data))
+        if ((s->test || s->split > 0.0f) && !is_single(s->data))
             return usage(cmd, "--%s: %s has test images of its own", s->test ? "test" : "split", s->data), false;
     }
     if (s->test && s->split > 0.0f) return usage(cmd, "--split and --test: give one of them"), false;
@@ -73,6 +106,18 @@ static clg_dataset *open_npy(const command *cmd, clg_context *ctx, const char *e
     return data;
 }
 
+static clg_dataset *open_folder(const command *cmd, clg_context *ctx, const char *name, const char *part,
+                                const char *const *names, int64_t classes, clg_shape image)
+{
+    char path[4096];
+    if (snprintf(path, sizeof path, "%s%s%s", name, part ? "/" : "", part ? part : "") >= (int)sizeof path)
+        return fail(cmd, "%s: the name is too long", name), NULL;
+    clg_dataset *data =
+        clg_dataset_open_folder(ctx, path, &(clg_folder_desc){.shape = image, .names = names, .classes = classes});
+    if (!data) fail_context(cmd, ctx);
+    return data;
+}
+
 static clg_dataset *open_idx(const command *cmd, clg_context *ctx, const char *name, const char *part)
 {
     struct stat info;
@@ -93,6 +138,8 @@ clg_dataset *source_open_test(const command *cmd, clg_context *ctx, const source
 {
     if (is_csv(s->data)) return open_csv(cmd, ctx, s, s->data, s->names, s->classes);
     if (is_npy(s->data)) return open_npy(cmd, ctx, s->data);
+    if (is_folder(s->data))
+        return open_folder(cmd, ctx, s->data, has_parts(s->data) ? "test" : NULL, s->names, s->classes, s->image);
     return open_idx(cmd, ctx, s->data, "t10k");
 }
 
@@ -111,22 +158,33 @@ static bool split(const command *cmd, clg_context *ctx, const source *s, clg_dat
     return *train && *test;
 }
 
+/* The whole of the file, or of the folder's part. */
+static clg_dataset *open_whole(const command *cmd, clg_context *ctx, const source *s, const char *name, const char *part,
+                               const char *const *names, int64_t classes, clg_shape image)
+{
+    if (is_csv(name)) return open_csv(cmd, ctx, s, name, names, classes);
+    if (is_npy(name)) return open_npy(cmd, ctx, name);
+    return open_folder(cmd, ctx, name, part, names, classes, image);
+}
+
 bool source_open_both(const command *cmd, clg_context *ctx, const source *s, clg_dataset **train, clg_dataset **test)
 {
-    if (!is_file(s->data)) {
+    const bool parts = has_parts(s->data);
+    if (!is_single(s->data) && !parts) {
         *train = open_idx(cmd, ctx, s->data, "train");
         *test = *train ? open_idx(cmd, ctx, s->data, "t10k") : NULL;
         return *test;
     }
-    *train = is_npy(s->data) ? open_npy(cmd, ctx, s->data) : open_csv(cmd, ctx, s, s->data, NULL, 0);
+    *train = open_whole(cmd, ctx, s, s->data, parts ? "train" : NULL, NULL, 0, s->image);
     if (!*train) return false;
-    if (!s->test) return split(cmd, ctx, s, *train, train, test);
-    if (is_npy(s->test)) return *test = open_npy(cmd, ctx, s->test), *test != NULL;
-    const int64_t classes = clg_dataset_classes(*train);
-    const char  **names = calloc((size_t)classes + 1, sizeof *names);
+    if (!s->test && !parts) return split(cmd, ctx, s, *train, train, test);
+    const int64_t   classes = clg_dataset_class_name(*train, 0) ? clg_dataset_classes(*train) : 0;
+    const clg_shape shape = clg_dataset_shape(*train);
+    const char    **names = calloc((size_t)classes + 1, sizeof *names);
     if (!names) return fail(cmd, "out of memory"), false;
     for (int64_t i = 0; i < classes; i++) names[i] = clg_dataset_class_name(*train, i);
-    *test = open_csv(cmd, ctx, s, s->test, s->label ? names : NULL, classes);
+    *test = open_whole(cmd, ctx, s, parts ? s->data : s->test, parts ? "test" : NULL, classes ? names : NULL, classes,
+                       CLG_SHAPE(shape.dim[1], shape.dim[2], shape.dim[3]));
     free(names);
     return *test;
 }

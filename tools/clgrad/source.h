@@ -6,13 +6,15 @@
 
 #include <clgrad/clgrad.h>
 
-#define SOURCE_HELP "fashion-mnist, a directory with IDX files, a .csv file, or x.npy beside y.npy (default fashion-mnist); for gpt a text"
+#define SOURCE_HELP "fashion-mnist, a .csv file, x.npy beside y.npy, a directory with IDX files or with a folder of pictures " \
+                    "for each class (default fashion-mnist); for gpt a text"
 
 typedef struct source {
     const char        *data, *test; /* the second NULL: a part of the first, when it has no test data of its own */
     const char        *label, *target; /* columns of a CSV file */
     const char        *answer;      /* the column when neither is given, or NULL: source_check makes it one of them */
     bool               regression;  /* the answer is a target */
+    clg_shape          image;       /* of a folder's pictures; rank 0: as they are */
     const char *const *names;       /* the classes, when they are known already, or NULL */
     int                classes;     /* how many names */
     float              split;       /* the share that `test` takes; 0: the default */

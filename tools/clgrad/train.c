@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 typedef struct train_options {
-    const char *data, *test, *label, *target, *model, *optimizer, *device, *out, *log, *trace;
+    const char *data, *test, *label, *target, *size, *model, *optimizer, *device, *out, *log, *trace;
     int64_t     epochs, batch, limit, classes;
     uint64_t    seed;
     float       lr, momentum, split;
@@ -33,6 +33,7 @@ static const option options[] = {
     {"target", OPTION_TEXT, FIELD(target), "COLUMN", "of a CSV file: the numbers to be learnt", 0, 0},
     {"test", OPTION_TEXT, FIELD(test), "DATA", "what to test with, when DATA has no test part", 0, 0},
     {"split", OPTION_FRACTION, FIELD(split), "X", "without --test: the share to test with, by --seed (default 0.2)", 0, 0},
+    {"image-size", OPTION_TEXT, FIELD(size), "HxW", "scale the pictures of a folder to this height and width", 0, 0},
     {"normalize", OPTION_FLAG, FIELD(normalize), NULL, "each feature (of images: channel) to mean 0 and deviation 1", 0, 0},
     {"model", OPTION_TEXT, FIELD(model), "MODEL", NETWORK_HELP, 0, 0},
     {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default 10, or as a SPEC has it)", NETWORK_MAX_CLASSES, 0},
@@ -267,6 +268,11 @@ static int run_options(train_options *o)
         return usage(cmd, "--model gpt takes no --label, --target, --test, --split or --normalize");
     if (!o->data) o->data = "fashion-mnist";
     source src = {.data = o->data, .test = o->test, .label = o->label, .target = o->target, .split = o->split, .seed = o->seed};
+    long long height = 0, width = 0;
+    char      end;
+    if (o->size && (sscanf(o->size, "%5lldx%5lld%c", &height, &width, &end) != 2 || height < 1 || width < 1))
+        return usage(cmd, "--image-size takes a height and a width as 32x48, not '%s'", o->size);
+    if (o->size) src.image = CLG_SHAPE(0, height, width);
     if (!text && !source_check(cmd, &src)) return EXIT_USAGE;
     if (!o->optimizer) o->optimizer = "adam";
     if (!o->batch) o->batch = kind ? kind->batch : 128;
