@@ -144,6 +144,40 @@ def test_predicts_pictures():
         path.unlink()
 
 
+def csv(name, columns, rows):
+    path = ROOT / name
+    path.write_text("\n".join(",".join(map(str, row)) for row in [columns, *rows]) + "\n")
+    return path
+
+
+def test_predicts_rows():
+    rows = [(a, b, "red" if a > b else "blue", 2 * a - b) for a in range(8) for b in range(8)]
+    plain = csv("rows.csv", ["a", "b"], [row[:2] for row in rows])
+    common = ["--batch", 8, "--epochs", 40, "--lr", "0.02", "--normalize", "--out", ROOT / "rows.safetensors"]
+    for answer, at in ("colour", 2), ("y", 3):
+        table = csv("table.csv", ["a", "b", answer], [(*row[:2], row[at]) for row in rows])
+        spec = "linear(16) relu linear(classes)" if at == 2 else "linear(16) relu linear(1)"
+        succeeds("train", "--data", table, "--label" if at == 2 else "--target", answer, "--model", spec, *common)
+        text = succeeds("predict", ROOT / "rows.safetensors", plain, "--json", "--batch", 10)
+        assert text == succeeds("predict", ROOT / "rows.safetensors", table, "--json", "--batch", 10).replace("table.csv", "rows.csv")
+        told = [json.loads(line) for line in text.splitlines()]
+        assert [row["row"] for row in told] == list(range(1, 65)), told
+        if at == 2:
+            assert sum(row["classes"][0]["name"] == real[2] for row, real in zip(told, rows)) > 50, told
+            assert ":64: " in succeeds("predict", ROOT / "rows.safetensors", plain, "--top", 1).splitlines()[-1]
+        else:
+            mean = sum(row[3] for row in rows) / 64
+            left = sum((row["values"][0] - real[3]) ** 2 for row, real in zip(told, rows))
+            assert left < 0.5 * sum((real[3] - mean) ** 2 for real in rows), told
+    array = b"\x93NUMPY\1\0\x76\0" + b"{'descr': '<f4', 'fortran_order': False, 'shape': (64, 2), }".ljust(117) + b"\n"
+    (ROOT / "rows.npy").write_bytes(array + b"".join(struct.pack("<2f", *row[:2]) for row in rows))
+    assert text.replace(".csv", ".npy") == succeeds("predict", ROOT / "rows.safetensors", ROOT / "rows.npy", "--json", "--batch", 10)
+    refuses("predict", ROOT / "rows.safetensors", csv("wide.csv", ["a", "b", "c"], [(1, 2, 3)]), says=["wide.csv", "[3]", "[2]"])
+    refuses("predict", ROOT / "rows.safetensors", csv("holes.csv", ["a", "b"], [(1, "")]), says=["holes.csv", "line 2", '"b"'])
+    refuses("predict", ROOT / "rows.safetensors", "absent.csv", says="absent.csv")
+    refuses("predict", ROOT / "rows.safetensors", "absent.png", says="not pictures")
+
+
 def test_summary():
     _, out = train(SPEC)
     told = json.loads(succeeds("summary", out, "--batch", 32, "--json"))

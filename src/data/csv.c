@@ -188,7 +188,8 @@ typedef struct table {
     clg__root  *root;
     const char *path;
     clg__csv    csv;
-    size_t      answer; /* the column */
+    size_t      answer; /* the column; as many as there are: none */
+    size_t      columns_read; /* that are features */
     float      *features, *targets;
     int32_t    *labels;
     char      **classes; /* the distinct texts, sorted; they lie in the csv */
@@ -213,13 +214,14 @@ static clg_status complain(const table *t, size_t row, size_t column, const char
 static clg_status find_answer(table *t, const clg_csv_desc *d)
 {
     const char *name = d->label ? d->label : d->target;
-    if (!name || (d->label && d->target))
+    if ((!name && !d->unanswered) || (d->label && d->target))
         return clg__fail(t->root, CLG_INVALID_ARGUMENT, "%s: %s", t->path,
                          name ? "both a label and a target column are given"
                               : "which column is to be predicted? Give a label (classes) or a target (numbers)");
     for (t->answer = 0; t->answer < t->csv.columns; t->answer++)
-        if (!strcmp(t->csv.cells[t->answer], name)) break;
-    if (t->answer == t->csv.columns) {
+        if (name && !strcmp(t->csv.cells[t->answer], name)) break;
+    t->columns_read = t->csv.columns - (t->answer < t->csv.columns);
+    if (t->answer == t->csv.columns && !d->unanswered) {
         clg__text names = {0};
         for (size_t i = 0; i < t->csv.columns && i < 40; i++)
             clg__text_append(&names, "%s%.100s", i ? ", " : "", t->csv.cells[i]);
@@ -228,7 +230,7 @@ static clg_status find_answer(table *t, const clg_csv_desc *d)
         clg__text_free(&names);
         return CLG_INVALID_ARGUMENT;
     }
-    if (t->csv.columns == 1)
+    if (!t->columns_read)
         return clg__fail(t->root, CLG_FORMAT, "%s: line 1: besides \"%.100s\" there is no column to learn from", t->path, name);
     return CLG_OK;
 }
@@ -238,7 +240,7 @@ static clg_status read_numbers(table *t, bool regression)
     const size_t rows = t->csv.rows, columns = t->csv.columns;
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0, f = 0; c < columns; c++) {
-            float *to = c != t->answer ? &t->features[r * (columns - 1) + f++] : regression ? &t->targets[r] : NULL;
+            float *to = c != t->answer ? &t->features[r * t->columns_read + f++] : regression ? &t->targets[r] : NULL;
             if (to && !clg__csv_number(cell_of(t, r, c), to)) return complain(t, r, c, "not a number");
         }
     return CLG_OK;
@@ -291,14 +293,14 @@ static clg_status read_labels(table *t, const char *const *names, size_t count)
 
 static clg_dataset *dataset_of(table *t, clg_context *ctx, const clg_csv_desc *d)
 {
-    const size_t rows = t->csv.rows, features = t->csv.columns - 1;
+    const size_t rows = t->csv.rows, features = t->columns_read;
     t->features = clg__calloc(t->root, rows * features, sizeof *t->features);
     t->targets = clg__calloc(t->root, rows, sizeof *t->targets);
     t->labels = clg__calloc(t->root, rows, sizeof *t->labels);
     t->classes = clg__calloc(t->root, rows, sizeof *t->classes);
-    if (clg_context_failed(ctx) || read_numbers(t, d->target != NULL)) return NULL;
+    if (clg_context_failed(ctx) || read_numbers(t, d->target && !d->unanswered)) return NULL;
     clg_dataset_desc made = {.dtype = CLG_F32, .shape = CLG_SHAPE((int64_t)rows, (int64_t)features), .examples = t->features};
-    if (d->target) {
+    if (d->target || d->unanswered) {
         made.targets = t->targets;
     } else {
         if (!d->names && find_classes(t)) return NULL;

@@ -245,18 +245,19 @@ static clg_status to_labels(clg__root *root, array *a)
 static clg_dataset *dataset_of(clg_context *ctx, array *x, array *y)
 {
     clg__root       *root = (clg__root *)ctx;
-    const bool       regression = y->npy.type == CLG__NPY_F4 || y->npy.type == CLG__NPY_F8;
+    const bool       regression = !y->path || y->npy.type == CLG__NPY_F4 || y->npy.type == CLG__NPY_F8;
     const clg_shape *have = &y->npy.shape;
     clg_dataset_desc d = {.dtype = CLG_F32, .shape = x->npy.shape};
     char             text[128];
-    if (have->dim[0] != d.shape.dim[0])
+    if (y->path && have->dim[0] != d.shape.dim[0])
         return clg__fail(root, CLG_FORMAT, "%s: %lld rows, and %s has %lld", y->path, (long long)have->dim[0], x->path,
                          (long long)d.shape.dim[0]), NULL;
     if (have->rank > (regression ? 2 : 1))
         return clg__fail(root, CLG_FORMAT, "%s: %s, and %s", y->path, clg_shape_text(*have, text, sizeof text),
                          regression ? "targets are [rows] or [rows, outputs]" : "classes are [rows]"), NULL;
     if (d.shape.rank == 1) d.shape = CLG_SHAPE(d.shape.dim[0], 1);
-    if ((regression ? to_floats : to_labels)(root, y)) return NULL;
+    if (!y->path) y->values = clg__calloc(root, (size_t)d.shape.dim[0], sizeof(float)); /* rows to predict for */
+    if (y->path ? (regression ? to_floats : to_labels)(root, y) != CLG_OK : !y->values) return NULL;
     if (x->npy.type == CLG__NPY_U1) d.dtype = CLG_U8;
     else if (to_floats(root, x)) return NULL;
     d.examples = x->values ? x->values : x->npy.data;
@@ -272,7 +273,7 @@ clg_dataset *clg_dataset_open_npy(clg_context *ctx, const char *examples, const 
     clg__root   *root = (clg__root *)ctx;
     array        x = {.path = examples}, y = {.path = answers};
     clg_dataset *data = NULL;
-    if (!open_array(root, &x) && !open_array(root, &y)) data = dataset_of(ctx, &x, &y);
+    if (!open_array(root, &x) && (!answers || !open_array(root, &y))) data = dataset_of(ctx, &x, &y);
     free(x.bytes);
     free(y.bytes);
     free(x.values);

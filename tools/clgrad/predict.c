@@ -1,4 +1,5 @@
-/* predict.c - clgrad predict: the classes of pictures, the likeliest first, or what follows a prompt. */
+/* predict.c - clgrad predict: the classes of pictures or of a table's rows, the likeliest first, or the numbers that a
+ * regression predicts; of a gpt what follows a prompt. */
 #include "network.h"
 #include "source.h"
 #include "text.h"
@@ -21,9 +22,9 @@ typedef struct predict_options {
 
 static const option options[] = {
     {"model", OPTION_ARGUMENT, FIELD(model), "MODEL", "A file that clgrad train has written", 0, 0},
-    {"input", OPTION_ARGUMENTS, FIELD(inputs), "INPUT...", "PNG or JPEG files; a gpt takes none", 0, 0},
+    {"input", OPTION_ARGUMENTS, FIELD(inputs), "INPUT...", "PNG or JPEG files, or .csv or .npy files, row by row; a gpt takes none", 0, 0},
     {"top", OPTION_COUNT, FIELD(top), "N", "classes to print for each (default 5)", 0, 0},
-    {"batch", OPTION_COUNT, FIELD(batch), "N", "pictures at once (default 32)", 1 << 20, 0},
+    {"batch", OPTION_COUNT, FIELD(batch), "N", "examples at once (default 32)", 1 << 20, 0},
     {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object per input and line", 0, 0},
     {"prompt", OPTION_TEXT, FIELD(prompt), "TEXT", "gpt: what is to be continued (default: the first character it knows)", 0, 0},
     {"length", OPTION_COUNT, FIELD(length), "N", "gpt: characters to add (default 200)", INT32_MAX, 0},
@@ -46,17 +47,28 @@ static int by_probability(const void *a, const void *b)
     return (x->class > y->class) - (x->class < y->class);
 }
 
-static int print_json(const char *input, const network *net, const ranked *row, int top)
+static void add_classes(cJSON *object, const network *net, const ranked *rank, int top)
 {
-    cJSON *object = cJSON_CreateObject();
-    cJSON_AddStringToObject(object, "input", input);
     cJSON *list = cJSON_AddArrayToObject(object, "classes");
     for (int i = 0; i < top; i++) {
         cJSON *item = cJSON_CreateObject();
-        cJSON_AddNumberToObject(item, "class", row[i].class);
-        if (net->class_names) cJSON_AddStringToObject(item, "name", net->class_names[row[i].class]);
-        cJSON_AddNumberToObject(item, "probability", (double)row[i].probability);
+        cJSON_AddNumberToObject(item, "class", rank[i].class);
+        if (net->class_names) cJSON_AddStringToObject(item, "name", net->class_names[rank[i].class]);
+        cJSON_AddNumberToObject(item, "probability", (double)rank[i].probability);
         cJSON_AddItemToArray(list, item);
+    }
+}
+
+static int print_json(const char *input, int64_t row, const network *net, const float *result, const ranked *rank, int top)
+{
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "input", input);
+    if (row >= 0) cJSON_AddNumberToObject(object, "row", (double)row + 1.0);
+    if (net->regression) {
+        cJSON *list = cJSON_AddArrayToObject(object, "values");
+        for (int i = 0; i < net->classes; i++) cJSON_AddItemToArray(list, cJSON_CreateNumber((double)result[i]));
+    } else {
+        add_classes(object, net, rank, top);
     }
     char *text = cJSON_PrintUnformatted(object);
     cJSON_Delete(object);
@@ -66,78 +78,150 @@ static int print_json(const char *input, const network *net, const ranked *row, 
     return 0;
 }
 
-static int print(const predict_options *o, const char *input, const network *net, const float *probability)
+/* row: of a table, from 0; -1: the input is a picture. */
+static int print(const predict_options *o, const char *input, int64_t row, const network *net, const float *result)
 {
-    ranked    row[NETWORK_MAX_CLASSES];
+    ranked    rank[NETWORK_MAX_CLASSES];
     const int top = o->top < net->classes ? (int)o->top : net->classes;
-    for (int c = 0; c < net->classes; c++) row[c] = (ranked){c, probability[c]};
-    qsort(row, (size_t)net->classes, sizeof row[0], by_probability);
-    if (o->json) return print_json(input, net, row, top);
+    for (int c = 0; c < net->classes; c++) rank[c] = (ranked){c, result[c]};
+    if (!net->regression) qsort(rank, (size_t)net->classes, sizeof rank[0], by_probability);
+    if (o->json) return print_json(input, row, net, result, rank, top);
     printf("%s:", input);
-    for (int i = 0; i < top; i++) {
-        const double percent = 100.0 * (double)row[i].probability;
-        if (net->class_names) printf("%s %s %.2f%%", i ? "," : "", net->class_names[row[i].class], percent);
-        else printf("%s %d %.2f%%", i ? "," : "", row[i].class, percent);
+    if (row >= 0) printf("%lld:", (long long)row + 1);
+    for (int i = 0; i < (net->regression ? net->classes : top); i++) {
+        const double percent = 100.0 * (double)rank[i].probability;
+        if (net->regression) printf("%s %.9g", i ? "," : "", (double)result[i]);
+        else if (net->class_names) printf("%s %s %.2f%%", i ? "," : "", net->class_names[rank[i].class], percent);
+        else printf("%s %d %.2f%%", i ? "," : "", rank[i].class, percent);
     }
     putchar('\n');
     return 0;
 }
 
+/* A network for batches of one size. */
 typedef struct predictor {
-    network     net;
-    int64_t     batch, pixels, classes;
-    clg_tensor *x, *y;
+    int64_t     batch;
+    clg_tensor *x, *y, *answers; /* the last of no use, but the loader deals them too */
     clg_plan   *plan;
-    uint8_t    *bytes; /* of one picture */
-    float      *value; /* x */
-    float      *probability;
+    float      *result; /* y */
 } predictor;
 
-/* `count` inputs from the first on. */
-static int predict_batch(const predict_options *o, clg_context *ctx, predictor *p, int first, int64_t count)
+typedef struct prediction {
+    const predict_options *o;
+    clg_context *ctx;
+    network      net;
+    clg_model   *model;
+    bool         loaded;
+    predictor    pictures;
+    int64_t      pixels;
+    uint8_t     *bytes; /* of one picture */
+    float       *value; /* of a batch of them */
+} prediction;
+
+static int make_predictor(prediction *p, int64_t batch, predictor *made)
 {
-    for (int64_t i = 0; i < count; i++) {
-        if (clg_image_read(ctx, o->inputs.at[first + i], p->net.input, p->bytes)) return fail_context(&command_predict, ctx);
-        for (int64_t k = 0; k < p->pixels; k++) p->value[i * p->pixels + k] = (float)p->bytes[k] / 255.0f;
-    }
-    clg_tensor_write(p->x, p->value, (size_t)(p->batch * p->pixels) * sizeof *p->value);
-    clg_plan_run(p->plan);
-    if (clg_tensor_read(p->y, p->probability, (size_t)(p->batch * p->classes) * sizeof *p->probability))
-        return fail_context(&command_predict, ctx);
+    clg_graph *g = clg_graph_create(p->ctx, NULL);
+    *made = (predictor){.batch = batch};
+    made->x = network_input(g, &p->net, batch);
+    made->answers = clg_input(g, CLG_F32, CLG_SHAPE(batch, 1));
+    made->y = network_build(&p->net, p->model, made->x);
+    if (!p->net.regression) made->y = clg_softmax(made->y);
+    made->plan = clg_plan_create(made->y);
+    if (clg_context_failed(p->ctx) || (!p->loaded && clg_model_load(p->model, p->o->model))) return fail_context(&command_predict, p->ctx);
+    p->loaded = true;
+    made->result = calloc((size_t)(batch * p->net.classes), sizeof *made->result);
+    return made->result ? 0 : fail(&command_predict, "out of memory");
+}
+
+/* Reads what the batch's run gives; row >= 0: the first example's number in its file. */
+static int print_batch(const prediction *p, predictor *with, char *const *input, int64_t row, int64_t count)
+{
     int status = 0;
+    if (clg_tensor_read(with->y, with->result, (size_t)(with->batch * p->net.classes) * sizeof *with->result))
+        return fail_context(&command_predict, p->ctx);
     for (int64_t i = 0; i < count && !status; i++)
-        status = print(o, o->inputs.at[first + i], &p->net, p->probability + i * p->classes);
+        status = print(p->o, input[row < 0 ? i : 0], row < 0 ? -1 : row + i, &p->net, with->result + i * p->net.classes);
     return status;
 }
 
-static int predict_pictures(const predict_options *o, clg_context *ctx, predictor *p)
+/* ---- pictures ---------------------------------------------------------------------------------------------------- */
+
+static int prepare_pictures(prediction *p)
 {
-    const command *cmd = &command_predict;
-    const int      status = network_open(cmd, ctx, o->model, &p->net);
-    char           shape[128];
-    if (status) return status;
     const clg_shape in = p->net.input;
+    char            shape[128];
     if (in.rank != 3 || (in.dim[0] != 1 && in.dim[0] != 3))
-        return fail(cmd, "%s takes %s and not pictures", o->model, clg_shape_text(in, shape, sizeof shape));
-    p->batch = o->batch < o->inputs.count ? o->batch : o->inputs.count;
+        return fail(&command_predict, "%s takes %s and not pictures", p->o->model, clg_shape_text(in, shape, sizeof shape));
+    const int64_t batch = p->o->batch < p->o->inputs.count ? p->o->batch : p->o->inputs.count;
+    const int     status = make_predictor(p, batch, &p->pictures);
+    if (status) return status;
     p->pixels = clg_shape_count(in);
-    p->classes = p->net.classes;
-    clg_model *model = clg_model_create(ctx, NULL);
-    clg_graph *g = clg_graph_create(ctx, NULL);
-    p->x = network_input(g, &p->net, p->batch);
-    p->y = clg_softmax(network_build(&p->net, model, p->x));
-    p->plan = clg_plan_create(p->y);
-    if (clg_context_failed(ctx) || clg_model_load(model, o->model)) return fail_context(cmd, ctx);
     p->bytes = malloc((size_t)p->pixels);
-    p->value = calloc((size_t)(p->batch * p->pixels), sizeof *p->value);
-    p->probability = calloc((size_t)(p->batch * p->classes), sizeof *p->probability);
-    if (!p->bytes || !p->value || !p->probability) return fail(cmd, "out of memory");
-    for (int first = 0; first < o->inputs.count; first += (int)p->batch) {
-        const int64_t left = o->inputs.count - first;
-        const int     wrong = predict_batch(o, ctx, p, first, left < p->batch ? left : p->batch);
-        if (wrong) return wrong;
+    p->value = calloc((size_t)(batch * p->pixels), sizeof *p->value);
+    return p->bytes && p->value ? 0 : fail(&command_predict, "out of memory");
+}
+
+static int predict_pictures(prediction *p, char *const *path, int64_t count)
+{
+    const int wrong = p->bytes ? 0 : prepare_pictures(p);
+    if (wrong) return wrong;
+    for (int64_t i = 0; i < count; i++) {
+        if (clg_image_read(p->ctx, path[i], p->net.input, p->bytes)) return fail_context(&command_predict, p->ctx);
+        for (int64_t k = 0; k < p->pixels; k++) p->value[i * p->pixels + k] = (float)p->bytes[k] / 255.0f;
     }
-    return 0;
+    clg_tensor_write(p->pictures.x, p->value, (size_t)(p->pictures.batch * p->pixels) * sizeof *p->value);
+    clg_plan_run(p->pictures.plan);
+    return print_batch(p, &p->pictures, path, -1, count);
+}
+
+/* ---- tables ------------------------------------------------------------------------------------------------------ */
+
+static bool ends_with(const char *name, const char *end)
+{
+    const size_t length = strlen(name), tail = strlen(end);
+    return length > tail && !strcmp(name + length - tail, end);
+}
+
+static bool is_array(const char *path) { return ends_with(path, ".npy") || ends_with(path, ".npy.gz"); }
+static bool is_table(const char *path) { return ends_with(path, ".csv") || ends_with(path, ".csv.gz") || is_array(path); }
+
+static int predict_table(prediction *p, char *const *path)
+{
+    const clg_csv_desc d = {.label = p->net.answer, .unanswered = true};
+    clg_dataset       *data = is_array(*path) ? clg_dataset_open_npy(p->ctx, *path, NULL) : clg_dataset_open_csv(p->ctx, *path, &d);
+    char               has[128], wants[128];
+    if (!data) return fail_context(&command_predict, p->ctx);
+    clg_shape one = clg_dataset_shape(data);
+    for (int k = 1; k < one.rank; k++) one.dim[k - 1] = one.dim[k];
+    one.rank--;
+    if (!clg_shape_equal(one, p->net.input))
+        return fail(&command_predict, "%s: its rows are %s, and %s takes %s", *path, clg_shape_text(one, has, sizeof has), p->o->model,
+                    clg_shape_text(p->net.input, wants, sizeof wants));
+    const int64_t count = clg_dataset_count(data);
+    predictor     with;
+    int           status = make_predictor(p, p->o->batch < count ? p->o->batch : count, &with);
+    clg_loader    loader = clg_loader_begin(data, &(clg_loader_desc){.batch = with.batch});
+    for (int64_t row = 0; !status && clg_loader_next(&loader, with.x, with.answers); row += with.batch) {
+        clg_plan_run(with.plan);
+        status = print_batch(p, &with, path, row, count - row < with.batch ? count - row : with.batch);
+    }
+    if (!status && clg_context_failed(p->ctx)) status = fail_context(&command_predict, p->ctx);
+    free(with.result);
+    clg_dataset_destroy(&data);
+    return status;
+}
+
+static int predict_inputs(prediction *p)
+{
+    const arguments *in = &p->o->inputs;
+    int              status = network_open(&command_predict, p->ctx, p->o->model, &p->net);
+    p->model = clg_model_create(p->ctx, NULL);
+    for (int first = 0, next; first < in->count && !status; first = next) {
+        for (next = first; next < in->count && next - first < p->o->batch && !is_table(in->at[next]);) next++;
+        if (next > first) status = predict_pictures(p, in->at + first, next - first);
+        else status = predict_table(p, in->at + next++);
+    }
+    return status;
 }
 
 static int predict(predict_options *o, clg_context *ctx)
@@ -156,11 +240,11 @@ static int predict(predict_options *o, clg_context *ctx)
     if (!o->inputs.count) return usage(cmd, "INPUT is missing");
     if (!o->top) o->top = 5;
     if (!o->batch) o->batch = 32;
-    predictor p = {0};
-    const int status = predict_pictures(o, ctx, &p);
+    prediction p = {.o = o, .ctx = ctx};
+    const int  status = predict_inputs(&p);
     free(p.bytes);
     free(p.value);
-    free(p.probability);
+    free(p.pictures.result);
     return status;
 }
 
@@ -174,4 +258,4 @@ static int run(int argc, char **argv)
     return status;
 }
 
-const command command_predict = {"predict", "The classes of pictures, or a text continued by a gpt", options, run};
+const command command_predict = {"predict", "The classes of pictures or rows, or a text continued by a gpt", options, run};
