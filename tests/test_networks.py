@@ -1,5 +1,6 @@
 """test_networks.py CLGRAD - layer lists through the program: trained, saved, and used from the file alone."""
 import json
+import re
 import struct
 import sys
 import zlib
@@ -142,6 +143,29 @@ def test_predicts_pictures():
     refuses("predict", ROOT / "absent", files[0], says="absent")
     for path in [*files, named]:
         path.unlink()
+
+
+def test_explains_a_picture():
+    _, out = train("flatten linear(10)", name="linear")
+    picture, saliency = ROOT / "picture.png", ROOT / "saliency.png"
+    write_png(picture, (DATA / "t10k-images-idx3-ubyte").read_bytes()[16:160], 12, 12)
+    told = re.search(r": class (\d), score (\S+), (\S+) for black; the pixels' shares sum to (\S+)\n",
+                     succeeds("explain", out, picture, "-o", saliency, "--steps", 4))
+    score, black, shares = map(float, told.groups()[1:])
+    assert abs(score - black - shares) < 1e-3, told[0]  # exact for a linear network
+    best = json.loads(succeeds("predict", out, picture, "--json"))["classes"][0]["class"]
+    assert int(told[1]) == best, told[0]
+    assert struct.unpack(">II", saliency.read_bytes()[16:24]) == (2 * 21 * 12 + 8, 21 * 12)
+    assert ": class 2, " in succeeds("explain", out, picture, "--out", saliency, "--class", 2, "--steps", 4)
+    saliency.unlink()
+    refuses("explain", out, picture, status=2, says="--out")
+    refuses("explain", out, status=2, says="IMAGE")
+    for wrong in ("10", "-1", "shirt", "1x"):
+        refuses("explain", out, picture, "-o", saliency, f"--class={wrong}", says=["10 classes", wrong])
+    refuses("explain", out, "absent.png", "-o", saliency, says="absent.png")
+    refuses("explain", "absent", picture, "-o", saliency, says="absent")
+    refuses("explain", out, picture, "-o", ROOT / "no/such.png", says="no/such.png")
+    picture.unlink()
 
 
 def csv(name, columns, rows):

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const command *const commands[] = {&command_devices, &command_train, &command_eval, &command_predict, &command_summary, &command_bench,
+static const command *const commands[] = {&command_devices, &command_train, &command_eval, &command_predict, &command_explain, &command_summary, &command_bench,
                                          &command_tune, &command_layers, &command_ops};
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

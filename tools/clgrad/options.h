@@ -40,7 +40,7 @@ typedef struct command {
     int (*run)(int argc, char **argv);
 } command;
 
-extern const command command_devices, command_train, command_eval, command_predict, command_bench, command_layers, command_summary, command_tune,
+extern const command command_devices, command_train, command_eval, command_predict, command_bench, command_layers, command_summary, command_explain, command_tune,
                      command_ops;
 
 enum { EXIT_RUN = 1, EXIT_USAGE = 2 };
