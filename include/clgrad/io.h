@@ -22,6 +22,10 @@ CLG_API clg_status clg_model_save_with(clg_model *model, const char *path, const
  * and then the model is unchanged. Entries that the model does not have are an error too. */
 CLG_API clg_status clg_model_load(clg_model *model, const char *path);
 
+/* Reads from `path` what fits: parameters and states of the same name and shape; the others stay. taken[i] says which, for
+ * each of clg_model_count; it may be NULL. A malformed file is an error, and then the model is unchanged. */
+CLG_API clg_status clg_model_load_fitting(clg_model *model, const char *path, bool *taken);
+
 /* The value of `key` in the file's metadata into value (terminated, cut to size); "" when it has none. */
 CLG_API clg_status clg_file_metadata(clg_context *ctx, const char *path, const char *key, char *value, size_t size);
 

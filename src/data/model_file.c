@@ -159,7 +159,8 @@ static clg_status check_model(clg__root *root, const clg_model *model, const cha
     return CLG_OK;
 }
 
-static clg_status write_model(clg__root *root, clg_model *model, const char *path, const clg__safetensors *file)
+/* What the file has of the model, and in its shape. */
+static clg_status write_model(clg__root *root, clg_model *model, const char *path, const clg__safetensors *file, bool *taken)
 {
     size_t largest = 1;
     for (size_t i = 0; i < file->count; i++)
@@ -170,6 +171,9 @@ static clg_status write_model(clg__root *root, clg_model *model, const char *pat
     clg_status status = CLG_OK;
     for (size_t i = 0; !status && i < clg_model_count(model); i++) {
         const clg__safetensor *entry = clg__safetensors_find(file, clg_model_name(model, i));
+        const bool fits = entry && clg_shape_equal(entry->shape, clg_model_shape(model, i));
+        if (taken) taken[i] = fits;
+        if (!fits) continue;
         const size_t count = (entry->end - entry->begin) / sizeof *value;
         clg__safetensors_decode(entry->data, value, count);
         status = clg_model_write(model, i, value, count);
@@ -178,7 +182,7 @@ static clg_status write_model(clg__root *root, clg_model *model, const char *pat
     return status;
 }
 
-clg_status clg_model_load(clg_model *model, const char *path)
+static clg_status load(clg_model *model, const char *path, bool whole, bool *taken)
 {
     if (!model) return CLG_INVALID_ARGUMENT;
     clg_context *ctx = clg_model_context(model);
@@ -189,11 +193,18 @@ clg_status clg_model_load(clg_model *model, const char *path)
     clg__safetensors file;
     clg_status status = open_file(root, path, &bytes, &file);
     if (status) return status;
-    status = check_model(root, model, path, &file);
-    if (!status) status = write_model(root, model, path, &file);
+    if (whole) status = check_model(root, model, path, &file);
+    if (!status) status = write_model(root, model, path, &file, taken);
     clg__safetensors_free(&file);
     free(bytes);
     return status;
+}
+
+clg_status clg_model_load(clg_model *model, const char *path) { return load(model, path, true, NULL); }
+
+clg_status clg_model_load_fitting(clg_model *model, const char *path, bool *taken)
+{
+    return load(model, path, false, taken);
 }
 
 clg_status clg_file_metadata(clg_context *ctx, const char *path, const char *key, char *value, size_t size)

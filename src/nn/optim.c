@@ -205,6 +205,18 @@ void clg_optimizer_set_lr(clg_optimizer *opt, float lr)
 
 float clg_optimizer_lr(const clg_optimizer *opt) { return opt ? (float)opt->lr : 0.0f; }
 
+void clg_optimizer_reset(clg_optimizer *opt)
+{
+    if (!opt) return;
+    opt->steps = opt->schedule_start = 0;
+    for (int i = 0; opt->graph && i < opt->rule->states; i++) {
+        const size_t bytes = (size_t)clg_tensor_count(opt->state[i]) * sizeof(float);
+        void        *zeros = calloc(1, bytes);
+        clg_tensor_write(opt->state[i], zeros, bytes); /* NULL is an error of the context */
+        free(zeros);
+    }
+}
+
 void clg_optimizer_set_schedule(clg_optimizer *opt, const clg_schedule_desc *desc)
 {
     if (!opt) return;

@@ -90,6 +90,7 @@ static bool set(const command *cmd, const option *o, const char *text, void *fie
     void *field = (char *)fields + o->offset;
     switch (o->kind) {
     case OPTION_FLAG: *(bool *)field = true; return true;
+    case OPTION_MAYBE: break;
     case OPTION_COUNT: return set_count(cmd, o, text, field);
     case OPTION_SEED: return set_seed(cmd, o, text, field);
     case OPTION_POSITIVE:
@@ -151,6 +152,7 @@ bool options_parse(const command *cmd, int argc, char **argv, void *fields)
             const option *o = find(cmd, arg, &value);
             if (!o) return usage(cmd, "unknown option '%s'", arg), false;
             if (o->kind == OPTION_FLAG && value) return usage(cmd, "--%s takes no value", o->name), false;
+            if (o->kind == OPTION_MAYBE && !value) value = "";
             if (o->kind != OPTION_FLAG && !value) {
                 if (++i == argc) return usage(cmd, "%s needs a value", arg), false;
                 value = argv[i];
@@ -177,7 +179,7 @@ void options_help(const command *cmd)
         char left[256];
         if (o->kind == OPTION_ARGUMENT || o->kind == OPTION_ARGUMENTS) snprintf(left, sizeof left, "%s", o->value);
         else if (o->letter) snprintf(left, sizeof left, "-%c, --%s", o->letter, o->name);
-        else snprintf(left, sizeof left, "--%s %s", o->name, o->value ? o->value : "");
+        else snprintf(left, sizeof left, "--%s%s%s", o->name, o->kind == OPTION_MAYBE ? "" : " ", o->value ? o->value : "");
         printf("  %-22s", left);
         if (strlen(left) > 22) printf("\n  %22s", ""); /* a long list of words */
         printf(" %s\n", o->help);

@@ -10,6 +10,7 @@
 typedef enum option_kind {
     OPTION_FLAG,     /* bool: takes no value */
     OPTION_TEXT,     /* const char *: not empty */
+    OPTION_MAYBE,    /* const char *: "--name=value", or "--name" alone: "" */
     OPTION_CHOICE,   /* const char *: one of the words of `value`, "cnn|mlp" */
     OPTION_COUNT,    /* int64_t: 1 to `most` (0: any) */
     OPTION_SEED,     /* uint64_t */

@@ -9,19 +9,34 @@ typedef struct pass {
     clg_dataset *data;
     clg_loader   loader;
     clg_plan    *plan;      /* of a pass that only looks: NULL until it begins */
-    clg_tensor  *sums[2];   /* what that plan computes */
+    clg_tensor  *sums[4];   /* what that plan computes */
+    size_t       sum_count;
+    clg_tensor  *logits;    /* likewise of such a pass */
+    clg_tensor  *loss;      /* of a training pass: the batch's */
     clg_tensor  *x, *y;     /* the batch */
     clg_tensor  *rows;      /* scalar: how many images of the batch are real, the weight of its mean loss */
     clg_tensor  *loss_sum;  /* over the images so far */
     clg_tensor  *right_sum; /* likewise the images recognised; NULL in a training pass and in a regression */
     clg_tensor  *real;      /* of a regression: [batch, 1], 1 for a row that is real, 0 for one that fills the batch */
+    clg_tensor  *confusion; /* [classes, classes]: how often class i was taken for j; NULL unless asked for */
+    clg_tensor  *top_sum;   /* likewise: those whose class was among the `top` likeliest */
+    const int32_t *only;    /* only these examples, only_count of them; NULL: all */
+    int64_t      only_count;
     int64_t      batch, rows_now, seen, steps;
+    int          top;
     trace       *trace;     /* NULL: none */
 } pass;
 
-/* A pass that trains `model` by the optimiser, and one that only looks. On an error the context has failed. */
-pass pass_train(const network *net, clg_model *model, clg_optimizer *opt, clg_dataset *data, int64_t batch);
+/* A pass that trains `model` by the optimiser, and one that only looks. On an error the context has failed. The weights of
+ * the classes may be NULL: equal ones. */
+pass pass_train(const network *net, clg_model *model, clg_optimizer *opt, clg_dataset *data, int64_t batch,
+                const float *class_weight);
 pass pass_eval(const network *net, clg_model *model, clg_dataset *data, int64_t batch);
+
+/* Makes a pass that only looks, before it begins for the first time, count confusion and top_sum too. */
+void pass_count_classes(pass *p, int classes, int top);
+
+int64_t pass_count(const pass *p); /* how many examples it goes through */
 
 /* Begins anew, with the images in the order given by `seed` or, without one, in that of the file. */
 void pass_begin(pass *p, const uint64_t *seed);

@@ -30,10 +30,10 @@ void report_progress(const epoch_result *r, int64_t images_now, double seconds_n
 void report_epoch(const epoch_result *r, bool terminal)
 {
     char score[64];
-    if (r->regression) snprintf(score, sizeof score, "test R^2 %.4f", r->test_accuracy);
-    else snprintf(score, sizeof score, "test accuracy %.2f%%", 100.0 * r->test_accuracy);
-    printf("%sepoch %lld/%lld  train loss %.4f  test loss %.4f  %s  %.0f images/s%s\n", terminal ? "\r" : "",
-           (long long)r->epoch, (long long)r->epochs, r->train_loss, r->test_loss, score, (double)r->images / r->seconds,
+    if (r->regression) snprintf(score, sizeof score, "%s R^2 %.4f", r->part, r->test_accuracy);
+    else snprintf(score, sizeof score, "%s accuracy %.2f%%", r->part, 100.0 * r->test_accuracy);
+    printf("%sepoch %lld/%lld  train loss %.4f  %s loss %.4f  %s  %.0f images/s%s\n", terminal ? "\r" : "",
+           (long long)r->epoch, (long long)r->epochs, r->train_loss, r->part, r->test_loss, score, (double)r->images / r->seconds,
            terminal ? "\033[K" : "");
     fflush(stdout);
 }
@@ -41,14 +41,17 @@ void report_epoch(const epoch_result *r, bool terminal)
 bool report_log(const epoch_result *r, FILE *log)
 {
     const double steps = (double)r->steps;
+    char         loss[32], score[32];
+    snprintf(loss, sizeof loss, "%s_loss", r->part);
+    snprintf(score, sizeof score, "%s_%s", r->part, r->regression ? "r2" : "accuracy");
     const struct {
         const char *name;
         double      value;
     } rows[] = {
         {"epoch", (double)r->epoch},
         {"train_loss", r->train_loss},
-        {"test_loss", r->test_loss},
-        {r->regression ? "test_r2" : "test_accuracy", r->test_accuracy},
+        {loss, r->test_loss},
+        {score, r->test_accuracy},
         {"images_per_second", (double)r->images / r->seconds},
         {"steps", steps},
         {"bytes_to_device_per_step", (double)(r->after.bytes_to_device - r->before.bytes_to_device) / steps},

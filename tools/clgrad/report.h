@@ -13,6 +13,7 @@ typedef struct epoch_result {
     double       seconds;       /* of the training steps */
     double       train_loss, test_loss, test_accuracy;
     bool         regression; /* test_accuracy is R^2 */
+    const char  *part;       /* "test", or what else was measured */
     clg_counters before, after; /* the training steps */
 } epoch_result;
 

@@ -1,16 +1,16 @@
-/* train.c - clgrad train: learns the training images, measures itself on the test images after each epoch, saves.
+/* train.c - clgrad train: learns the training data, measures itself on the test or validation data after each epoch, saves.
  *
  * What can be refused is refused before the first step: options, where the model goes, device,
  * data, the log. */
-#include "options.h"
-#include "pass.h"
-#include "report.h"
+#include "folds.h"
+#include "interrupt.h"
+#include "lr_find.h"
+#include "metrics.h"
 #include "source.h"
+#include "start.h"
 #include "text.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +18,14 @@
 #include <unistd.h>
 
 typedef struct train_options {
-    const char *data, *test, *label, *target, *size, *model, *optimizer, *device, *out, *log, *trace;
+    const char *data, *test, *label, *target, *size, *model, *device, *out, *log, *trace;
     int64_t     epochs, batch, limit, classes;
     uint64_t    seed;
-    float       lr, momentum, split;
-    bool        normalize;
+    int64_t     patience, folds;
+    float       split, validation;
+    const char *class_weights, *init_from, *freeze, *lr_find;
+    learn_options learn;
+    bool        normalize, metrics;
 } train_options;
 
 #define FIELD(name) offsetof(train_options, name)
@@ -40,9 +43,15 @@ static const option options[] = {
     {"epochs", OPTION_COUNT, FIELD(epochs), "N", "passes over the data (default 5)", INT32_MAX, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "examples per step (default 128; resnet18 and gpt: 8)", INT32_MAX, 0},
     {"limit", OPTION_COUNT, FIELD(limit), "N", "train on the first N images only", 0, 0},
-    {"optimizer", OPTION_CHOICE, FIELD(optimizer), "adam|sgd", "how to learn (default adam)", 0, 0},
-    {"lr", OPTION_POSITIVE, FIELD(lr), "X", "learning rate (default 0.001 for adam, 0.01 for sgd)", 0, 0},
-    {"momentum", OPTION_FRACTION, FIELD(momentum), "X", "of sgd (default 0.9)", 0, 0},
+    LEARN_ROWS(FIELD(learn)),
+    {"validation", OPTION_FRACTION, FIELD(validation), "X", "measure on this share of the training data, by --seed; test at the end", 0, 0},
+    {"patience", OPTION_COUNT, FIELD(patience), "N", "stop after N epochs without a smaller validation loss, keep the best", INT32_MAX, 0},
+    {"folds", OPTION_COUNT, FIELD(folds), "K", "cross-validation: trains K networks, each on all but a part; saves none", 1000, 0},
+    {"class-weights", OPTION_TEXT, FIELD(class_weights), "WEIGHTS", "of the classes in the loss: balanced, or numbers as 1,2.5,1", 0, 0},
+    {"init-from", OPTION_TEXT, FIELD(init_from), "FILE", "start from the weights of a model, where name and shape are the same", 0, 0},
+    {"freeze", OPTION_TEXT, FIELD(freeze), "LAYERS", "layers that do not learn, such as conv1,fc1", 0, 0},
+    {"metrics", OPTION_FLAG, FIELD(metrics), NULL, "at the end: precision, recall, F1 and confusion of the classes", 0, 0},
+    {"lr-find", OPTION_MAYBE, FIELD(lr_find), "[=FILE]", "sweep the learning rate, draw the loss (and write FILE, as CSV); saves none", 0, 0},
     {"seed", OPTION_SEED, FIELD(seed), "N", "of the first weights and of the order of images (default 1)", 0, 0},
     {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
     {"out", OPTION_TEXT, FIELD(out), "FILE", "where the model goes (default clgrad-MODEL.safetensors)", 0, 0},
@@ -50,8 +59,6 @@ static const option options[] = {
     {"trace", OPTION_TEXT, FIELD(trace), "FILE", "write kernels, transfers and host work for chrome://tracing", 0, 0},
     {0},
 };
-
-static const float unset = -1.0f;
 
 /* Can a model be saved at `path`? Tries a file beside it, as saving will, and leaves `path` alone. */
 static bool can_save(const char *path)
@@ -76,104 +83,6 @@ static long long parameters(const clg_model *model)
     for (size_t i = 0; i < clg_model_count(model); i++)
         if (!clg_model_is_state(model, i)) sum += clg_shape_count(clg_model_shape(model, i));
     return sum;
-}
-
-/* The order of the images differs from epoch to epoch and follows from the seed. */
-static uint64_t epoch_seed(uint64_t seed, int64_t epoch)
-{
-    const uint64_t index = 2 * (uint64_t)epoch;
-    return (uint64_t)clg_random_u32(seed, index) << 32 | clg_random_u32(seed, index + 1);
-}
-
-static void train_epoch(pass *p, const train_options *o, epoch_result *r, bool terminal)
-{
-    const uint64_t seed = epoch_seed(o->seed, r->epoch);
-    clg_context   *ctx = clg_tensor_context(p->x);
-    const double   start = clock_seconds();
-    double         drawn = start;
-    r->before = clg_context_counters(ctx);
-    pass_begin(p, &seed);
-    while (pass_next(p)) {
-        if (!terminal) continue;
-        const double now = clock_seconds();
-        if (now - drawn < 0.25) continue;
-        const double loss = pass_loss(p);
-        drawn = clock_seconds();
-        report_progress(r, p->seen, drawn - start, loss);
-    }
-    r->train_loss = pass_loss(p);
-    r->after = clg_context_counters(ctx);
-    r->seconds = clock_seconds() - start;
-    r->steps = p->steps;
-}
-
-static void test_epoch(pass *p, epoch_result *r)
-{
-    pass_begin(p, NULL);
-    while (pass_next(p)) continue;
-    r->test_loss = pass_loss(p);
-    r->test_accuracy = pass_accuracy(p);
-}
-
-static int epochs(const train_options *o, clg_context *ctx, pass *train, pass *test, FILE *log)
-{
-    const bool terminal = isatty(STDOUT_FILENO);
-    for (int64_t epoch = 1; epoch <= o->epochs; epoch++) {
-        epoch_result r = {.epoch = epoch, .epochs = o->epochs, .images = clg_dataset_count(train->data),
-                          .regression = train->real};
-        train_epoch(train, o, &r, terminal);
-        test_epoch(test, &r);
-        if (train->trace) trace_drain(train->trace, ctx);
-        if (clg_context_failed(ctx)) return fail_context(&command_train, ctx);
-        report_epoch(&r, terminal);
-        if (log && !report_log(&r, log))
-            return fail(&command_train, "--log %s: cannot write: %s", o->log, strerror(errno));
-        if (!isfinite(r.train_loss))
-            return fail(&command_train, "the loss is no longer a number; try a smaller --lr. Nothing was saved");
-    }
-    return 0;
-}
-
-/* epochs() between opening and closing the log; a log without a single line is not left behind. */
-static int logged_epochs(const train_options *o, clg_context *ctx, pass *train, pass *test)
-{
-    if (!o->log) return epochs(o, ctx, train, test, NULL);
-    const int   file = open(o->log, O_WRONLY | O_CREAT, 0666);
-    FILE       *log = file < 0 ? NULL : fdopen(file, "w");
-    struct stat same[2];
-    if (!log) return fail(&command_train, "--log %s: %s", o->log, strerror(errno));
-    if (!stat(o->out, &same[0]) && !fstat(file, &same[1]) && same[0].st_ino == same[1].st_ino &&
-        same[0].st_dev == same[1].st_dev) {
-        fclose(log);
-        if (same[1].st_size == 0) unlink(o->log);
-        return usage(&command_train, "--log and --out name the same file");
-    }
-    if (ftruncate(file, 0) && errno != EINVAL) /* EINVAL: a pipe or a terminal */
-        return fclose(log), fail(&command_train, "--log %s: cannot write: %s", o->log, strerror(errno));
-    setvbuf(log, NULL, _IONBF, 0);
-    const int   status = epochs(o, ctx, train, test, log);
-    struct stat info;
-    if (status && !fstat(fileno(log), &info) && S_ISREG(info.st_mode) && info.st_size == 0) unlink(o->log);
-    fclose(log);
-    return status;
-}
-
-static int traced_epochs(const train_options *o, clg_context *ctx, pass *train, pass *test)
-{
-    if (!o->trace) return logged_epochs(o, ctx, train, test);
-    trace t;
-    if (!trace_open(&t, o->trace)) return fail(&command_train, "--trace %s: %s", o->trace, strerror(errno));
-    train->trace = test->trace = &t;
-    const int status = logged_epochs(o, ctx, train, test);
-    if (!trace_close(&t) && !status) return fail(&command_train, "--trace %s: cannot write: %s", o->trace, strerror(errno));
-    return status;
-}
-
-static clg_optimizer *optimizer(const train_options *o, clg_model *model)
-{
-    const float lr = o->lr == unset ? 0.0f : o->lr; /* 0: the library's default */
-    if (!strcmp(o->optimizer, "adam")) return clg_adam_create(model, &(clg_adam_desc){.lr = lr});
-    return clg_sgd_create(model, &(clg_sgd_desc){.lr = lr, .momentum = o->momentum == unset ? 0.9f : o->momentum});
 }
 
 /* Mean and deviation of the training data, for as long as the context lives; false when out of memory. */
@@ -217,6 +126,27 @@ static int describe(const train_options *o, clg_context *ctx, clg_dataset *data,
     return !o->normalize || learn_moments(ctx, data, net) ? 0 : fail_context(cmd, ctx);
 }
 
+static pass pass_of(const network *net, clg_model *model, clg_dataset *data, int64_t batch)
+{
+    const int64_t count = clg_dataset_count(data);
+    return pass_eval(net, model, data, batch < count ? batch : count);
+}
+
+/* What is measured of the model that was saved: the test data, unless each epoch has seen them, and the classes. */
+static int final_test(const train_options *o, const network *net, pass *test, bool unseen)
+{
+    if (unseen) {
+        pass_begin(test, NULL);
+        while (pass_next(test)) continue;
+        const double loss = pass_loss(test), score = pass_accuracy(test);
+        clg_context *ctx = clg_tensor_context(test->x);
+        if (clg_context_failed(ctx)) return fail_context(&command_train, ctx);
+        if (net->regression) printf("test loss %.4f  test R^2 %.4f\n", loss, score);
+        else printf("test loss %.4f  test accuracy %.2f%%\n", loss, 100.0 * score);
+    }
+    return o->metrics ? metrics_report(&command_train, test, net, "test", o->log) : 0;
+}
+
 static int train(const train_options *o, clg_context *ctx, const source *src)
 {
     const command *cmd = &command_train;
@@ -231,27 +161,56 @@ static int train(const train_options *o, clg_context *ctx, const source *src)
         !network_fits(&net, test_data, "test", error, sizeof error))
         return fail(cmd, "%s: %s", o->data, error);
     if (o->limit) clg_dataset_limit(train_data, o->limit);
+    clg_dataset  *whole = train_data, *watch_data = o->folds ? train_data : test_data;
+    const int64_t all = clg_dataset_count(whole), held = (int64_t)((double)o->validation * (double)all + 0.5);
+    if (o->validation > 0.0f) {
+        if (held < 1 || held >= all) return usage(cmd, "--validation %g of %lld examples is none or all", (double)o->validation, (long long)all);
+        watch_data = clg_dataset_part(whole, &(clg_part_desc){true, o->seed, 0, held});
+        train_data = clg_dataset_part(whole, &(clg_part_desc){true, o->seed, held, all});
+    }
     const int64_t count = clg_dataset_count(train_data), test_count = clg_dataset_count(test_data);
-    if (o->batch > count)
-        return fail(cmd, "--batch %lld is larger than the %lld training images", (long long)o->batch, (long long)count);
+    if (o->folds > count) return usage(cmd, "--folds %lld of %lld examples", (long long)o->folds, (long long)count);
+    const int64_t least = o->folds ? count - (count + o->folds - 1) / o->folds : count;
+    if (o->batch > least)
+        return fail(cmd, "--batch %lld is larger than the %lld training images", (long long)o->batch, (long long)least);
     if (test_count < 1) return fail(cmd, "%s has no test images", o->data);
+
+    float weight[NETWORK_MAX_CLASSES];
+    if (o->class_weights && net.regression) return usage(cmd, "--class-weights needs classes, not a --target");
+    if (o->metrics && net.regression) return usage(cmd, "--metrics needs classes, not a --target");
+    int status = o->class_weights ? start_class_weights(cmd, ctx, o->class_weights, train_data, net.classes, weight) : 0;
+    if (status) return status;
 
     clg_model *model = clg_model_create(ctx, &(clg_model_desc){.seed = o->seed});
     clg_context_build_later(ctx);
-    pass       training = pass_train(&net, model, optimizer(o, model), train_data, o->batch);
-    pass       testing = pass_eval(&net, model, test_data, o->batch < test_count ? o->batch : test_count);
+    pass testing = pass_of(&net, model, test_data, o->batch), watching = testing;
+    if (watch_data != test_data) watching = pass_of(&net, model, watch_data, o->batch);
+    if (o->metrics) pass_count_classes(watch_data == test_data ? &watching : &testing, net.classes, net.classes < 5 ? net.classes : 5);
+    if (o->init_from && !clg_context_failed(ctx)) status = start_from(cmd, model, o->init_from);
+    if (o->freeze && !status && !clg_context_failed(ctx)) status = start_freeze(cmd, model, o->freeze);
+    if (status) return status;
+    clg_optimizer *opt = learn_optimizer(&o->learn, model);
+    status = o->folds || o->lr_find ? 0 : learn_schedule(cmd, &o->learn, opt, o->epochs * ((count + o->batch - 1) / o->batch));
+    if (status) return status;
+    pass training = pass_train(&net, model, opt, train_data, o->batch, o->class_weights ? weight : NULL);
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
 
     const clg_device_info *device = clg_context_device(ctx);
     printf("%s, %lld parameters, %lld %s, on %s (%d:%d)\n", net.model, parameters(model), (long long)count,
-           net.input.rank == 3 ? "images" : "examples",
-           device->name, device->platform, device->device);
+           net.input.rank == 3 ? "images" : "examples", device->name, device->platform, device->device);
     fflush(stdout);
-    const int status = traced_epochs(o, ctx, &training, &testing);
-    if (status) return status;
+    interrupt_catch();
+    loop l = {.cmd = cmd, .ctx = ctx, .model = model, .train = &training, .watch = &watching, .epochs = o->epochs,
+              .part = o->folds || o->validation > 0.0f ? "validation" : "test", .log = o->log, .trace = o->trace,
+              .out = o->out, .patience = o->patience, .seed = o->seed};
+    if (o->lr_find) return lr_find(cmd, &training, opt, o->seed, *o->lr_find ? o->lr_find : NULL);
+    if (o->folds) return folds_run(&l, &o->learn, opt, o->folds);
+    status = loop_run(&l);
+    if (status && status != EXIT_INTERRUPTED) return status;
     if (network_save(&net, model, o->out)) return fail_context(cmd, ctx);
+    if (!status) status = final_test(o, &net, watch_data == test_data ? &watching : &testing, watch_data != test_data);
     printf("saved %s\n", o->out);
-    return 0;
+    return status;
 }
 
 /* What the options leave open, and what they contradict. */
@@ -262,10 +221,19 @@ static int run_options(train_options *o)
     const bool          text = !strcmp(o->model, "gpt");
     char                out[64];
     if (text && !o->data) return usage(cmd, "--model gpt needs --data FILE, a text");
-    if (text && (o->optimizer || o->classes || o->limit || o->log || o->trace || o->momentum != unset))
-        return usage(cmd, "--model gpt takes no --optimizer, --momentum, --classes, --limit, --log or --trace");
+    if (text && (learn_is_set(&o->learn) || o->classes || o->limit || o->log || o->trace || o->validation > 0.0f || o->patience ||
+                 o->folds || o->class_weights || o->init_from || o->freeze || o->metrics || o->lr_find))
+        return usage(cmd, "--model gpt takes no options but --data, --epochs, --batch, --lr, --seed, --device and --out");
     if (text && (o->label || o->target || o->test || o->split > 0.0f || o->normalize))
         return usage(cmd, "--model gpt takes no --label, --target, --test, --split or --normalize");
+    if (o->patience && !(o->validation > 0.0f) && !o->folds) return usage(cmd, "--patience needs --validation, a share to measure on");
+    if (o->folds && o->lr_find) return usage(cmd, "--folds and --lr-find do not go together");
+    if ((o->folds || o->lr_find) && (o->out || o->log || o->trace || o->validation > 0.0f || o->metrics))
+        return usage(cmd, "--%s takes no --out, --log, --trace, --validation or --metrics", o->folds ? "folds" : "lr-find");
+    if (o->folds == 1) return usage(cmd, "--folds takes at least 2");
+    const float lr = o->learn.lr; /* before the default */
+    const int   learn = learn_check(cmd, &o->learn);
+    if (learn) return learn;
     if (!o->data) o->data = "fashion-mnist";
     source src = {.data = o->data, .test = o->test, .label = o->label, .target = o->target, .split = o->split, .seed = o->seed};
     long long height = 0, width = 0;
@@ -274,18 +242,16 @@ static int run_options(train_options *o)
         return usage(cmd, "--image-size takes a height and a width as 32x48, not '%s'", o->size);
     if (o->size) src.image = CLG_SHAPE(0, height, width);
     if (!text && !source_check(cmd, &src)) return EXIT_USAGE;
-    if (!o->optimizer) o->optimizer = "adam";
     if (!o->batch) o->batch = kind ? kind->batch : 128;
-    if (o->momentum != unset && strcmp(o->optimizer, "sgd")) return usage(cmd, "--momentum needs --optimizer sgd");
     snprintf(out, sizeof out, "clgrad-%s.safetensors", kind ? kind->name : "model");
     if (!o->out) o->out = out;
     if (o->log && !strcmp(o->log, o->out)) return usage(cmd, "--log and --out name the same file");
     if (o->trace && (!strcmp(o->trace, o->out) || (o->log && !strcmp(o->trace, o->log))))
         return usage(cmd, "--trace and --%s name the same file", strcmp(o->trace, o->out) ? "log" : "out");
-    if (!can_save(o->out)) return EXIT_RUN;
+    if (!o->folds && !o->lr_find && !can_save(o->out)) return EXIT_RUN;
 
     clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o->device, .trace = o->trace != NULL});
-    const text_options t = {o->data, o->out, o->epochs, o->batch, o->seed, o->lr == unset ? 0.0f : o->lr};
+    const text_options t = {o->data, o->out, o->epochs, o->batch, o->seed, lr};
     const int          status = text ? text_train(cmd, ctx, &t) : train(o, ctx, &src);
     clg_context_destroy(&ctx);
     return status;
@@ -293,7 +259,7 @@ static int run_options(train_options *o)
 
 static int run(int argc, char **argv)
 {
-    train_options o = {.epochs = 5, .seed = 1, .lr = unset, .momentum = unset};
+    train_options o = {.epochs = 5, .seed = 1, .learn.momentum = LEARN_UNSET};
     if (!options_parse(&command_train, argc, argv, &o)) return EXIT_USAGE;
     if (!o.model) o.model = o.label || o.target ? "mlp" : "cnn";
     char *model = network_model(&command_train, o.model);

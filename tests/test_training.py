@@ -1,0 +1,130 @@
+"""test_training.py CLGRAD - how the program trains: optimisers and schedules, validation, folds, transfer, metrics, signals."""
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import tap
+from program import CLGRAD, DATA, ROOT, listing, refuses, succeeds
+
+SPEC = "flatten fc1:linear(12) relu fc2:linear(10)"
+
+
+def run(*arguments, spec=SPEC):
+    return succeeds("train", "--data", DATA, "--model", spec, "--batch", 32, *arguments, cwd=ROOT)
+
+
+def train(*arguments, name="model", **more):
+    """Returns what it said, the log's rows, the model's path."""
+    log, out = ROOT / f"{name}.log", ROOT / f"{name}.safetensors"
+    said = run("--out", out, "--log", log, *arguments, **more)
+    return said, [json.loads(line) for line in log.read_text().splitlines()], out
+
+
+def no(*arguments, says, status=2):
+    refuses("train", "--data", DATA, "--model", SPEC, "--batch", 32, *arguments, says=says, status=status)
+
+
+def test_optimisers_and_schedules_learn():
+    for arguments in (["--optimizer", "adamw", "--schedule", "cosine", "--warmup", 5, "--clip-norm", 1],
+                      ["--optimizer", "nesterov", "--lr", 0.1, "--schedule", "one-cycle", "--clip-value", 0.5],
+                      ["--optimizer", "rmsprop", "--lr", 0.003, "--schedule", "step", "--l1", 1e-5, "--l2", 1e-4]):
+        _, rows, _ = train("--epochs", 8, *(arguments if "--lr" in arguments else [*arguments, "--lr", 0.02]))
+        assert rows[-1]["test_accuracy"] > 0.5 and rows[-1]["train_loss"] < rows[0]["train_loss"], (arguments, rows)
+        assert rows[-1]["program_builds"] == 0, rows[-1]
+
+
+def test_early_stopping_keeps_the_best():
+    said, rows, out = train("--epochs", 40, "--validation", 0.3, "--patience", 2, "--lr", 0.3)
+    losses = [row["validation_loss"] for row in rows]
+    best = losses.index(min(losses))
+    assert 2 < len(rows) < 40 and best == len(rows) - 3 and f"those after epoch {best + 1}," in said, said
+    told = json.loads(succeeds("eval", out, "--data", DATA, "--json"))
+    assert f"test accuracy {100 * told['accuracy']:.2f}%" in said and "210 images" in said, (told, said)
+
+
+def test_folds():
+    said = run("--epochs", 1, "--folds", 3, "--lr", 0.02)
+    lines = [line for line in said.splitlines() if line.startswith("epoch 1/1")]
+    values = [float(line.split("validation accuracy ")[1].split("%")[0]) for line in lines]
+    mean = sum(values) / 3
+    deviation = (sum((v - mean) ** 2 for v in values) / 2) ** 0.5
+    last = said.splitlines()[-1].replace("%", "").split()
+    assert len(set(values)) > 1 and abs(float(last[-3]) - mean) < 0.01 and abs(float(last[-1]) - deviation) < 0.02, said
+    assert not list(ROOT.glob("clgrad-*")), listing()
+
+
+def test_transfer_freezes_and_takes_what_fits():
+    _, _, first = train("--epochs", 1, name="first")
+    said, _, second = train("--epochs", 2, "--init-from", first, "--freeze", "fc1", "--optimizer", "adamw", name="second")
+    assert "4 of 4 parameters taken" in said, said
+    def tensor(path, name):
+        data = path.read_bytes()
+        size = int.from_bytes(data[:8], "little")
+        begin, end = json.loads(data[8:8 + size])[name]["data_offsets"]
+        return data[8 + size + begin:8 + size + end]
+    assert tensor(first, "fc1.weight") == tensor(second, "fc1.weight") and tensor(first, "fc1.bias") == tensor(second, "fc1.bias")
+    assert tensor(first, "fc2.weight") != tensor(second, "fc2.weight")
+    said, _, _ = train("--epochs", 1, "--init-from", first, spec="flatten fc1:linear(12) relu head:linear(10)")
+    assert "2 of 4 parameters taken; new: head.weight, head.bias" in said, said
+
+
+def test_metrics_add_up():
+    said, rows, _ = train("--epochs", 3, "--lr", 0.02, "--metrics", "--class-weights", "balanced")
+    told, matrix = rows[-1], rows[-1]["confusion"]
+    right = sum(matrix[i][i] for i in range(10))
+    assert sum(map(sum, matrix)) == 101 and abs(right / 101 - rows[-2]["test_accuracy"]) < 1e-6, rows[-2:]
+    for c, one in enumerate(told["classes"]):
+        column, row = sum(matrix[i][c] for i in range(10)), sum(matrix[c])
+        assert abs(one["recall"] * row - matrix[c][c]) < 1e-6 and abs(one["precision"] * column - matrix[c][c]) < 1e-6, one
+        assert abs(one["f1"] * (row + column) - 2 * matrix[c][c]) < 1e-6 and one["examples"] == row, one
+    assert rows[-2]["test_accuracy"] <= told["top_accuracy"] <= 1 and "precision" in said, told
+
+
+def test_class_weights_count():
+    _, heavy, _ = train("--epochs", 4, "--lr", 0.02, "--metrics", "--class-weights", "9,1,1,1,1,1,1,1,1,1")
+    _, light, _ = train("--epochs", 4, "--lr", 0.02, "--metrics", "--class-weights", "0,1,1,1,1,1,1,1,1,1")
+    guesses = [sum(row[0] for row in rows[-1]["confusion"]) for rows in (heavy, light)]
+    assert guesses[0] > 0 and guesses[0] > guesses[1], guesses
+
+
+def test_learning_rate_is_found():
+    curve = ROOT / "curve.csv"
+    said = run(f"--lr-find={curve}")
+    rate = float(said.split("suggestion: --lr ")[1].split(",")[0])
+    rows = [list(map(float, line.split(","))) for line in curve.read_text().splitlines()[1:]]
+    assert 1e-4 < rate < 1 and any(abs(row[0] / rate - 1) < 0.1 for row in rows) and "####" in said, said
+    assert all(a[0] < b[0] for a, b in zip(rows, rows[1:])), rows
+
+
+def test_interrupt_saves():
+    out = ROOT / "interrupted.safetensors"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        child = subprocess.Popen([CLGRAD, "train", "--data", DATA, "--model", SPEC, "--batch", "32", "--epochs", "1000000",
+                                  "--out", out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while not child.stdout.readline().startswith("epoch 1/"):
+            time.sleep(0.01)
+        child.send_signal(number)
+        said, errors = child.communicate(timeout=120)
+        assert child.returncode == 130 and not errors and "interrupted after" in said, (child.returncode, said[-500:], errors)
+        assert json.loads(succeeds("eval", out, "--data", DATA, "--json"))["images"] == 101
+        out.unlink()
+
+
+def test_refusals():
+    for arguments, says in ((["--folds", 1], "at least 2"), (["--folds", 301], "300 examples"), (["--freeze", "fc"], "fc"),
+                            (["--freeze", "fc1,,fc2"], ",fc2"), (["--patience", 3], "--validation"),
+                            (["--class-weights", "1,2"], "10 classes"), (["--class-weights", "0,0"], "balanced"),
+                            (["--class-weights", "1,-2"], "-2"), (["--class-weights", "1,"], "1,"),
+                            (["--warmup", 50, "--epochs", 5], "50 steps"), (["--weight-decay", 0.1], "adamw"),
+                            (["--optimizer", "nesterov", "--momentum", 0], "nesterov"),
+                            (["--optimizer", "rmsprop", "--weight-decay", 0.1], "adamw"),
+                            (["--lr-find", "--out", "x"], "--out"), (["--folds", 2, "--lr-find"], "--lr-find"),
+                            (["--validation", 0.001], "none or all"), (["--schedule", "linear"], "one-cycle")):
+        no(*arguments, says=says)
+    no("--init-from", "missing", says="missing", status=1)
+    no("--freeze", "fc1,fc2", says="not frozen", status=1)
+
+
+tap.run(sys.modules[__name__])

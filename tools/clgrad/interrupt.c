@@ -1,0 +1,25 @@
+/* interrupt.c - a flag that a signal sets. */
+#include "interrupt.h"
+
+#include <signal.h>
+#include <stddef.h>
+
+static volatile sig_atomic_t caught;
+
+static void note(int signal_number)
+{
+    (void)signal_number;
+    caught = 1;
+}
+
+void interrupt_catch(void)
+{
+    struct sigaction action = {.sa_handler = note, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    struct sigaction old;
+    sigemptyset(&action.sa_mask);
+    const int signals[] = {SIGINT, SIGTERM};
+    for (int i = 0; i < 2; i++) /* what a parent has had ignored, such as a shell of a job in the background, stays so */
+        if (!sigaction(signals[i], NULL, &old) && old.sa_handler != SIG_IGN) sigaction(signals[i], &action, NULL);
+}
+
+bool interrupted(void) { return caught; }

@@ -1,0 +1,26 @@
+/* loop.h - the epochs of a training. */
+#ifndef LOOP_H
+#define LOOP_H
+
+#include "options.h"
+#include "pass.h"
+
+typedef struct loop {
+    const command *cmd;
+    clg_context   *ctx;
+    clg_model     *model;
+    pass          *train, *watch; /* what is learnt, and what is measured after each epoch */
+    const char    *part;          /* what the second is: "test", "validation" */
+    const char    *log, *trace;   /* files, or NULL */
+    const char    *out;           /* where the model will go, which the log must not be; or NULL */
+    int64_t        epochs;
+    int64_t        patience;      /* stop after so many epochs without a smaller loss there, and go back to the weights of the
+                                   * smallest; 0: never */
+    uint64_t       seed;          /* of the order of the examples */
+    double         loss, score;   /* filled in: what was measured with the weights that the model has now */
+} loop;
+
+/* 0, EXIT_INTERRUPTED when a signal ended it early, or the exit status of what went wrong, which has been said. */
+int loop_run(loop *o);
+
+#endif

@@ -1,0 +1,17 @@
+/* start.h - what a training starts from: weights of another model, frozen layers, weights of the classes. */
+#ifndef START_H
+#define START_H
+
+#include "network.h"
+
+/* Takes from the model file `path` the parameters of the same name and shape, and says which were not there. 0, or the exit
+ * status. */
+int start_from(const command *cmd, clg_model *model, const char *path);
+
+/* Freezes the layers of a list such as "conv1,fc1". */
+int start_freeze(const command *cmd, clg_model *model, const char *layers);
+
+/* "balanced", which is examples / (classes * examples of the class), or as many numbers as classes, into weight[classes]. */
+int start_class_weights(const command *cmd, clg_context *ctx, const char *text, clg_dataset *data, int classes, float *weight);
+
+#endif
