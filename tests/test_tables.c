@@ -515,6 +515,66 @@ static void folders_of_pictures(void **state)
     clear_folders();
 }
 
+/* ---- streaming -------------------------------------------------------------------------------------------------- */
+
+static void streamed_batches_are_the_same(void **state)
+{
+    (void)state;
+    enum { ROWS = 53, WIDTH = 700, BATCH = 8 };
+    static uint8_t bytes[ROWS * WIDTH];
+    int32_t        labels[ROWS];
+    for (int i = 0; i < ROWS * WIDTH; i++) bytes[i] = (uint8_t)clg_random_u32(1, (uint64_t)i);
+    for (int i = 0; i < ROWS; i++) labels[i] = i;
+    clg_dataset_desc desc = {.dtype = CLG_U8, .shape = CLG_SHAPE(ROWS, WIDTH), .examples = bytes, .labels = labels};
+    clg_dataset     *data[2];
+    for (int k = 0; k < 2; k++) {
+        desc.stream = k;
+        data[k] = clg_dataset_create_from(ctx, &desc);
+        assert_int_equal(clg_dataset_streams(data[k]), k);
+    }
+    clg_graph  *g = new_graph();
+    clg_tensor *x = clg_input(g, CLG_F32, CLG_SHAPE(BATCH, WIDTH)), *y = clg_input(g, CLG_I32, CLG_SHAPE(BATCH));
+    static float   pixels[2][BATCH * WIDTH];
+    int32_t        answers[2][BATCH];
+    const int32_t  rows[] = {3, 1, 50, 2, 2, 7, 9, 11, 40, 0};
+    for (int round = 0; round < 6; round++) {
+        clg_loader_desc how = {.batch = BATCH, .shuffle = round > 0, .seed = (uint64_t)(round / 2), .drop_last = round == 3};
+        if (round == 5) how.rows = rows, how.count = 10;
+        clg_loader it[2] = {clg_loader_begin(data[0], &how), clg_loader_begin(data[1], &how)};
+        for (int batch = 0;; batch++) {
+            bool more[2];
+            for (int k = 0; k < 2; k++) {
+                more[k] = clg_loader_next(&it[k], x, y);
+                if (!more[k]) continue;
+                assert_int_equal(clg_tensor_read(x, pixels[k], sizeof pixels[k]), CLG_OK);
+                assert_int_equal(clg_tensor_read(y, answers[k], sizeof answers[k]), CLG_OK);
+            }
+            no_failure();
+            assert_int_equal(more[0], more[1]);
+            if (!more[0]) break;
+            assert_memory_equal(pixels[0], pixels[1], sizeof pixels[0]);
+            assert_memory_equal(answers[0], answers[1], sizeof answers[0]);
+            if (round == 2 && batch == 2) break; /* what was sent ahead is not what comes next */
+        }
+    }
+    float mean[2][WIDTH], deviation[2][WIDTH];
+    for (int k = 0; k < 2; k++) assert_int_equal(clg_dataset_moments(data[k], mean[k], deviation[k]), CLG_OK);
+    assert_memory_equal(mean[0], mean[1], sizeof mean[0]);
+    clg_dataset *part = clg_dataset_part(data[1], &(clg_part_desc){.begin = 10, .end = 26});
+    clg_loader   it = clg_loader_begin(part, &(clg_loader_desc){.batch = BATCH});
+    for (int b = 0; b < 2; b++) {
+        assert_true(clg_loader_next(&it, x, y));
+        assert_int_equal(clg_tensor_read(x, pixels[0], sizeof pixels[0]), CLG_OK);
+        for (int i = 0; i < BATCH * WIDTH; i++)
+            assert_true(fabsf(pixels[0][i] - bytes[(10 + b * BATCH) * WIDTH + i] / 255.0f) < 1e-6f);
+    }
+    assert_false(clg_loader_next(&it, x, y));
+    clg_dataset_destroy(&part);
+    for (int k = 0; k < 2; k++) clg_dataset_destroy(&data[k]);
+    clg_graph_destroy(&g);
+    no_failure();
+}
+
 int main(void)
 {
     const struct CMUnitTest cells[] = {
@@ -532,6 +592,7 @@ int main(void)
         cmocka_unit_test(csv_data_sets_refuse),
         cmocka_unit_test(npy_data_sets),
         cmocka_unit_test(folders_of_pictures),
+        cmocka_unit_test(streamed_batches_are_the_same),
     };
     const int failed = cmocka_run_group_tests(cells, NULL, NULL);
     return failed + cmocka_run_group_tests(sets, open_all, close_all) != 0;

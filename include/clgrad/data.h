@@ -31,6 +31,9 @@ typedef struct clg_dataset_desc {
     int64_t            outputs;  /* 0: 1 */
     const char *const *names;    /* of the classes, copied; or NULL */
     int64_t            classes;  /* 0: the largest label + 1; how many names, when there are any */
+    bool               stream;   /* keep the examples on the host and send each batch ahead, on a second queue; so it is done
+                                  * anyway when they would take more than half of the device's free memory, and with
+                                  * CLGRAD_STREAM=1 in the environment. The batches are the same. */
 } clg_dataset_desc;
 
 CLG_API clg_dataset *clg_dataset_create_from(clg_context *ctx, const clg_dataset_desc *desc);
@@ -75,6 +78,7 @@ typedef struct clg_part_desc {
 
 CLG_API clg_dataset *clg_dataset_part(clg_dataset *data, const clg_part_desc *desc);
 
+CLG_API bool        clg_dataset_streams(const clg_dataset *data);
 CLG_API int64_t     clg_dataset_count(const clg_dataset *data);
 CLG_API int64_t     clg_dataset_classes(const clg_dataset *data); /* the largest label + 1, or how many names; regression: 0 */
 CLG_API const char *clg_dataset_class_name(const clg_dataset *data, int64_t label); /* NULL: it has none */

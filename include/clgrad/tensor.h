@@ -75,6 +75,17 @@ CLG_API clg_status clg_gradients_from(clg_tensor *y, clg_tensor *dy, clg_tensor 
 CLG_API clg_status clg_tensor_write(clg_tensor *t, const void *data, size_t bytes);
 CLG_API clg_status clg_tensor_read(clg_tensor *t, void *data, size_t bytes);
 
+/* Values that go to a persistent tensor beside what the device computes, on a queue of their own, from pinned memory of the
+ * tensor's size. In turn: fill the memory (asking for it waits until the last send has left it); send; acquire, after which
+ * plans that are run see the values; when the runs that read them have been enqueued, release, which later sends wait for. */
+typedef struct clg_upload clg_upload;
+CLG_API clg_upload *clg_upload_create(clg_tensor *t);
+CLG_API void        clg_upload_destroy(clg_upload **upload);
+CLG_API void       *clg_upload_memory(clg_upload *upload);
+CLG_API clg_status  clg_upload_send(clg_upload *upload);
+CLG_API clg_status  clg_upload_acquire(clg_upload *upload);
+CLG_API clg_status  clg_upload_release(clg_upload *upload);
+
 /* Reads a float32 tensor of one element; NaN (and an error in the context) when that fails. */
 CLG_API double clg_tensor_scalar(clg_tensor *t);
 

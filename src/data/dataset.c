@@ -19,6 +19,7 @@ static void dataset_free(clg__object *object)
     if (!data->base) {
         free(data->names);
         free(data->kept);
+        free(data->host);
     }
     free(data->feeds);
     free(data->rows);
@@ -76,8 +77,11 @@ static clg_status fill(clg_dataset *data, const clg_dataset_desc *d)
             return clg__fail(root, CLG_OUT_OF_MEMORY, "data set: no memory for the names of classes");
     const clg_status status = clg_tensor_write(data->answers, data->kept, bytes);
     if (status) return status;
-    return clg_tensor_write(data->examples, d->examples,
-                            (size_t)clg_shape_count(data->shape) * clg_dtype_size(d->dtype));
+    const size_t whole = (size_t)clg_shape_count(data->shape) * clg_dtype_size(d->dtype);
+    if (data->examples) return clg_tensor_write(data->examples, d->examples, whole);
+    data->host = clg__calloc(root, whole, 1);
+    if (data->host) memcpy(data->host, d->examples, whole);
+    return data->host ? CLG_OK : CLG_OUT_OF_MEMORY;
 }
 
 static clg_dataset *adopt(clg_context *ctx)
@@ -95,6 +99,16 @@ static clg_dataset *adopt(clg_context *ctx)
     return data;
 }
 
+static bool must_stream(clg_context *ctx, const clg_dataset_desc *d)
+{
+    const char            *asked = getenv("CLGRAD_STREAM");
+    const clg_device_info *device = clg_context_device(ctx);
+    const uint64_t         held = clg_context_counters(ctx).bytes_allocated;
+    const uint64_t         bytes = (uint64_t)clg_shape_count(d->shape) * clg_dtype_size(d->dtype);
+    return d->stream || (asked && !strcmp(asked, "1")) || (device->max_allocation && bytes > device->max_allocation) ||
+           (device->memory && (held > device->memory || bytes > (device->memory - held) / 2));
+}
+
 clg_dataset *clg_dataset_create_from(clg_context *ctx, const clg_dataset_desc *desc)
 {
     if (clg_context_failed(ctx)) return NULL;
@@ -106,11 +120,13 @@ clg_dataset *clg_dataset_create_from(clg_context *ctx, const clg_dataset_desc *d
     data->count = data->most = d.shape.dim[0];
     data->outputs = d.labels ? 0 : CLG__MAX(d.outputs, 1);
     data->classes = d.labels ? d.classes : 0;
-    data->examples = clg_tensor_named(clg_state(data->graph, d.dtype, d.shape), "examples");
+    data->dtype = d.dtype;
+    const bool stream = must_stream(ctx, &d);
+    data->examples = stream ? NULL : clg_tensor_named(clg_state(data->graph, d.dtype, d.shape), "examples");
     data->answers = d.labels ? clg_state(data->graph, CLG_I32, CLG_SHAPE(data->count))
                              : clg_state(data->graph, CLG_F32, CLG_SHAPE(data->count, data->outputs));
     clg_tensor_named(data->answers, d.labels ? "labels" : "targets");
-    if (!data->examples || !data->answers || fill(data, &d)) clg_dataset_destroy(&data);
+    if ((!data->examples && !stream) || !data->answers || fill(data, &d)) clg_dataset_destroy(&data);
     return data;
 }
 
@@ -158,9 +174,11 @@ clg_dataset *clg_dataset_part(clg_dataset *data, const clg_part_desc *desc)
     part->shuffled = d.shuffle;
     part->order = clg__shuffle_begin((uint32_t)data->count, d.seed);
     part->first = d.begin;
-    part->examples = clg_share(part->graph, data->examples);
+    part->dtype = data->dtype;
+    part->host = data->host;
+    part->examples = data->host ? NULL : clg_share(part->graph, data->examples);
     part->answers = clg_share(part->graph, data->answers);
-    if (!part->examples || !part->answers) clg_dataset_destroy(&part);
+    if ((!part->examples && !part->host) || !part->answers) clg_dataset_destroy(&part);
     return part;
 }
 
@@ -186,6 +204,7 @@ int64_t clg__dataset_row(const clg_dataset *data, int64_t place)
     return place;
 }
 
+bool    clg_dataset_streams(const clg_dataset *data) { return data && data->host; }
 int64_t clg_dataset_count(const clg_dataset *data) { return data ? data->count : 0; }
 int64_t clg_dataset_classes(const clg_dataset *data) { return data ? data->classes : 0; }
 int64_t clg_dataset_outputs(const clg_dataset *data) { return data ? data->outputs : 0; }
@@ -230,7 +249,7 @@ clg_status clg_dataset_targets(clg_dataset *data, float *target, size_t count)
 static void moments(const clg_dataset *data, const void *examples, int64_t groups, float *mean, float *deviation)
 {
     const int64_t row = clg_shape_count(data->shape) / data->shape.dim[0], run = row / groups;
-    const float  *floats = clg_tensor_dtype(data->examples) == CLG_F32 ? examples : NULL;
+    const float  *floats = data->dtype == CLG_F32 ? examples : NULL;
     const uint8_t *bytes = examples;
     for (int64_t g = 0; g < groups; g++) {
         const double n = (double)data->count * (double)run;
@@ -256,11 +275,13 @@ clg_status clg_dataset_moments(clg_dataset *data, float *mean, float *deviation)
 {
     if (!data || !mean || !deviation) return CLG_INVALID_ARGUMENT;
     if (clg_context_failed(data->ctx)) return clg_context_status(data->ctx);
-    const size_t bytes = (size_t)clg_tensor_count(data->examples) * clg_dtype_size(clg_tensor_dtype(data->examples));
+    const int64_t groups = data->shape.rank > 1 ? data->shape.dim[1] : 1;
+    if (data->host) return moments(data, data->host, groups, mean, deviation), CLG_OK;
+    const size_t bytes = (size_t)clg_tensor_count(data->examples) * clg_dtype_size(data->dtype);
     void *examples = clg__calloc((clg__root *)data->ctx, bytes, 1);
     if (!examples) return CLG_OUT_OF_MEMORY;
     const clg_status status = clg_tensor_read(data->examples, examples, bytes);
-    if (!status) moments(data, examples, data->shape.rank > 1 ? data->shape.dim[1] : 1, mean, deviation);
+    if (!status) moments(data, examples, groups, mean, deviation);
     free(examples);
     return status;
 }

@@ -13,7 +13,9 @@ struct clg_dataset {
     clg__object  object;
     clg_context *ctx;
     clg_graph   *graph;
-    clg_tensor  *examples, *answers; /* states: [most, ...], i32 [most] or f32 [most, outputs] */
+    clg_dtype    dtype;              /* of the examples */
+    uint8_t     *host;               /* the examples when they are streamed: not on the device */
+    clg_tensor  *examples, *answers; /* states: [most, ...] (NULL: streamed), i32 [most] or f32 [most, outputs] */
     clg_shape    shape;              /* of all examples in memory */
     int64_t      count, most;        /* examples in use, and that can be */
     int64_t      classes, outputs;

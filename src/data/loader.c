@@ -5,21 +5,38 @@
  *     x <- take_rows(examples, index, 1/255 or 1)    y <- take_rows(answers, index)    index: an input, int32 [batch]
  *
  * so that a batch uploads its indices and nothing else. A missing row of the last batch has the index -1, for which
- * take_rows gives zeros and the label -1. Feeds are made when a pair is first seen and kept with the data set. */
+ * take_rows gives zeros and the label -1. Feeds are made when a pair is first seen and kept with the data set.
+ *
+ * Streamed examples are on the host. Then a feed has two stages on the device, each with pinned memory and a queue of its own;
+ * the rows of batch i lie in stage i mod 2, from which x is taken in order. Once batch i is on its way to x, the rows of batch
+ * i + 1 are gathered and sent, while the device computes with x. */
 #include "data/dataset.h"
 
 #include <clgrad/ops.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct clg__feed {
     uint64_t    x_id, y_id; /* storage */
-    clg_tensor *index;
-    clg_plan   *plan;
+    clg_tensor *index; /* rows in memory */
+    clg_plan   *plan[2]; /* one, or one for each stage */
+    clg_tensor *place;  /* streamed: rows of a stage */
+    clg_upload *upload[2];
+    int         turn;   /* the stage of the next batch */
+    clg_loader  ahead;  /* of which batch that stage has the rows; data NULL: of none */
 };
+
+static void destroy_feed(clg__feed *f)
+{
+    for (int k = 0; k < 2; k++) {
+        clg_upload_destroy(&f->upload[k]);
+        clg_plan_destroy(&f->plan[k]);
+    }
+}
 
 void clg__feeds_destroy(clg_dataset *data)
 {
-    for (size_t i = 0; i < data->feed_count; i++) clg_plan_destroy(&data->feeds[i].plan);
+    for (size_t i = 0; i < data->feed_count; i++) destroy_feed(&data->feeds[i]);
 }
 
 clg_loader clg_loader_begin(clg_dataset *data, const clg_loader_desc *desc)
@@ -75,16 +92,23 @@ static clg__feed *add_feed(clg_dataset *data, clg_tensor *x, clg_tensor *y, size
         return NULL;
     }
     clg__feed *f = &feeds[data->feed_count];
-    f->x_id = clg_tensor_storage_id(x);
-    f->y_id = clg_tensor_storage_id(y);
+    *f = (clg__feed){.x_id = clg_tensor_storage_id(x), .y_id = clg_tensor_storage_id(y)};
     f->index = clg_tensor_named(clg_input(data->graph, CLG_I32, CLG_SHAPE((int64_t)batch)), "index");
-    const bool bytes = clg_tensor_dtype(data->examples) == CLG_U8;
-    clg_tensor *const outs[2] = {
-        clg_assign(clg_share(data->graph, x), clg_take_rows(data->examples, f->index, bytes ? 1.0 / 255.0 : 1.0, 0.0)),
-        clg_assign(clg_share(data->graph, y), clg_take_rows(data->answers, f->index, 1.0, 0.0)),
-    };
-    f->plan = clg_plan_create_all(outs, 2);
-    if (!f->plan) return NULL;
+    f->place = data->host ? clg_tensor_named(clg_input(data->graph, CLG_I32, CLG_SHAPE((int64_t)batch)), "place") : NULL;
+    for (int k = 0; k < (data->host ? 2 : 1); k++) {
+        clg_shape   shape = data->shape;
+        clg_tensor *from = data->examples;
+        shape.dim[0] = (int64_t)batch;
+        if (data->host) from = clg_tensor_named(clg_state(data->graph, data->dtype, shape), "stage");
+        clg_tensor *const outs[2] = {
+            clg_assign(clg_share(data->graph, x), clg_take_rows(from, data->host ? f->place : f->index,
+                                                                data->dtype == CLG_U8 ? 1.0 / 255.0 : 1.0, 0.0)),
+            clg_assign(clg_share(data->graph, y), clg_take_rows(data->answers, f->index, 1.0, 0.0)),
+        };
+        f->plan[k] = clg_plan_create_all(outs, 2);
+        if (data->host) f->upload[k] = clg_upload_create(from);
+        if (!f->plan[k] || (data->host && !f->upload[k])) return destroy_feed(f), NULL;
+    }
     data->feed_count++;
     return f;
 }
@@ -109,6 +133,62 @@ static int32_t row_of(const clg_dataset *data, int64_t place)
     return place < 0 || place >= data->most ? -1 : (int32_t)clg__dataset_row(data, place);
 }
 
+/* The rows in memory of the loader's next batch into data->rows. */
+static void find_rows(clg_dataset *data, const clg_loader *loader, int64_t count)
+{
+    const clg_loader_desc *desc = &loader->desc;
+    const clg__shuffle     order = clg__shuffle_begin((uint32_t)count, desc->seed);
+    for (int64_t i = 0; i < desc->batch; i++) {
+        const bool     there = loader->next + i < count;
+        const uint32_t place = (uint32_t)(loader->next + i);
+        const uint32_t at = there && desc->shuffle ? clg__shuffle_at(&order, place) : place;
+        data->rows[i] = !there ? -1 : row_of(data, desc->rows ? desc->rows[at] : (int64_t)at);
+    }
+}
+
+/* The rows of data->rows to the stage whose turn it is; missing ones stay as they are there, nobody looks at them. */
+static bool send_rows(clg_dataset *data, clg__feed *f, int64_t batch)
+{
+    const size_t row = (size_t)(clg_shape_count(data->shape) / data->shape.dim[0]) * clg_dtype_size(data->dtype);
+    uint8_t     *memory = clg_upload_memory(f->upload[f->turn]);
+    for (int64_t i = 0; memory && i < batch; i++)
+        if (data->rows[i] >= 0) memcpy(memory + (size_t)i * row, data->host + (size_t)data->rows[i] * row, row);
+    return memory && !clg_upload_send(f->upload[f->turn]);
+}
+
+static bool same_batch(const clg_loader *a, const clg_loader *b)
+{
+    return a->data && a->data == b->data && a->next == b->next && a->desc.batch == b->desc.batch && !b->desc.rows &&
+           a->desc.shuffle == b->desc.shuffle && a->desc.seed == b->desc.seed && a->desc.count == b->data->count;
+}
+
+/* Runs the feed on the batch in data->rows, and sends the batch after it. */
+static bool run_streamed(clg_dataset *data, clg__feed *f, const clg_loader *loader, int64_t count)
+{
+    const int64_t batch = loader->desc.batch;
+    if (!same_batch(&f->ahead, loader) && !send_rows(data, f, batch)) return false;
+    f->ahead.data = NULL;
+    clg_upload *used = f->upload[f->turn];
+    int32_t    *place = malloc((size_t)batch * sizeof *place);
+    for (int64_t i = 0; place && i < batch; i++) place[i] = data->rows[i] < 0 ? -1 : (int32_t)i;
+    const clg_status status = clg_tensor_write(f->place, place, (size_t)batch * sizeof *place); /* NULL is an error */
+    free(place);
+    if (status || clg_upload_acquire(used)) return false;
+    clg_plan_run(f->plan[f->turn]);
+    if (clg_upload_release(used)) return false;
+    f->turn ^= 1;
+
+    clg_loader after = *loader;
+    after.next += batch;
+    const int64_t left = count - after.next;
+    if (after.desc.rows || left <= 0 || (after.desc.drop_last && left < batch)) return true;
+    find_rows(data, &after, count);
+    if (!send_rows(data, f, batch)) return false;
+    after.desc.count = data->count;
+    f->ahead = after;
+    return true;
+}
+
 bool clg_loader_next(clg_loader *loader, clg_tensor *x, clg_tensor *y)
 {
     clg_dataset *data = loader ? loader->data : NULL;
@@ -119,14 +199,10 @@ bool clg_loader_next(clg_loader *loader, clg_tensor *x, clg_tensor *y)
     clg__feed *f = feed_for(data, x, y, desc->batch);
     if (!f) return false;
 
-    const clg__shuffle order = clg__shuffle_begin((uint32_t)count, desc->seed);
-    for (int64_t i = 0; i < desc->batch; i++) {
-        const uint32_t place = (uint32_t)(loader->next + i);
-        const uint32_t at = i < left && desc->shuffle ? clg__shuffle_at(&order, place) : place;
-        data->rows[i] = i >= left ? -1 : row_of(data, desc->rows ? desc->rows[at] : (int64_t)at);
-    }
+    find_rows(data, loader, count);
     if (clg_tensor_write(f->index, data->rows, (size_t)desc->batch * sizeof *data->rows)) return false;
-    clg_plan_run(f->plan);
+    if (!data->host) clg_plan_run(f->plan[0]);
+    else if (!run_streamed(data, f, loader, count)) return false;
     loader->next += desc->batch;
     return !clg_context_failed(data->ctx);
 }

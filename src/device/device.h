@@ -26,6 +26,9 @@ void        *clg__buffer_handle(const clg__buffer *buffer); /* its cl_mem */
 clg_status clg__buffer_write(clg_context *ctx, clg__buffer *buffer, size_t at, const void *data, size_t bytes);
 clg_status clg__buffer_read(clg_context *ctx, clg__buffer *buffer, size_t at, void *data, size_t bytes);
 
+/* upload.c: to bytes of a buffer (tensor.h has the rest). */
+struct clg_upload *clg__upload_create(clg_context *ctx, clg__buffer *buffer, size_t at, size_t bytes);
+
 /* ---- programs (program.c) ---------------------------------------------------------------------------------------- */
 
 /* A program is `defines` + prelude.cl + the embedded unit cl/<unit>.cl (when unit is set) + `source` (when set), built

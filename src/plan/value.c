@@ -72,6 +72,13 @@ clg_status clg_tensor_read(clg_tensor *t, void *data, size_t bytes)
     return status == CLG_OK ? clg__buffer_read(t->graph->ctx, s->buffer, at, data, bytes) : status;
 }
 
+clg_upload *clg_upload_create(clg_tensor *t)
+{
+    size_t        at;
+    clg__storage *s = storage_of(t, "upload", &at, 0);
+    return s ? clg__upload_create(t->graph->ctx, s->buffer, at, (size_t)t->count * clg_dtype_size(t->dtype)) : NULL;
+}
+
 double clg_tensor_scalar(clg_tensor *t)
 {
     float value = NAN;

@@ -25,7 +25,7 @@ typedef struct train_options {
     float       split, validation;
     const char *class_weights, *init_from, *freeze, *lr_find;
     learn_options learn;
-    bool        normalize, metrics;
+    bool        normalize, metrics, stream;
 } train_options;
 
 #define FIELD(name) offsetof(train_options, name)
@@ -37,6 +37,7 @@ static const option options[] = {
     {"test", OPTION_TEXT, FIELD(test), "DATA", "what to test with, when DATA has no test part", 0, 0},
     {"split", OPTION_FRACTION, FIELD(split), "X", "without --test: the share to test with, by --seed (default 0.2)", 0, 0},
     {"image-size", OPTION_TEXT, FIELD(size), "HxW", "scale the pictures of a folder to this height and width", 0, 0},
+    {"stream", OPTION_FLAG, FIELD(stream), NULL, "keep the data on the host, as when they are too large for the device", 0, 0},
     {"normalize", OPTION_FLAG, FIELD(normalize), NULL, "each feature (of images: channel) to mean 0 and deviation 1", 0, 0},
     {"model", OPTION_TEXT, FIELD(model), "MODEL", NETWORK_HELP, 0, 0},
     {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default 10, or as a SPEC has it)", NETWORK_MAX_CLASSES, 0},
@@ -248,6 +249,7 @@ static int run_options(train_options *o)
     if (o->log && !strcmp(o->log, o->out)) return usage(cmd, "--log and --out name the same file");
     if (o->trace && (!strcmp(o->trace, o->out) || (o->log && !strcmp(o->trace, o->log))))
         return usage(cmd, "--trace and --%s name the same file", strcmp(o->trace, o->out) ? "log" : "out");
+    if (o->stream) setenv("CLGRAD_STREAM", "1", 1);
     if (!o->folds && !o->lr_find && !can_save(o->out)) return EXIT_RUN;
 
     clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o->device, .trace = o->trace != NULL});
