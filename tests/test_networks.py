@@ -233,7 +233,9 @@ def test_summary():
 
 def test_every_layer_is_listed():
     text = succeeds("layers")
-    assert succeeds("help", "layers").startswith("Usage: clgrad layers")
+    for command in ("layers", "summary", "predict", "explain"):
+        assert succeeds("help", command) == succeeds(command, "--help") and f"  {command} " in succeeds("help")
+        assert succeeds("help", command).startswith(f"Usage: clgrad {command}")
     for word in ("conv2d", "channels", "whole, or HxW", "dropout", "lstm", "sequence", "batch_norm", "0.01 unless given"):
         assert word in text, text
 
