@@ -232,7 +232,8 @@ static bool direct_of(direct *c, const clg__record *r, const conv_attr *a, int o
     *c = (direct){.a = a, .op = op, .images = a->x.dim[0], .channels = from->dim[1] / a->groups,
                   .outputs = to->dim[1] / a->groups, .lanes = lanes, .cores = (uint64_t)CLG__MAX(r->compute_units, 1),
                   .tile = clg__tile_choose(r->profile, r->local_memory, UINT32_MAX, UINT32_MAX)};
-    if (c->outputs < lanes / 2 || c->channels * window < 8) return false;
+    const bool spread = op == DATA && a->stride[0] * a->stride[1] > 1; /* slow as a product, however few the outputs */
+    if ((c->outputs < lanes / 2 && !spread) || c->channels * window < 8) return false;
     memcpy(c->src, from->dim + 2, sizeof c->src);
     memcpy(c->dst, to->dim + 2, sizeof c->dst);
     for (int d = 0; d < 2; d++) meet(c, d);
