@@ -3,7 +3,7 @@
  *
  * Two models, two optimisers, two plans of one graph: each updates its own model and takes the other as it is.
  *
- * cc gan.c $(pkg-config --cflags --libs clgrad) -lpng -o gan */
+ * cc gan.c $(pkg-config --cflags --libs clgrad) -o gan */
 #include <clgrad/clgrad.h>
 #include "sheet.h"
 
@@ -68,7 +68,8 @@ int main(int argc, char **argv)
         clg_fill_normal(noise, CLG_SHAPE(BATCH, LATENT), 0, 1.0); /* the same points every time */
         clg_tensor_write(z, noise, sizeof noise);
         clg_plan_run(draw);
-        ok = !clg_tensor_read(sheet, picture, sizeof picture) && sheet_write("gan.png", picture, 10, 10, SIDE, SIDE);
+        ok = !clg_tensor_read(sheet, picture, sizeof picture) &&
+             sheet_write(ctx, "gan.png", picture, 10, 10, SIDE, SIDE);
     }
     if (clg_context_failed(ctx)) fprintf(stderr, "gan: %s\n", clg_context_error(ctx)); /* the first error sticks */
     clg_context_destroy(&ctx);

@@ -1,7 +1,7 @@
 /* vae.c [EPOCHS [DIR [DEVICE]]] - a variational autoencoder (Kingma & Welling 2013) on images of 28 x 28 in IDX files;
  * writes vae.png: pictures decoded from random points.
  *
- * cc vae.c $(pkg-config --cflags --libs clgrad) -lpng -o vae */
+ * cc vae.c $(pkg-config --cflags --libs clgrad) -o vae */
 #include <clgrad/clgrad.h>
 #include "sheet.h"
 
@@ -59,7 +59,8 @@ int main(int argc, char **argv)
         clg_fill_normal(noise, CLG_SHAPE(BATCH, LATENT), 0, 1.0); /* the same points every time */
         clg_tensor_write(eps, noise, sizeof noise);
         clg_plan_run(draw);
-        ok = !clg_tensor_read(sheet, picture, sizeof picture) && sheet_write("vae.png", picture, 10, 10, SIDE, SIDE);
+        ok = !clg_tensor_read(sheet, picture, sizeof picture) &&
+             sheet_write(ctx, "vae.png", picture, 10, 10, SIDE, SIDE);
     }
     if (clg_context_failed(ctx)) fprintf(stderr, "vae: %s\n", clg_context_error(ctx)); /* the first error sticks */
     clg_context_destroy(&ctx);
