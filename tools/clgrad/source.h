@@ -30,6 +30,9 @@ bool source_open_both(const command *cmd, clg_context *ctx, const source *s, clg
 /* Those to be tested with alone: a part "t10k" of IDX files, or the whole file. */
 clg_dataset *source_open_test(const command *cmd, clg_context *ctx, const source *s);
 
+/* What the classes of a well-known data set are called, when it is one and has so many; else NULL. */
+const char *const *source_known_names(const char *data, int classes);
+
 /* The context's error, with the compiler's log when there is one. */
 int fail_context(const command *cmd, const clg_context *ctx);
 

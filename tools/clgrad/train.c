@@ -124,6 +124,7 @@ static int describe(const train_options *o, clg_context *ctx, clg_dataset *data,
     }
     const int checked = network_check(cmd, ctx, net);
     if (checked) return checked;
+    if (!named) net->class_names = source_known_names(o->data, net->classes);
     return !o->normalize || learn_moments(ctx, data, net) ? 0 : fail_context(cmd, ctx);
 }
 
