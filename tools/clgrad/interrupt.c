@@ -1,6 +1,8 @@
-/* interrupt.c - a flag that a signal sets. */
+/* interrupt.c - a flag that a signal sets, and a queue that is kept short enough to look at it. */
 #include "interrupt.h"
+#include "report.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stddef.h>
 
@@ -23,3 +25,11 @@ void interrupt_catch(void)
 }
 
 bool interrupted(void) { return caught; }
+
+void leash_step(leash *l, clg_context *ctx)
+{
+    if (++l->steps < l->next) return;
+    clg_context_finish(ctx);
+    const double now = clock_seconds(), each = (now - l->since) / (double)l->steps;
+    *l = (leash){.since = now, .next = each > 0.0 && each < 0.25 ? (int64_t)fmin(0.25 / each, 1e6) : 1};
+}

@@ -2,12 +2,22 @@
 #ifndef INTERRUPT_H
 #define INTERRUPT_H
 
-#include <stdbool.h>
+#include <clgrad/clgrad.h>
 
 enum { EXIT_INTERRUPTED = 130 };
 
 /* From now on the first SIGINT or SIGTERM only makes interrupted() true; a second one ends the process as ever. */
 void interrupt_catch(void);
 bool interrupted(void);
+
+/* A device's queue holds many steps; called after each, this waits now and then, so that never more than about a quarter of
+ * a second of them is ahead of it. Starts as zeros. */
+typedef struct leash {
+    double  since; /* seconds: when it waited last */
+    int64_t steps; /* since then */
+    int64_t next;  /* how many may come before it waits */
+} leash;
+
+void leash_step(leash *l, clg_context *ctx);
 
 #endif

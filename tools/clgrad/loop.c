@@ -27,7 +27,8 @@ static void train_epoch(pass *p, uint64_t run_seed, epoch_result *r, bool termin
     double         drawn = start;
     r->before = clg_context_counters(ctx);
     pass_begin(p, &seed);
-    while (!interrupted() && pass_next(p)) {
+    for (leash l = {0}; !interrupted() && pass_next(p);) {
+        leash_step(&l, ctx);
         if (!terminal) continue;
         const double now = clock_seconds();
         if (now - drawn < 0.25) continue;

@@ -3,6 +3,7 @@
  * A token is the rank of a byte among the bytes that occur in the text. Metadata: "network" gpt, "classes" the vocabulary's
  * size, "context" the positions that the network sees, "vocabulary" the bytes in hexadecimal. */
 #include "text.h"
+#include "interrupt.h"
 #include "network.h"
 #include "report.h"
 #include "source.h"
@@ -109,22 +110,27 @@ static int learn(const command *cmd, clg_context *ctx, const text_options *o, le
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
 
     const uint64_t steps = 1 + (l->size - 1) / (uint64_t)(l->batch * l->context);
+    interrupt_catch();
     printf("gpt, %zu characters, %d different, on %s\n", l->size, l->vocabulary->size, clg_context_device(ctx)->name);
     for (int64_t epoch = 0; epoch < o->epochs; epoch++) {
         const float  zero = 0.0f;
         const double start = clock_seconds();
         clg_tensor_write(l->sum, &zero, sizeof zero);
-        for (uint64_t s = 0; s < steps; s++) step(l, o->seed, (uint64_t)epoch * steps + s);
-        const double mean = clg_tensor_scalar(l->sum) / (double)steps;
+        leash    queue = {0};
+        uint64_t done = 0;
+        for (; done < steps && !interrupted(); leash_step(&queue, ctx)) step(l, o->seed, (uint64_t)epoch * steps + done++);
+        const double mean = done ? clg_tensor_scalar(l->sum) / (double)done : 0.0;
         if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
-        printf("epoch %lld/%lld  train loss %.4f  %.0f characters/s\n", (long long)epoch + 1, (long long)o->epochs, mean,
+        if (interrupted()) printf("interrupted after %llu steps\n", (unsigned long long)done);
+        else printf("epoch %lld/%lld  train loss %.4f  %.0f characters/s\n", (long long)epoch + 1, (long long)o->epochs, mean,
                (double)steps * (double)(l->batch * l->context) / (clock_seconds() - start));
         fflush(stdout);
         if (!isfinite(mean)) return fail(cmd, "the loss is no longer a number; try a smaller --lr. Nothing was saved");
+        if (interrupted()) break;
     }
     if (save(l->vocabulary, l->context, model, o->out)) return fail_context(cmd, ctx);
     printf("saved %s\n", o->out);
-    return 0;
+    return interrupted() ? EXIT_INTERRUPTED : 0;
 }
 
 int text_train(const command *cmd, clg_context *ctx, const text_options *o)
