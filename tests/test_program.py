@@ -377,7 +377,7 @@ def test_bench_dumps_its_plan():
 
 def test_bench_of_operators():
     names = re.search(r"--op (\S+)", succeeds("help", "bench"))[1].split("|")
-    special = {"matmul": ["17,33,9", "--trans", "TN"], "adam": ["1000"], "attention": ["2,9,2,8"],
+    special = {"matmul": ["17,33,9", "--trans", "TN"], "adam": ["1000"], "launches": ["30"], "attention": ["2,9,2,8"],
                "batch_norm": ["2,3,5,7"], **{name: ["2,4,9,6", "--stride", 2, "--pad", 1, "--groups", 2]
                                              for name in names if name.startswith("conv2d")}}
     for name in names:

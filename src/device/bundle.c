@@ -23,6 +23,7 @@ typedef struct scanner {
     const char *last;                                          /* identifier at file scope */
     size_t      last_size;
     names       macros, declared;
+    names       foreign; /* macros that the source undefines: they may be the driver's own, and stay */
 } scanner;
 
 static bool has(const names *n, const char *name, size_t size)
@@ -81,7 +82,10 @@ static void directive(scanner *s)
     const char *word = skip_space(s->at + 1);
     if (is(word, identifier(word), "define")) {
         word = skip_space(word + 6);
-        add(&s->macros, word, identifier(word));
+        add(has(&s->foreign, word, identifier(word)) ? &s->foreign : &s->macros, word, identifier(word));
+    } else if (is(word, identifier(word), "undef")) {
+        word = skip_space(word + 5);
+        add(&s->foreign, word, identifier(word));
     }
     for (; *s->at && *s->at != '\n'; s->at++)
         if (s->at[0] == '\\' && s->at[1] == '\n') s->at++;
@@ -178,7 +182,8 @@ void clg__bundle_append(clg__text *text, const char *source, unsigned number)
     clg__text_append(text, "%s\n", source);
     for (size_t i = 0; i < s.macros.count; i++) clg__text_append(text, "#undef %s\n", s.macros.each[i]);
     for (size_t i = 0; i < s.declared.count; i++) clg__text_append(text, "#undef %s\n", s.declared.each[i]);
-    if (s.macros.failed || s.declared.failed) text->failed = true;
+    if (s.macros.failed || s.declared.failed || s.foreign.failed) text->failed = true;
     free_names(&s.macros);
+    free_names(&s.foreign);
     free_names(&s.declared);
 }
