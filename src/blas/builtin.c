@@ -72,8 +72,8 @@ static shape choose_panels(const clg_device_info *info, const clg__gemm *g, cons
     if (!s.pack_a) s.tile.m = CLG__MIN(s.tile.m, 8); /* a register to each row's address */
     const uint64_t a_wide = (uint64_t)CLG__CEIL_DIV(s.tile.m, p->vec), block = CLG__MIN(info->local_memory * 5 / 8, MOST_BLOCK);
     s.block = (uint32_t)CLG__MAX(block / (p->vec * sizeof(float)), SMALL_BLOCK * (a_wide * s.tile.k + 1));
-    s.step = (uint32_t)(CLG__CEIL_DIV(CLG__CEIL_DIV(g->k, CLG__MAX(CLG__CEIL_DIV(g->k, s.tile.k), 1)), p->vec) * p->vec);
-    s.step = CLG__MAX(s.step, p->vec);
+    const int64_t passes = CLG__MAX(CLG__CEIL_DIV(g->k, s.tile.k), 1), depth = CLG__MAX(CLG__CEIL_DIV(g->k, passes), 1);
+    s.step = (uint32_t)CLG__ROUND_UP(depth, p->vec);
 
     const int64_t tall = CLG__CEIL_DIV(g->m, s.tile.m), wide = CLG__CEIL_DIV(g->n, s.tile.cols);
     const int64_t least = s.pack_a ? CLG__CEIL_DIV(tall, (int64_t)(s.block / (s.step * a_wide + 1))) : 1;

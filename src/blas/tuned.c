@@ -4,12 +4,12 @@
  * per choice: "gemm NT single 7 9 10 built-in 14 2 512 0" or "clblast Xgemm GEMMK=0 ...", parameters of which only the
  * sets that the library knows are taken. It is renamed into its place. Any doubt about a file and none of it is used. */
 #include "blas/tuned.h"
+#include "base/file.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { LARGEST_FILE = 1 << 20, LARGEST_LOG = 31 };
 
@@ -201,26 +201,12 @@ static void forget(clg__tuned *t)
     for (int k = 0; k < CLG__CLBLAST_KERNELS; k++) t->set[k] = -1;
 }
 
-static bool write_all(const char *path, clg__text *temporary, const clg__text *head, const clg__text *body)
-{
-    clg__text_append(temporary, "%s.XXXXXX", path);
-    const int fd = temporary->failed ? -1 : mkstemp(temporary->data);
-    FILE     *file = fd < 0 ? NULL : fdopen(fd, "wb");
-    if (fd >= 0 && !file) close(fd);
-    bool done = file && fwrite(head->data, 1, head->size, file) == head->size &&
-                fwrite(body->data, 1, body->size, file) == body->size;
-    if (file) done = fclose(file) == 0 && done;
-    done = done && rename(temporary->data, path) == 0;
-    if (!done && fd >= 0) unlink(temporary->data);
-    return done;
-}
-
 clg_status clg__tuned_save(clg_context *ctx, const clg__tuned *t)
 {
     if (!t->path)
         return clg__report(&ctx->root, CLG_IO, "there is no cache directory to keep choices in: neither $XDG_CACHE_HOME "
                            "nor $HOME names one that can be created, or the context was opened without a cache");
-    clg__text body = identity(ctx->list, ctx->info), temporary = {0};
+    clg__text body = identity(ctx->list, ctx->info);
     for (size_t i = 0; i < t->count; i++) {
         const clg__tuned_row *r = &t->row[i];
         clg__text_append(&body, "gemm %c%c %s %u %u %u %s %u %u %u %u\n", r->trans_a ? 'T' : 'N', r->trans_b ? 'T' : 'N',
@@ -233,14 +219,14 @@ clg_status clg__tuned_save(clg_context *ctx, const clg__tuned *t)
             clg__text_append(&body, "clblast %s %s\n", clg__clblast_kernel_name(k),
                              clg__clblast_set_text(t->set[k], text, sizeof text));
     }
-    clg__text  head = checksum_line(body.data ? body.data : "", body.size);
-    const bool memory = !body.failed && !head.failed, done = memory && write_all(t->path, &temporary, &head, &body);
-    const int  reason = errno;
-    clg__text_free(&temporary);
-    clg__text_free(&head);
+    clg__text file = checksum_line(body.data ? body.data : "", body.size);
+    if (!body.failed) clg__text_append(&file, "%s", body.data);
+    const clg_status status = body.failed || file.failed
+                                  ? clg__report(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while writing %s", t->path)
+                                  : clg__file_replace(&ctx->root, t->path, (const uint8_t *)file.data, file.size);
+    clg__text_free(&file);
     clg__text_free(&body);
-    if (!memory) return clg__report(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while writing %s", t->path);
-    return done ? CLG_OK : clg__report(&ctx->root, CLG_IO, "cannot write %s: %s", t->path, strerror(reason));
+    return status;
 }
 
 /* ---- contexts ---------------------------------------------------------------------------------------------------- */

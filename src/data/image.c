@@ -4,7 +4,7 @@
  * and s = max(1, source extent / target extent), normalised: bilinear where it grows, and where it shrinks every source pixel
  * counts. Rows first, then columns. */
 #include "data/image.h"
-#include "data/file.h"
+#include "base/file.h"
 #include <clgrad/image.h>
 #include <png.h>
 #include <setjmp.h>

@@ -20,7 +20,7 @@ struct clg__feed {
     uint64_t    x_id, y_id; /* storage */
     clg_tensor *index; /* rows in memory */
     clg_plan   *plan[2]; /* one, or one for each stage */
-    clg_tensor *place;  /* streamed: rows of a stage */
+    clg_tensor *place;  /* streamed: all rows of a stage, in their order */
     clg_upload *upload[2];
     int         turn;   /* the stage of the next batch */
     clg_loader  ahead;  /* of which batch that stage has the rows; data NULL: of none */
@@ -109,6 +109,8 @@ static clg__feed *add_feed(clg_dataset *data, clg_tensor *x, clg_tensor *y, size
         if (data->host) f->upload[k] = clg_upload_create(from);
         if (!f->plan[k] || (data->host && !f->upload[k])) return destroy_feed(f), NULL;
     }
+    for (size_t i = 0; i < batch; i++) data->rows[i] = (int32_t)i; /* a stage holds the batch in its order */
+    if (data->host && clg_tensor_write(f->place, data->rows, batch * sizeof *data->rows)) return destroy_feed(f), NULL;
     data->feed_count++;
     return f;
 }
@@ -146,13 +148,14 @@ static void find_rows(clg_dataset *data, const clg_loader *loader, int64_t count
     }
 }
 
-/* The rows of data->rows to the stage whose turn it is; missing ones stay as they are there, nobody looks at them. */
+/* The rows of data->rows to the stage whose turn it is, zeros for missing ones. */
 static bool send_rows(clg_dataset *data, clg__feed *f, int64_t batch)
 {
     const size_t row = (size_t)(clg_shape_count(data->shape) / data->shape.dim[0]) * clg_dtype_size(data->dtype);
     uint8_t     *memory = clg_upload_memory(f->upload[f->turn]);
     for (int64_t i = 0; memory && i < batch; i++)
-        if (data->rows[i] >= 0) memcpy(memory + (size_t)i * row, data->host + (size_t)data->rows[i] * row, row);
+        if (data->rows[i] < 0) memset(memory + (size_t)i * row, 0, row);
+        else memcpy(memory + (size_t)i * row, data->host + (size_t)data->rows[i] * row, row);
     return memory && !clg_upload_send(f->upload[f->turn]);
 }
 
@@ -169,11 +172,7 @@ static bool run_streamed(clg_dataset *data, clg__feed *f, const clg_loader *load
     if (!same_batch(&f->ahead, loader) && !send_rows(data, f, batch)) return false;
     f->ahead.data = NULL;
     clg_upload *used = f->upload[f->turn];
-    int32_t    *place = malloc((size_t)batch * sizeof *place);
-    for (int64_t i = 0; place && i < batch; i++) place[i] = data->rows[i] < 0 ? -1 : (int32_t)i;
-    const clg_status status = clg_tensor_write(f->place, place, (size_t)batch * sizeof *place); /* NULL is an error */
-    free(place);
-    if (status || clg_upload_acquire(used)) return false;
+    if (clg_upload_acquire(used)) return false;
     clg_plan_run(f->plan[f->turn]);
     if (clg_upload_release(used)) return false;
     f->turn ^= 1;

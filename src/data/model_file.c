@@ -3,7 +3,7 @@
  * The header is the metadata, then the parameters in the model's order, padded with spaces to a multiple of 8 bytes; nothing
  * in it depends on time or place. Loading checks everything before it changes the model. */
 #include "base/base.h"
-#include "data/file.h"
+#include "base/file.h"
 #include "data/safetensors.h"
 #include <clgrad/io.h>
 #include <cjson/cJSON.h>

@@ -163,6 +163,15 @@ clg_tensor *clg__op_fail(const clg_tensor *any, const char *op, clg_status statu
     return NULL;
 }
 
+bool clg__find_axis(const clg_tensor *x, const char *op, int *axis)
+{
+    const int given = *axis;
+    if (*axis < 0) *axis += x->shape.rank;
+    if (*axis >= 0 && *axis < x->shape.rank) return true;
+    clg__op_fail(x, op, CLG_INVALID_ARGUMENT, "axis %d is out of range for rank %d", given, x->shape.rank);
+    return false;
+}
+
 clg_status clg__infer_same(clg__infer *i)
 {
     i->shape = i->in[0]->shape;

@@ -86,6 +86,9 @@ clg_tensor *clg__apply_n(const clg__op *op, const void *attr, size_t attr_size, 
  * gradients of several inputs that one kernel computes. */
 clg_tensor *clg__apply_once(const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in, int arity);
 
+/* Counts a negative axis from the last one; false, with the error in the context, when x has no such axis. */
+bool clg__find_axis(const clg_tensor *x, const char *op, int *axis);
+
 /* Fails the context of the graph that `any` belongs to: "<op>(<shape of any>): <text>". Returns NULL for convenience. */
 clg_tensor *clg__op_fail(const clg_tensor *any, const char *op, clg_status status, const char *format, ...)
     CLG_PRINTF(4, 5);

@@ -59,13 +59,10 @@ const clg__op clg__ops_argmax[] = {
 
 clg_tensor *clg_argmax(clg_tensor *x, int axis, bool keepdims)
 {
-    if (!x) return NULL;
-    const int at = axis < 0 ? axis + x->shape.rank : axis;
-    if (at < 0 || at >= x->shape.rank)
-        return clg__op_fail(x, "argmax", CLG_INVALID_ARGUMENT, "axis %d is out of range for rank %d", axis, x->shape.rank);
-    clg_tensor *y = clg__apply_attr(&clg__ops_argmax[0], &(argmax_attr){at}, x);
+    if (!x || !clg__find_axis(x, "argmax", &axis)) return NULL;
+    clg_tensor *y = clg__apply_attr(&clg__ops_argmax[0], &(argmax_attr){axis}, x);
     clg_shape   shape = {0};
     for (int d = 0; d < x->shape.rank; d++)
-        if (d != at) shape.dim[shape.rank++] = x->shape.dim[d];
+        if (d != axis) shape.dim[shape.rank++] = x->shape.dim[d];
     return keepdims ? y : clg_reshape(y, shape);
 }

@@ -73,24 +73,15 @@ static clg_tensor *gather_gradient(const clg__grad *g, int input)
      .reference = gather_reference}
 const clg__op clg__ops_gather[] = {[GATHER] = ROW("gather"), [GATHER_GRAD] = ROW("gather_grad"), {0}};
 
-static bool find_axis(const clg_tensor *x, int *axis, const char *name)
-{
-    const int given = *axis;
-    if (*axis < 0) *axis += x->shape.rank;
-    if (*axis >= 0 && *axis < x->shape.rank) return true;
-    clg__op_fail(x, name, CLG_INVALID_ARGUMENT, "axis %d is out of range for rank %d", given, x->shape.rank);
-    return false;
-}
-
 clg_tensor *clg_gather(clg_tensor *x, clg_tensor *index, int axis)
 {
-    if (!x || !find_axis(x, &axis, "gather")) return NULL;
+    if (!x || !clg__find_axis(x, "gather", &axis)) return NULL;
     return clg__apply_attr(&clg__ops_gather[GATHER], &((gather_attr){axis, x->shape}), x, index);
 }
 
 clg_tensor *clg_take(clg_tensor *x, clg_tensor *index, int axis) /* rows of a table, after the axis has come to the front */
 {
-    if (!x || !index || !find_axis(x, &axis, "take")) return NULL;
+    if (!x || !index || !clg__find_axis(x, "take", &axis)) return NULL;
     int front[CLG_MAX_RANK], back[CLG_MAX_RANK], n = 0;
     const int rank = x->shape.rank, more = index->shape.rank;
     if (rank + more - 1 > CLG_MAX_RANK)

@@ -110,11 +110,8 @@ clg_tensor *clg_log_softmax(clg_tensor *x) { return clg__apply(&clg__ops_softmax
 /* Along another axis: there and back by transposition. */
 static clg_tensor *along(clg_tensor *x, int axis, const char *name, clg_tensor *(*f)(clg_tensor *))
 {
-    if (!x) return NULL;
-    const int rank = x->shape.rank, at = axis < 0 ? axis + rank : axis;
-    if (at < 0 || at >= rank)
-        return clg__op_fail(x, name, CLG_INVALID_ARGUMENT, "axis %d is out of range for rank %d", axis, rank);
-    return clg_transpose(f(clg_transpose(x, at, -1)), at, -1);
+    if (!x || !clg__find_axis(x, name, &axis)) return NULL;
+    return clg_transpose(f(clg_transpose(x, axis, -1)), axis, -1);
 }
 
 clg_tensor *clg_softmax_along(clg_tensor *x, int axis) { return along(x, axis, "softmax", clg_softmax); }

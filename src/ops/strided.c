@@ -275,24 +275,16 @@ clg_tensor *clg_permute(clg_tensor *x, const int *axes)
 
 clg_tensor *clg_transpose(clg_tensor *x, int a, int b)
 {
-    if (!x) return NULL;
-    const int rank = x->shape.rank;
-    int       axes[CLG_MAX_RANK];
-    if (a < 0) a += rank;
-    if (b < 0) b += rank;
-    if (a < 0 || b < 0 || a >= rank || b >= rank)
-        return clg__op_fail(x, "transpose", CLG_INVALID_ARGUMENT, "a dimension is out of range for rank %d", rank);
-    for (int d = 0; d < rank; d++) axes[d] = d == a ? b : d == b ? a : d;
+    int axes[CLG_MAX_RANK];
+    if (!x || !clg__find_axis(x, "transpose", &a) || !clg__find_axis(x, "transpose", &b)) return NULL;
+    for (int d = 0; d < x->shape.rank; d++) axes[d] = d == a ? b : d == b ? a : d;
     return clg_permute(x, axes);
 }
 
 clg_tensor *clg_slice(clg_tensor *x, int axis, int64_t start, int64_t stop, int64_t step)
 {
-    if (!x) return NULL;
-    const int rank = x->shape.rank, at = axis < 0 ? axis + rank : axis;
-    if (at < 0 || at >= rank)
-        return clg__op_fail(x, "slice", CLG_INVALID_ARGUMENT, "axis %d is out of range for rank %d", axis, rank);
-    const int64_t extent = x->shape.dim[at];
+    if (!x || !clg__find_axis(x, "slice", &axis)) return NULL;
+    const int64_t extent = x->shape.dim[axis];
     const int64_t from = start < 0 ? start + extent : start;
     const int64_t to = stop == CLG_END ? extent : stop < 0 ? stop + extent : stop, by = step ? step : 1;
     if (from < 0 || from > to || to > extent || by < 1)
@@ -300,14 +292,14 @@ clg_tensor *clg_slice(clg_tensor *x, int axis, int64_t start, int64_t stop, int6
                             (long long)start, (long long)stop, (long long)step, axis);
     if (from == 0 && to == extent && by == 1) return x;
     box b = {.shape = x->shape};
-    for (int d = 0; d < rank; d++) b.step[d] = 1;
+    for (int d = 0; d < x->shape.rank; d++) b.step[d] = 1;
     if (x->op == OP(SLICE)) { /* of a slice: one of what that was made from */
         b = *(const box *)x->attr;
         x = x->in[0];
     }
-    b.first[at] += from * b.step[at];
-    b.step[at] *= by;
-    b.shape.dim[at] = (to - from + by - 1) / by;
+    b.first[axis] += from * b.step[axis];
+    b.step[axis] *= by;
+    b.shape.dim[axis] = (to - from + by - 1) / by;
     return clg__apply_attr(OP(SLICE), &b, x);
 }
 
@@ -336,11 +328,8 @@ clg_status clg_split(clg_tensor *x, int axis, const int64_t *sizes, size_t count
 
 clg_tensor *clg_concat(clg_tensor *const *in, size_t count, int axis)
 {
-    if (!in || count == 0 || !in[0]) return NULL;
-    const int rank = in[0]->shape.rank, at = axis < 0 ? axis + rank : axis;
-    if (at < 0 || at >= rank)
-        return clg__op_fail(in[0], "concat", CLG_INVALID_ARGUMENT, "axis %d is out of range for rank %d", axis, rank);
-    return count == 1 ? in[0] : clg__apply_n(OP(CONCAT), &(concat_attr){at}, sizeof(concat_attr), in, (int)count);
+    if (!in || count == 0 || !in[0] || !clg__find_axis(in[0], "concat", &axis)) return NULL;
+    return count == 1 ? in[0] : clg__apply_n(OP(CONCAT), &(concat_attr){axis}, sizeof(concat_attr), in, (int)count);
 }
 
 clg_tensor *clg_pad(clg_tensor *x, const int64_t *before, const int64_t *after, double value)

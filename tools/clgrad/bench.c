@@ -90,16 +90,6 @@ bench_times bench_time(clg_context *ctx, int64_t count, double seconds, void (*w
 
 /* ---- the command ------------------------------------------------------------------------------------------------- */
 
-int bench_print_json(cJSON *object)
-{
-    char *text = cJSON_PrintUnformatted(object);
-    cJSON_Delete(object);
-    if (!text) return fail(&command_bench, "out of memory");
-    puts(text);
-    cJSON_free(text);
-    return 0;
-}
-
 clg_context *bench_context(const bench_options *o)
 {
     return clg_context_create(&(clg_context_desc){

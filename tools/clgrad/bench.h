@@ -5,8 +5,6 @@
 #include "network.h"
 #include "options.h"
 
-#include <cjson/cJSON.h>
-
 typedef struct bench_options {
     const char *model, *op, *shape, *trans, *device, *dump_programs, *loss_curve, *save_initial, *trace;
     int64_t     batch, steps, kernel, stride, pad, groups;
@@ -66,8 +64,5 @@ typedef struct bench_times {
 /* Calls work(user) `count` times (0: for about `seconds`) and waits for the device after every few, which take 20 ms or
  * more together: what is timed is a stream of work, and no single launch. */
 bench_times bench_time(clg_context *ctx, int64_t count, double seconds, void (*work)(void *user), void *user);
-
-/* Prints the object, on one line, and deletes it. */
-int bench_print_json(cJSON *object);
 
 #endif

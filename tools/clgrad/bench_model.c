@@ -107,7 +107,7 @@ static int report(const bench_options *o, clg_context *ctx, const training *t, c
         cJSON_AddStringToObject(object, "profile", clg_profile_text(&device->profile, profile, sizeof profile));
         for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
             cJSON_AddNumberToObject(object, rows[i].name, rows[i].value);
-        return bench_print_json(object);
+        return report_json(&command_bench, object);
     }
     printf("%s, batch %lld, on %s\n", t->kind->name, (long long)t->batch, device->name);
     printf("  step           %.3f ms in the median, %.3f ms at best, of %lld\n", 1e3 * r->step.median, 1e3 * r->step.best,

@@ -228,7 +228,7 @@ static int report(const bench_options *o, clg_context *ctx, const op_case *c, cl
         cJSON_AddStringToObject(object, "limit", limit);
         for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
             cJSON_AddNumberToObject(object, rows[i].name, rows[i].value);
-        return bench_print_json(object);
+        return report_json(&command_bench, object);
     }
     printf("%s%s %s on %s\n", o->op, o->backward ? ", backward," : "", o->shape, clg_context_device(ctx)->name);
     printf("  time           %.4f ms in the median, %.4f ms at best, of %lld\n", 1e3 * times.median, 1e3 * times.best,

@@ -1,6 +1,7 @@
 /* eval.c - clgrad eval: loss and accuracy of a saved model on the test images. */
 #include "options.h"
 #include "pass.h"
+#include "report.h"
 #include "source.h"
 
 #include <cjson/cJSON.h>
@@ -42,12 +43,7 @@ static int print(const eval_options *o, const network *net, pass *p, double loss
     cJSON_AddNumberToObject(object, "images", (double)p->seen);
     cJSON_AddNumberToObject(object, "loss", loss);
     cJSON_AddNumberToObject(object, net->regression ? "r2" : "accuracy", accuracy);
-    char *text = cJSON_PrintUnformatted(object);
-    cJSON_Delete(object);
-    if (!text) return fail(&command_eval, "out of memory");
-    puts(text);
-    cJSON_free(text);
-    return 0;
+    return report_json(&command_eval, object);
 }
 
 static int eval(const eval_options *o, clg_context *ctx)
@@ -71,9 +67,8 @@ static int eval(const eval_options *o, clg_context *ctx)
     clg_model *model = clg_model_create(ctx, NULL);
     pass       p = pass_eval(&net, model, data, o->batch < count ? o->batch : count);
     if (clg_context_failed(ctx) || clg_model_load(model, o->model)) return fail_context(&command_eval, ctx);
-    pass_begin(&p, NULL);
-    while (pass_next(&p)) continue;
-    const double loss = pass_loss(&p), accuracy = pass_accuracy(&p);
+    double loss, accuracy;
+    pass_look(&p, &loss, &accuracy);
     if (clg_context_failed(ctx)) return fail_context(&command_eval, ctx);
     return print(o, &net, &p, loss, accuracy);
 }

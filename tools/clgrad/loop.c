@@ -42,14 +42,6 @@ static void train_epoch(pass *p, uint64_t run_seed, epoch_result *r, bool termin
     r->steps = p->steps;
 }
 
-static void test_epoch(pass *p, epoch_result *r)
-{
-    pass_begin(p, NULL);
-    while (pass_next(p)) continue;
-    r->test_loss = pass_loss(p);
-    r->test_accuracy = pass_accuracy(p);
-}
-
 static int epochs(loop *o, FILE *log)
 {
     const bool terminal = isatty(STDOUT_FILENO);
@@ -68,7 +60,7 @@ static int epochs(loop *o, FILE *log)
                    (long long)o->epochs, (long long)r.steps);
             break;
         }
-        test_epoch(o->watch, &r);
+        pass_look(o->watch, &r.test_loss, &r.test_accuracy);
         if (o->train->trace) trace_drain(o->train->trace, o->ctx);
         if (clg_context_failed(o->ctx)) status = fail_context(o->cmd, o->ctx);
         else report_epoch(&r, terminal);

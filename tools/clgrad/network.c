@@ -128,7 +128,7 @@ static int refuse(const command *cmd, const char *text, size_t size, const spec_
 char *network_model(const command *cmd, const char *given)
 {
     const size_t length = strlen(given);
-    const bool   is_file = given[0] == '@' || (length > 5 && !strcmp(given + length - 5, ".spec"));
+    const bool   is_file = given[0] == '@' || ends_with(given, ".spec");
     size_t       size = length;
     char        *text = is_file ? read_spec(cmd, given + (given[0] == '@'), &size) : strdup(given), *compact = NULL;
     spec_error   error = {"out of memory", 0};
@@ -239,6 +239,14 @@ clg_tensor *network_build(const network *net, clg_model *model, clg_tensor *x)
     const network_kind *kind = network_find(net->model);
     const network_kind  listed = {.spec = net->model};
     return network_kind_build(kind ? kind : &listed, model, x, net->classes);
+}
+
+int64_t network_elements(const clg_model *model, size_t from, size_t to, bool states)
+{
+    int64_t sum = 0;
+    for (size_t i = from; i < to; i++)
+        if (clg_model_is_state(model, i) == states) sum += clg_shape_count(clg_model_shape(model, i));
+    return sum;
 }
 
 bool network_fits(const network *net, const clg_dataset *data, const char *part, char *error, size_t size)

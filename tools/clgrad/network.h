@@ -58,6 +58,9 @@ clg_status network_save(const network *net, clg_model *model, const char *path);
 /* Reads that; what *net points to lives as long as the context. Says what is wrong and returns the exit status. */
 int network_open(const command *cmd, clg_context *ctx, const char *path, network *net);
 
+/* Numbers in the model's entries from..to: those that it learns, or its states. */
+int64_t network_elements(const clg_model *model, size_t from, size_t to, bool states);
+
 /* Do the data's examples and answers fit? Otherwise false with the reason in `error`. */
 bool network_fits(const network *net, const clg_dataset *data, const char *part, char *error, size_t size);
 

@@ -1,10 +1,10 @@
 /* ops.c - clgrad ops: the operators that the library knows, from its own table. */
 #include "options.h"
+#include "report.h"
 
 #include <cjson/cJSON.h>
 #include <clgrad/clgrad.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 typedef struct ops_options {
@@ -62,11 +62,7 @@ static int print_json(void)
         cJSON_AddBoolToObject(object, "view", op.view);
         cJSON_AddItemToArray(all, object);
     }
-    char *text = cJSON_Print(all);
-    cJSON_Delete(all);
-    if (text) puts(text);
-    free(text);
-    return text ? 0 : EXIT_FAILURE;
+    return report_json(&command_ops, all);
 }
 
 static void print_table(void)

@@ -185,3 +185,9 @@ void options_help(const command *cmd)
         printf(" %s\n", o->help);
     }
 }
+
+bool ends_with(const char *name, const char *end)
+{
+    const size_t length = strlen(name), tail = strlen(end);
+    return length > tail && !strcmp(name + length - tail, end);
+}

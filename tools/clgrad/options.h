@@ -54,4 +54,7 @@ void options_help(const command *cmd);
 int fail(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int usage(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Is `end` what a longer name ends with? */
+bool ends_with(const char *name, const char *end);
+
 #endif

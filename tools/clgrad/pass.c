@@ -159,3 +159,11 @@ double pass_accuracy(pass *p)
     if (p->right_sum) return clg_tensor_scalar(p->right_sum) / (double)p->seen;
     return 1.0 - pass_loss(p) / target_variance(p);
 }
+
+void pass_look(pass *p, double *loss, double *accuracy)
+{
+    pass_begin(p, NULL);
+    while (pass_next(p)) continue;
+    *loss = pass_loss(p);
+    *accuracy = pass_accuracy(p);
+}

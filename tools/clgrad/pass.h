@@ -48,4 +48,7 @@ bool pass_next(pass *p);
 double pass_loss(pass *p);
 double pass_accuracy(pass *p); /* of a regression: R^2, 1 - loss / the variance of the targets */
 
+/* The whole of a pass that only looks. */
+void pass_look(pass *p, double *loss, double *accuracy);
+
 #endif

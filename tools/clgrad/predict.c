@@ -1,6 +1,7 @@
 /* predict.c - clgrad predict: the classes of pictures or of a table's rows, the likeliest first, or the numbers that a
  * regression predicts; of a gpt what follows a prompt. */
 #include "network.h"
+#include "report.h"
 #include "source.h"
 #include "text.h"
 
@@ -70,12 +71,7 @@ static int print_json(const char *input, int64_t row, const network *net, const 
     } else {
         add_classes(object, net, rank, top);
     }
-    char *text = cJSON_PrintUnformatted(object);
-    cJSON_Delete(object);
-    if (!text) return fail(&command_predict, "out of memory");
-    puts(text);
-    cJSON_free(text);
-    return 0;
+    return report_json(&command_predict, object);
 }
 
 /* row: of a table, from 0; -1: the input is a picture. */
@@ -175,12 +171,6 @@ static int predict_pictures(prediction *p, char *const *path, int64_t count)
 }
 
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
-
-static bool ends_with(const char *name, const char *end)
-{
-    const size_t length = strlen(name), tail = strlen(end);
-    return length > tail && !strcmp(name + length - tail, end);
-}
 
 static bool is_array(const char *path) { return ends_with(path, ".npy") || ends_with(path, ".npy.gz"); }
 static bool is_table(const char *path) { return ends_with(path, ".csv") || ends_with(path, ".csv.gz") || is_array(path); }

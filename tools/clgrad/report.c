@@ -74,3 +74,13 @@ bool report_log(const epoch_result *r, FILE *log)
     errno = reason;
     return ok;
 }
+
+int report_json(const command *cmd, cJSON *object)
+{
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    if (!text) return fail(cmd, "out of memory");
+    puts(text);
+    cJSON_free(text);
+    return 0;
+}

@@ -2,6 +2,9 @@
 #ifndef REPORT_H
 #define REPORT_H
 
+#include "options.h"
+
+#include <cjson/cJSON.h>
 #include <clgrad/device.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,5 +29,8 @@ void report_epoch(const epoch_result *r, bool terminal);
 /* Appends one JSON object and a newline to an unbuffered file; false, with errno set and no part of the line left, when
  * that cannot be written. */
 bool report_log(const epoch_result *r, FILE *log);
+
+/* Prints the object, on one line, and deletes it; the exit status. */
+int report_json(const command *cmd, cJSON *object);
 
 #endif

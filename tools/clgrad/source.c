@@ -24,12 +24,6 @@ int fail_context(const command *cmd, const clg_context *ctx)
     return fail(cmd, "%s%s%s", ctx ? clg_context_error(ctx) : "out of memory", *log ? "\n" : "", log);
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-    const size_t length = strlen(name), tail = strlen(end);
-    return length >= tail && !strcmp(name + length - tail, end);
-}
-
 static bool is_csv(const char *name) { return ends_with(name, ".csv") || ends_with(name, ".csv.gz"); }
 
 static bool is_npy(const char *name) { return ends_with(name, ".npy"); }

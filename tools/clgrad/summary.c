@@ -3,6 +3,7 @@
  * A layer's operations: two for each product of a weight, else one for each number of its output. Those of a whole run are
  * what its plan says. */
 #include "network.h"
+#include "report.h"
 #include "source.h"
 #include "spec.h"
 
@@ -63,14 +64,6 @@ static double layer_flops(const clg_model *model, size_t from, size_t to, clg_sh
     return 2.0 * products * all / (double)out.dim[rank == 2 ? out.rank - 1 : 1]; /* linear; convolution */
 }
 
-static int64_t elements(const clg_model *model, size_t from, size_t to, bool states)
-{
-    int64_t sum = 0;
-    for (size_t i = from; i < to; i++)
-        if (clg_model_is_state(model, i) == states) sum += clg_shape_count(clg_model_shape(model, i));
-    return sum;
-}
-
 /* Its layers one by one, or of a network that is no list, its parameters. */
 static clg_tensor *build(summary *s, clg_model *model, clg_tensor *x)
 {
@@ -88,14 +81,14 @@ static clg_tensor *build(summary *s, clg_model *model, clg_tensor *x)
         row         *r = &s->rows[s->count++];
         *r = (row){.kind = list->layer[i].kind->name, .output = clg_tensor_shape(y)};
         snprintf(r->name, sizeof r->name, "%s", list->layer[i].name);
-        r->parameters = elements(model, from, to, false);
+        r->parameters = network_elements(model, from, to, false);
         r->flops = y ? layer_flops(model, from, to, in, r->output) : 0.0;
     }
     for (size_t i = 0; !list && s->rows && i < all; i++) {
         row *r = &s->rows[s->count++];
         *r = (row){.kind = clg_model_is_state(model, i) ? "state" : "parameter", .output = clg_model_shape(model, i)};
         snprintf(r->name, sizeof r->name, "%s", clg_model_name(model, i));
-        r->parameters = elements(model, i, i + 1, false);
+        r->parameters = network_elements(model, i, i + 1, false);
     }
     free(list);
     return y;
@@ -120,8 +113,8 @@ static bool measure(summary *s, clg_context *ctx)
     clg_tensor *loss = s->net.regression ? clg_mse(z, answer) : clg_cross_entropy(z, answer);
     clg_optimizer *opt = kind ? kind->optimizer(model) : clg_adam_create(model, NULL);
     if (clg_context_failed(ctx)) return false;
-    s->parameters = elements(model, 0, clg_model_count(model), false);
-    s->states = elements(model, 0, clg_model_count(model), true);
+    s->parameters = network_elements(model, 0, clg_model_count(model), false);
+    s->states = network_elements(model, 0, clg_model_count(model), true);
     s->training = clg_plan_statistics(clg_plan_train(loss, opt));
     s->inference = clg_plan_statistics(clg_plan_create(y));
     return s->rows && !clg_context_failed(ctx);
@@ -195,21 +188,15 @@ static int print_json(const summary *s)
     }
     add_plan(object, "inference", &s->inference);
     add_plan(object, "training", &s->training);
-    char *text = cJSON_PrintUnformatted(object);
-    cJSON_Delete(object);
-    if (!text) return fail(&command_summary, "out of memory");
-    puts(text);
-    cJSON_free(text);
-    return 0;
+    return report_json(&command_summary, object);
 }
 
 /* ---- what is meant ------------------------------------------------------------------------------------------------ */
 
 static bool is_file(const char *path)
 {
-    struct stat  info;
-    const size_t length = strlen(path);
-    return !network_find(path) && !stat(path, &info) && (length < 5 || strcmp(path + length - 5, ".spec"));
+    struct stat info;
+    return !network_find(path) && !stat(path, &info) && !ends_with(path, ".spec");
 }
 
 static int describe_file(const summary_options *o, clg_context *ctx, network *net)

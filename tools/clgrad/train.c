@@ -78,14 +78,6 @@ static bool can_save(const char *path)
     return file >= 0;
 }
 
-static long long parameters(const clg_model *model)
-{
-    long long sum = 0;
-    for (size_t i = 0; i < clg_model_count(model); i++)
-        if (!clg_model_is_state(model, i)) sum += clg_shape_count(clg_model_shape(model, i));
-    return sum;
-}
-
 /* Mean and deviation of the training data, for as long as the context lives; false when out of memory. */
 static bool learn_moments(clg_context *ctx, clg_dataset *data, network *net)
 {
@@ -138,9 +130,8 @@ static pass pass_of(const network *net, clg_model *model, clg_dataset *data, int
 static int final_test(const train_options *o, const network *net, pass *test, bool unseen)
 {
     if (unseen) {
-        pass_begin(test, NULL);
-        while (pass_next(test)) continue;
-        const double loss = pass_loss(test), score = pass_accuracy(test);
+        double loss, score;
+        pass_look(test, &loss, &score);
         clg_context *ctx = clg_tensor_context(test->x);
         if (clg_context_failed(ctx)) return fail_context(&command_train, ctx);
         if (net->regression) printf("test loss %.4f  test R^2 %.4f\n", loss, score);
@@ -198,7 +189,7 @@ static int train(const train_options *o, clg_context *ctx, const source *src)
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
 
     const clg_device_info *device = clg_context_device(ctx);
-    printf("%s, %lld parameters, %lld %s, on %s (%d:%d)\n", net.model, parameters(model), (long long)count,
+    printf("%s, %lld parameters, %lld %s, on %s (%d:%d)\n", net.model, (long long)network_elements(model, 0, clg_model_count(model), false), (long long)count,
            net.input.rank == 3 ? "images" : "examples", device->name, device->platform, device->device);
     fflush(stdout);
     interrupt_catch();

@@ -1,5 +1,6 @@
 /* tune.c - clgrad tune: measures which matrix products are fastest on this device, and keeps what it found. */
 #include "options.h"
+#include "report.h"
 #include "source.h"
 
 #include <cjson/cJSON.h>
@@ -51,7 +52,7 @@ static void add_row(void *rows, const clg_tune_row *row)
     cJSON_AddItemToArray(rows, object);
 }
 
-static bool print_json(cJSON *rows, const clg_tune_result *r, const clg_device_info *device, const char *file)
+static int print_json(cJSON *rows, const clg_tune_result *r, const clg_device_info *device, const char *file)
 {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "device", device->name);
@@ -61,11 +62,7 @@ static bool print_json(cJSON *rows, const clg_tune_result *r, const clg_device_i
     cJSON_AddNumberToObject(object, "choices", r->choices);
     cJSON_AddNumberToObject(object, "seconds", r->seconds);
     cJSON_AddStringToObject(object, "file", file);
-    char *text = cJSON_PrintUnformatted(object);
-    cJSON_Delete(object);
-    const bool ok = text && puts(text) >= 0;
-    cJSON_free(text);
-    return ok;
+    return report_json(&command_tune, object);
 }
 
 static int tune(const tune_options *o, clg_context *ctx, const char *file)
@@ -81,7 +78,7 @@ static int tune(const tune_options *o, clg_context *ctx, const char *file)
         cJSON_Delete(rows);
         return fail_context(cmd, ctx);
     }
-    if (o->json) return print_json(rows, &result, device, o->dry_run ? "" : file) ? 0 : fail(cmd, "out of memory");
+    if (o->json) return print_json(rows, &result, device, o->dry_run ? "" : file);
     printf("%d of %d classes of products measured in %.0f s; ", result.measured, result.classes, result.seconds);
     if (o->dry_run) printf("nothing kept\n");
     else printf("%d choices kept in %s\n", result.choices, file);

@@ -1,6 +1,6 @@
 /* file.c - a file is written to PATH.<process>-<n>.tmp, synced, and renamed to PATH: a reader sees the old file or the new
  * one, and a failure removes the new one. */
-#include "data/file.h"
+#include "base/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

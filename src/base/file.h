@@ -1,6 +1,6 @@
 /* file.h - whole files to and from memory. */
-#ifndef CLG_DATA_FILE_H
-#define CLG_DATA_FILE_H
+#ifndef CLG_BASE_FILE_H
+#define CLG_BASE_FILE_H
 
 #include "base/base.h"
 
