@@ -310,28 +310,29 @@ static void loader_feeds_several_graphs(void **state)
     clg_graph_destroy(&kept);
 }
 
-/* Some of the images, in their order and shuffled; a last batch with padding. */
-static void only_the_rows_asked_for(void **state)
+/* A fold and the others, which go on from the last example with the first: together all, none twice. */
+static void folds_and_their_others(void **state)
 {
     (void)state;
-    static const int32_t rows[] = {9, 300, 4, 0, 777};
-    clg_dataset *data = numbered(800);
+    clg_dataset *data = numbered(10);
     clg_graph   *g = clg_graph_create(ctx, NULL);
     clg_tensor  *x = clg_input(g, CLG_F32, CLG_SHAPE(2, 1, 2, 2)), *y = clg_input(g, CLG_I32, CLG_SHAPE(2));
     for (int shuffle = 0; shuffle < 2; shuffle++) {
-        int seen[800] = {0}, order[800];
-        const clg_loader_desc desc = {.batch = 2, .shuffle = shuffle, .seed = 3, .rows = rows, .count = 5};
-        assert_int_equal(run_epoch(data, &desc, x, y, seen, order), 1);
-        for (int i = 0; i < 5; i++) {
-            assert_int_equal(seen[rows[i]], 1);
-            if (!shuffle) assert_int_equal(order[i], rows[i]);
-        }
+        int          seen[10] = {0}, order[10];
+        clg_dataset *fold = clg_dataset_part(data, &(clg_part_desc){shuffle, 3, 3, 6});
+        clg_dataset *others = clg_dataset_part(data, &(clg_part_desc){shuffle, 3, 6, 13});
+        run_epoch(fold, &(clg_loader_desc){.batch = 2}, x, y, seen, order);
+        run_epoch(others, &(clg_loader_desc){.batch = 2}, x, y, seen, order);
+        for (int i = 0; i < 10; i++) assert_int_equal(seen[i], 1);
+        for (int i = 0; i < 7 && !shuffle; i++) assert_int_equal(order[i], (6 + i) % 10);
+        clg_dataset_destroy(&fold);
+        clg_dataset_destroy(&others);
     }
-    int32_t labels[20];
-    clg_dataset_limit(data, 20);
-    assert_int_equal(clg_dataset_labels(data, labels, 20), CLG_OK);
-    for (int i = 0; i < 20; i++) assert_int_equal(labels[i], i % 7);
     no_failure();
+    clg_dataset_limit(data, 6);
+    int32_t labels[6];
+    assert_int_equal(clg_dataset_labels(data, labels, 6), CLG_OK);
+    for (int i = 0; i < 6; i++) assert_int_equal(labels[i], i % 7);
     clg_dataset_destroy(&data);
     clg_graph_destroy(&g);
 }
@@ -351,8 +352,6 @@ static void loader_refuses(void **state)
     }
     clg_loader it = clg_loader_begin(data, NULL);
     expect_failure(CLG_INVALID_ARGUMENT, "batch of 0", "10 examples");
-    it = clg_loader_begin(data, &(clg_loader_desc){.batch = 4, .rows = (const int32_t[]){1}});
-    expect_failure(CLG_INVALID_ARGUMENT, "loader", "0 rows");
     int32_t labels[11];
     assert_int_equal(clg_dataset_labels(data, labels, 11), CLG_INVALID_ARGUMENT);
     expect_failure(CLG_INVALID_ARGUMENT, "10 labels", "11");
@@ -433,7 +432,7 @@ int main(void)
         cmocka_unit_test(loader_drops_limits_and_pads),
         cmocka_unit_test(loader_moves_only_indices),
         cmocka_unit_test(loader_feeds_several_graphs),
-        cmocka_unit_test(only_the_rows_asked_for),
+        cmocka_unit_test(folds_and_their_others),
         cmocka_unit_test(loader_refuses),
         cmocka_unit_test(context_owns_its_data_sets),
         cmocka_unit_test(fashion_mnist),

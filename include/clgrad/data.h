@@ -69,7 +69,8 @@ CLG_API clg_dataset *clg_dataset_open_folder(clg_context *ctx, const char *dir, 
 CLG_API void clg_dataset_destroy(clg_dataset **data);
 
 /* A part of a data set that shares its memory and must not outlive it: of the examples, shuffled by `seed` when asked for,
- * those from `begin` to before `end`. */
+ * those from `begin` to before `end`, which may be up to begin + count: after the last example comes the first again. So
+ * [b, e) and [e, b + count) are a fold and all the others. */
 typedef struct clg_part_desc {
     bool     shuffle;
     uint64_t seed;
@@ -101,8 +102,6 @@ typedef struct clg_loader_desc {
     bool     shuffle;   /* a permutation chosen by `seed`; the same on every machine */
     uint64_t seed;
     bool     drop_last; /* leave out a last batch that is not full; else its missing rows are zeros with the label -1 */
-    const int32_t *rows; /* deal these examples only, `count` of them (NULL: all); read whenever a batch is made */
-    int64_t        count;
 } clg_loader_desc;
 
 /* A cursor, used by value; it owns nothing. */

@@ -157,7 +157,7 @@ clg_dataset *clg_dataset_part(clg_dataset *data, const clg_part_desc *desc)
 {
     if (!data || clg_context_failed(data->ctx)) return NULL;
     const clg_part_desc d = desc ? *desc : (clg_part_desc){.end = data->count};
-    if (d.begin < 0 || d.begin >= d.end || d.end > data->count) {
+    if (d.begin < 0 || d.begin >= d.end || d.begin >= data->count || d.end - data->count > d.begin) {
         clg__fail((clg__root *)data->ctx, CLG_INVALID_ARGUMENT, "data set: %lld to %lld is no part of %lld examples",
                   (long long)d.begin, (long long)d.end, (long long)data->count);
         return NULL;
@@ -174,6 +174,7 @@ clg_dataset *clg_dataset_part(clg_dataset *data, const clg_part_desc *desc)
     part->shuffled = d.shuffle;
     part->order = clg__shuffle_begin((uint32_t)data->count, d.seed);
     part->first = d.begin;
+    part->around = data->count;
     part->dtype = data->dtype;
     part->host = data->host;
     part->examples = data->host ? NULL : clg_share(part->graph, data->examples);
@@ -198,7 +199,7 @@ void clg_dataset_limit(clg_dataset *data, int64_t count)
 int64_t clg__dataset_row(const clg_dataset *data, int64_t place)
 {
     for (; data->base; data = data->base) {
-        place += data->first;
+        place = (place + data->first) % data->around;
         if (data->shuffled) place = clg__shuffle_at(&data->order, (uint32_t)place);
     }
     return place;

@@ -26,11 +26,11 @@ struct clg_dataset {
     int32_t     *rows; /* the indices of a batch on their way */
     size_t       row_capacity;
 
-    /* Of a part: place p is row order(first + p) of the base. */
+    /* Of a part: place p is row order((first + p) mod around) of the base. */
     const clg_dataset *base; /* NULL: this is no part */
     bool               shuffled;
     clg__shuffle       order;
-    int64_t            first;
+    int64_t            first, around;
 };
 
 /* The row in memory that holds example `place` < count. */

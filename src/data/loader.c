@@ -23,7 +23,8 @@ struct clg__feed {
     clg_tensor *place;  /* streamed: all rows of a stage, in their order */
     clg_upload *upload[2];
     int         turn;   /* the stage of the next batch */
-    clg_loader  ahead;  /* of which batch that stage has the rows; data NULL: of none */
+    clg_loader  ahead;  /* of which batch that stage has the rows, dealt out of so many; data NULL: of none */
+    int64_t     ahead_count;
 };
 
 static void destroy_feed(clg__feed *f)
@@ -46,10 +47,6 @@ clg_loader clg_loader_begin(clg_dataset *data, const clg_loader_desc *desc)
         clg__fail((clg__root *)data->ctx, CLG_INVALID_ARGUMENT,
                   "loader: a batch of %lld, and the data set has %lld example%s", (long long)used.batch,
                   (long long)data->count, data->count == 1 ? "" : "s");
-        data = NULL;
-    }
-    if (data && used.rows && used.count < 1) {
-        clg__fail((clg__root *)data->ctx, CLG_INVALID_ARGUMENT, "loader: %lld rows given", (long long)used.count);
         data = NULL;
     }
     return (clg_loader){.data = data, .desc = used};
@@ -129,22 +126,16 @@ static clg__feed *feed_for(clg_dataset *data, clg_tensor *x, clg_tensor *y, int6
     return add_feed(data, x, y, (size_t)batch);
 }
 
-/* The loader's caller may name any row; one that is not there is a missing one. */
-static int32_t row_of(const clg_dataset *data, int64_t place)
-{
-    return place < 0 || place >= data->most ? -1 : (int32_t)clg__dataset_row(data, place);
-}
-
 /* The rows in memory of the loader's next batch into data->rows. */
-static void find_rows(clg_dataset *data, const clg_loader *loader, int64_t count)
+static void find_rows(clg_dataset *data, const clg_loader *loader)
 {
     const clg_loader_desc *desc = &loader->desc;
-    const clg__shuffle     order = clg__shuffle_begin((uint32_t)count, desc->seed);
+    const clg__shuffle     order = clg__shuffle_begin((uint32_t)data->count, desc->seed);
     for (int64_t i = 0; i < desc->batch; i++) {
-        const bool     there = loader->next + i < count;
+        const bool     there = loader->next + i < data->count;
         const uint32_t place = (uint32_t)(loader->next + i);
         const uint32_t at = there && desc->shuffle ? clg__shuffle_at(&order, place) : place;
-        data->rows[i] = !there ? -1 : row_of(data, desc->rows ? desc->rows[at] : (int64_t)at);
+        data->rows[i] = there ? (int32_t)clg__dataset_row(data, at) : -1;
     }
 }
 
@@ -159,17 +150,18 @@ static bool send_rows(clg_dataset *data, clg__feed *f, int64_t batch)
     return memory && !clg_upload_send(f->upload[f->turn]);
 }
 
-static bool same_batch(const clg_loader *a, const clg_loader *b)
+static bool has_sent(const clg__feed *f, const clg_loader *b)
 {
-    return a->data && a->data == b->data && a->next == b->next && a->desc.batch == b->desc.batch && !b->desc.rows &&
-           a->desc.shuffle == b->desc.shuffle && a->desc.seed == b->desc.seed && a->desc.count == b->data->count;
+    const clg_loader *a = &f->ahead;
+    return a->data && a->data == b->data && a->next == b->next && a->desc.batch == b->desc.batch &&
+           a->desc.shuffle == b->desc.shuffle && a->desc.seed == b->desc.seed && f->ahead_count == b->data->count;
 }
 
 /* Runs the feed on the batch in data->rows, and sends the batch after it. */
-static bool run_streamed(clg_dataset *data, clg__feed *f, const clg_loader *loader, int64_t count)
+static bool run_streamed(clg_dataset *data, clg__feed *f, const clg_loader *loader)
 {
     const int64_t batch = loader->desc.batch;
-    if (!same_batch(&f->ahead, loader) && !send_rows(data, f, batch)) return false;
+    if (!has_sent(f, loader) && !send_rows(data, f, batch)) return false;
     f->ahead.data = NULL;
     clg_upload *used = f->upload[f->turn];
     if (clg_upload_acquire(used)) return false;
@@ -179,12 +171,12 @@ static bool run_streamed(clg_dataset *data, clg__feed *f, const clg_loader *load
 
     clg_loader after = *loader;
     after.next += batch;
-    const int64_t left = count - after.next;
-    if (after.desc.rows || left <= 0 || (after.desc.drop_last && left < batch)) return true;
-    find_rows(data, &after, count);
+    const int64_t left = data->count - after.next;
+    if (left <= 0 || (after.desc.drop_last && left < batch)) return true;
+    find_rows(data, &after);
     if (!send_rows(data, f, batch)) return false;
-    after.desc.count = data->count;
     f->ahead = after;
+    f->ahead_count = data->count;
     return true;
 }
 
@@ -193,15 +185,15 @@ bool clg_loader_next(clg_loader *loader, clg_tensor *x, clg_tensor *y)
     clg_dataset *data = loader ? loader->data : NULL;
     if (!data || clg_context_failed(data->ctx)) return false;
     const clg_loader_desc *desc = &loader->desc;
-    const int64_t count = desc->rows ? desc->count : data->count, left = count - loader->next;
+    const int64_t left = data->count - loader->next;
     if (left <= 0 || (desc->drop_last && left < desc->batch)) return false;
     clg__feed *f = feed_for(data, x, y, desc->batch);
     if (!f) return false;
 
-    find_rows(data, loader, count);
+    find_rows(data, loader);
     if (clg_tensor_write(f->index, data->rows, (size_t)desc->batch * sizeof *data->rows)) return false;
     if (!data->host) clg_plan_run(f->plan[0]);
-    else if (!run_streamed(data, f, loader, count)) return false;
+    else if (!run_streamed(data, f, loader)) return false;
     loader->next += desc->batch;
     return !clg_context_failed(data->ctx);
 }

@@ -50,7 +50,7 @@ static int epochs(loop *o, FILE *log)
     int64_t    best_epoch = 0;
     int        status = 0;
     for (int64_t epoch = 1; epoch <= o->epochs && !status; epoch++) {
-        epoch_result r = {.epoch = epoch, .epochs = o->epochs, .images = pass_count(o->train), .regression = o->train->real,
+        epoch_result r = {.epoch = epoch, .epochs = o->epochs, .images = clg_dataset_count(o->train->data), .regression = o->train->real,
                           .part = o->part};
         train_epoch(o->train, o->seed, &r, terminal);
         if (interrupted()) {

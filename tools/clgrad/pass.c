@@ -77,8 +77,6 @@ void pass_count_classes(pass *p, int classes, int top)
     p->sums[p->sum_count++] = add_to(p->top_sum, clg_sum(found, NULL));
 }
 
-int64_t pass_count(const pass *p) { return p->only ? p->only_count : clg_dataset_count(p->data); }
-
 static void clear(clg_tensor *sum)
 {
     const size_t bytes = (size_t)clg_tensor_count(sum) * sizeof(float);
@@ -94,8 +92,7 @@ void pass_begin(pass *p, const uint64_t *seed)
     for (int i = 0; i < 4; i++)
         if (sums[i]) clear(sums[i]);
     p->loader = clg_loader_begin(
-        p->data, &(clg_loader_desc){.batch = p->batch, .shuffle = seed, .seed = seed ? *seed : 0, .rows = p->only,
-                                    .count = p->only_count});
+        p->data, &(clg_loader_desc){.batch = p->batch, .shuffle = seed, .seed = seed ? *seed : 0});
     p->seen = p->steps = 0;
 }
 
@@ -111,7 +108,7 @@ bool pass_next(pass *p)
 {
     const double start = p->trace ? clock_seconds() : 0.0;
     if (!clg_loader_next(&p->loader, p->x, p->y)) return false;
-    const int64_t left = pass_count(p) - p->seen;
+    const int64_t left = clg_dataset_count(p->data) - p->seen;
     const int64_t rows = left < p->batch ? left : p->batch;
     if (rows != p->rows_now) {
         const float weight = (float)rows;
@@ -137,14 +134,9 @@ double pass_loss(pass *p)
 /* Mean over the outputs of the variance over the examples; NaN when out of memory. */
 static double target_variance(const pass *p)
 {
-    const size_t all = (size_t)clg_dataset_count(p->data), outputs = (size_t)clg_dataset_outputs(p->data);
-    const size_t rows = (size_t)pass_count(p);
-    float       *whole = calloc(all * outputs, sizeof *whole), *y = calloc(rows * outputs, sizeof *y);
-    double       sum = 0.0;
-    if (!whole || !y || clg_dataset_targets(p->data, whole, all * outputs)) sum = (double)NAN;
-    for (size_t i = 0; i < rows && !isnan(sum); i++)
-        memcpy(y + i * outputs, whole + (p->only ? (size_t)p->only[i] : i) * outputs, outputs * sizeof *y);
-    free(whole);
+    const size_t rows = (size_t)clg_dataset_count(p->data), outputs = (size_t)clg_dataset_outputs(p->data);
+    float       *y = calloc(rows * outputs, sizeof *y);
+    double       sum = !y || clg_dataset_targets(p->data, y, rows * outputs) ? (double)NAN : 0.0;
     for (size_t k = 0; k < outputs && !isnan(sum); k++) {
         double mean = 0.0;
         for (size_t i = 0; i < rows; i++) mean += (double)y[i * outputs + k] / (double)rows;

@@ -20,8 +20,6 @@ typedef struct pass {
     clg_tensor  *real;      /* of a regression: [batch, 1], 1 for a row that is real, 0 for one that fills the batch */
     clg_tensor  *confusion; /* [classes, classes]: how often class i was taken for j; NULL unless asked for */
     clg_tensor  *top_sum;   /* likewise: those whose class was among the `top` likeliest */
-    const int32_t *only;    /* only these examples, only_count of them; NULL: all */
-    int64_t      only_count;
     int64_t      batch, rows_now, seen, steps;
     int          top;
     trace       *trace;     /* NULL: none */
@@ -35,8 +33,6 @@ pass pass_eval(const network *net, clg_model *model, clg_dataset *data, int64_t 
 
 /* Makes a pass that only looks, before it begins for the first time, count confusion and top_sum too. */
 void pass_count_classes(pass *p, int classes, int top);
-
-int64_t pass_count(const pass *p); /* how many examples it goes through */
 
 /* Begins anew, with the images in the order given by `seed` or, without one, in that of the file. */
 void pass_begin(pass *p, const uint64_t *seed);

@@ -144,17 +144,22 @@ clg_dataset *source_open_test(const command *cmd, clg_context *ctx, const source
     return open_idx(cmd, ctx, s->data, "t10k");
 }
 
-/* The first of the shuffled examples are for the test. */
+bool source_split(clg_dataset *all, double share, uint64_t seed, clg_dataset **first, clg_dataset **rest)
+{
+    const int64_t count = clg_dataset_count(all), end = (int64_t)(share * (double)count + 0.5);
+    if (end < 1 || end >= count) return false;
+    *first = clg_dataset_part(all, &(clg_part_desc){true, seed, 0, end});
+    *rest = clg_dataset_part(all, &(clg_part_desc){true, seed, end, count});
+    return true;
+}
+
 static bool split(const command *cmd, clg_context *ctx, const source *s, clg_dataset *all, clg_dataset **train,
                   clg_dataset **test)
 {
-    const double  share = s->split > 0.0f ? (double)s->split : 0.2;
-    const int64_t count = clg_dataset_count(all), tested = (int64_t)(share * (double)count + 0.5);
-    if (tested < 1 || tested >= count)
+    const double share = s->split > 0.0f ? (double)s->split : 0.2;
+    if (!source_split(all, share, s->seed, test, train))
         return fail(cmd, "%s: %lld examples cannot be split into some to learn and a share of %g to test; use --test FILE",
-                    s->data, (long long)count, share), false;
-    *test = clg_dataset_part(all, &(clg_part_desc){.shuffle = true, .seed = s->seed, .begin = 0, .end = tested});
-    *train = clg_dataset_part(all, &(clg_part_desc){.shuffle = true, .seed = s->seed, .begin = tested, .end = count});
+                    s->data, (long long)clg_dataset_count(all), share), false;
     if (!*train || !*test) fail_context(cmd, ctx);
     return *train && *test;
 }

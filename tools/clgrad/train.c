@@ -155,12 +155,8 @@ static int train(const train_options *o, clg_context *ctx, const source *src)
         return fail(cmd, "%s: %s", o->data, error);
     if (o->limit) clg_dataset_limit(train_data, o->limit);
     clg_dataset  *whole = train_data, *watch_data = o->folds ? train_data : test_data;
-    const int64_t all = clg_dataset_count(whole), held = (int64_t)((double)o->validation * (double)all + 0.5);
-    if (o->validation > 0.0f) {
-        if (held < 1 || held >= all) return usage(cmd, "--validation %g of %lld examples is none or all", (double)o->validation, (long long)all);
-        watch_data = clg_dataset_part(whole, &(clg_part_desc){true, o->seed, 0, held});
-        train_data = clg_dataset_part(whole, &(clg_part_desc){true, o->seed, held, all});
-    }
+    if (o->validation > 0.0f && !source_split(whole, (double)o->validation, o->seed, &watch_data, &train_data))
+        return usage(cmd, "--validation %g of %lld examples is none or all", (double)o->validation, (long long)clg_dataset_count(whole));
     const int64_t count = clg_dataset_count(train_data), test_count = clg_dataset_count(test_data);
     if (o->folds > count) return usage(cmd, "--folds %lld of %lld examples", (long long)o->folds, (long long)count);
     const int64_t least = o->folds ? count - (count + o->folds - 1) / o->folds : count;
@@ -177,7 +173,8 @@ static int train(const train_options *o, clg_context *ctx, const source *src)
     clg_model *model = clg_model_create(ctx, &(clg_model_desc){.seed = o->seed});
     clg_context_build_later(ctx);
     pass testing = pass_of(&net, model, test_data, o->batch), watching = testing;
-    if (watch_data != test_data) watching = pass_of(&net, model, watch_data, o->batch);
+    const int64_t fold = o->folds ? count / o->folds : o->batch; /* the smallest */
+    if (watch_data != test_data) watching = pass_of(&net, model, watch_data, o->batch < fold ? o->batch : fold);
     if (o->metrics) pass_count_classes(watch_data == test_data ? &watching : &testing, net.classes, net.classes < 5 ? net.classes : 5);
     if (o->init_from && !clg_context_failed(ctx)) status = start_from(cmd, model, o->init_from);
     if (o->freeze && !status && !clg_context_failed(ctx)) status = start_freeze(cmd, model, o->freeze);
