@@ -283,19 +283,30 @@ static void saved_and_loaded(void **state)
     scratch_files(true);
 }
 
+static const clg_metadata some_metadata[] = {{"model", "cnn"}, {"quoted \"key\"", "line\n\ttab \\ \xc3\xa9"}, {"empty", ""}};
+
+static void count_known(void *user, const char *key, const char *value)
+{
+    for (size_t i = 0; i < CLG__COUNT(some_metadata); i++)
+        *(size_t *)user += !strcmp(some_metadata[i].key, key) && !strcmp(some_metadata[i].value, value);
+}
+
 static void metadata_comes_back(void **state)
 {
     (void)state;
     clg_graph *g = clg_graph_create(ctx, NULL);
     clg_model *model = small_model(g, 1);
     const char *path = scratch_path("m.safetensors");
-    static const clg_metadata meta[] = {{"model", "cnn"}, {"quoted \"key\"", "line\n\ttab \\ \xc3\xa9"}, {"empty", ""}};
+    const clg_metadata *meta = some_metadata;
     expect_success(clg_model_save_with(model, path, meta, 3));
     char value[64];
-    for (size_t i = 0; i < CLG__COUNT(meta); i++) {
+    for (size_t i = 0; i < CLG__COUNT(some_metadata); i++) {
         expect_success(clg_file_metadata(ctx, path, meta[i].key, value, sizeof value));
         assert_string_equal(value, meta[i].value);
     }
+    size_t told = 0;
+    expect_success(clg_file_metadata_each(ctx, path, count_known, &told));
+    assert_int_equal(told, CLG__COUNT(some_metadata));
     expect_success(clg_file_metadata(ctx, path, "author", value, sizeof value));
     assert_string_equal(value, "");
     expect_success(clg_file_metadata(ctx, path, "model", value, 3));

@@ -29,6 +29,10 @@ CLG_API clg_status clg_model_load_fitting(clg_model *model, const char *path, bo
 /* The value of `key` in the file's metadata into value (terminated, cut to size); "" when it has none. */
 CLG_API clg_status clg_file_metadata(clg_context *ctx, const char *path, const char *key, char *value, size_t size);
 
+/* Reads the file once and calls each(user, key, value) for all of its metadata; the texts are valid during the call. */
+typedef void clg_metadata_fn(void *user, const char *key, const char *value);
+CLG_API clg_status clg_file_metadata_each(clg_context *ctx, const char *path, clg_metadata_fn *each, void *user);
+
 #ifdef __cplusplus
 }
 #endif

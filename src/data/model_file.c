@@ -224,3 +224,19 @@ clg_status clg_file_metadata(clg_context *ctx, const char *path, const char *key
     free(bytes);
     return CLG_OK;
 }
+
+clg_status clg_file_metadata_each(clg_context *ctx, const char *path, clg_metadata_fn *each, void *user)
+{
+    if (!ctx) return CLG_INVALID_ARGUMENT;
+    clg__root *root = (clg__root *)ctx;
+    if (!path || !each) return clg__report(root, CLG_INVALID_ARGUMENT, "metadata: no path or no function given");
+    uint8_t         *bytes = NULL;
+    clg__safetensors file;
+    const clg_status status = open_file(root, path, &bytes, &file);
+    if (status) return status;
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(file.json, "__metadata__")) each(user, item->string, item->valuestring);
+    clg__safetensors_free(&file);
+    free(bytes);
+    return CLG_OK;
+}

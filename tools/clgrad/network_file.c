@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NAMES_TEXT = 1 << 18, NUMBER_ROOM = 20 };
+enum { NUMBER_ROOM = 20 };
 
 /* "1,28,28", to be freed. */
 static char *numbers_text(const float *value, int64_t count)
@@ -70,11 +70,19 @@ static void *kept(clg_context *ctx, void *memory)
     return NULL;
 }
 
-/* "" when there is none; NULL when it cannot be read. */
-static const char *metadata(clg_context *ctx, const char *path, const char *key, size_t room)
+enum { NETWORK, CLASSES, INPUT, IMAGE, TASK, ANSWER, CLASS_NAMES, MEAN, STD, KEYS };
+static const char *const keys[KEYS] = {"network", "classes", "input", "image", "task", "answer", "class_names", "mean", "std"};
+
+typedef struct found {
+    clg_context *ctx;
+    const char  *value[KEYS]; /* "" when there is none */
+} found;
+
+static void keep(void *user, const char *key, const char *value)
 {
-    char *text = kept(ctx, malloc(room));
-    return text && !clg_file_metadata(ctx, path, key, text, room) ? text : NULL;
+    found *f = user;
+    for (int k = 0; k < KEYS; k++)
+        if (!strcmp(keys[k], key)) f->value[k] = kept(f->ctx, strdup(value));
 }
 
 bool network_extents(const char *text, clg_shape *shape)
@@ -136,23 +144,22 @@ static bool known(const char *model)
 
 static bool describe(clg_context *ctx, const char *path, network *net)
 {
-    *net = (network){.model = metadata(ctx, path, "network", SPEC_MAX_TEXT + 2)};
-    const char *classes = net->model ? metadata(ctx, path, "classes", 16) : NULL;
-    const char *input = classes ? metadata(ctx, path, "input", 160) : NULL;
-    if (input && !*input) input = metadata(ctx, path, "image", 160);
+    found f = {.ctx = ctx};
+    for (int k = 0; k < KEYS; k++) f.value[k] = "";
+    if (clg_file_metadata_each(ctx, path, keep, &f)) return false;
+    for (int k = 0; k < KEYS; k++)
+        if (!f.value[k]) return clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of memory"), false;
+    *net = (network){.model = f.value[NETWORK]};
     char end;
-    if (!input || !known(net->model) || sscanf(classes, "%5d%c", &net->classes, &end) != 1 || net->classes < 1 ||
-        net->classes > NETWORK_MAX_CLASSES || !network_extents(input, &net->input))
+    if (!known(net->model) || sscanf(f.value[CLASSES], "%5d%c", &net->classes, &end) != 1 || net->classes < 1 ||
+        net->classes > NETWORK_MAX_CLASSES || !network_extents(f.value[*f.value[INPUT] ? INPUT : IMAGE], &net->input) ||
+        (*f.value[TASK] && strcmp(f.value[TASK], "regression")))
         return false;
-    const char *task = metadata(ctx, path, "task", 16), *answer = task ? metadata(ctx, path, "answer", MAX_NAMES_TEXT) : NULL;
-    if (!answer || (*task && strcmp(task, "regression"))) return false;
-    net->regression = *task;
-    net->answer = *answer ? answer : NULL;
-    const size_t room = (size_t)net->input.dim[0] * NUMBER_ROOM + 2;
-    const char  *names = metadata(ctx, path, "class_names", MAX_NAMES_TEXT);
-    const char  *mean = names ? metadata(ctx, path, "mean", room) : NULL, *std = mean ? metadata(ctx, path, "std", room) : NULL;
-    return std && read_names(ctx, names, net) && read_numbers(ctx, mean, net->input.dim[0], false, &net->mean) &&
-           read_numbers(ctx, std, net->input.dim[0], true, &net->std);
+    net->regression = *f.value[TASK];
+    net->answer = *f.value[ANSWER] ? f.value[ANSWER] : NULL;
+    const int64_t places = net->input.dim[0];
+    return read_names(ctx, f.value[CLASS_NAMES], net) && read_numbers(ctx, f.value[MEAN], places, false, &net->mean) &&
+           read_numbers(ctx, f.value[STD], places, true, &net->std);
 }
 
 int network_open(const command *cmd, clg_context *ctx, const char *path, network *net)
