@@ -40,6 +40,7 @@ extern "C" {
     X(BUILD, "a program did not build")                             \
     X(IO, "input or output failed")                                 \
     X(FORMAT, "malformed data")                                     \
+    X(NOT_FINITE, "a value is infinite or not a number")            \
     X(INTERNAL, "internal error, please report it")
 
 typedef enum clg_status {

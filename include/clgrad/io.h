@@ -1,8 +1,9 @@
-/* io.h - models in files, as safetensors (https://huggingface.co/docs/safetensors): float32, one entry a parameter. */
+/* io.h - models and checkpoints in files, as safetensors (https://huggingface.co/docs/safetensors): float32, one entry a
+ * parameter. */
 #ifndef CLGRAD_IO_H
 #define CLGRAD_IO_H
 
-#include <clgrad/nn.h>
+#include <clgrad/optim.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,6 +33,34 @@ CLG_API clg_status clg_file_metadata(clg_context *ctx, const char *path, const c
 /* Reads the file once and calls each(user, key, value) for all of its metadata; the texts are valid during the call. */
 typedef void clg_metadata_fn(void *user, const char *key, const char *value);
 CLG_API clg_status clg_file_metadata_each(clg_context *ctx, const char *path, clg_metadata_fn *each, void *user);
+
+/* ---- checkpoints: a training to be gone on with ------------------------------------------------------------------ */
+
+/* An array of the program's own: a persistent tensor, f32 or i32, or float32 on the host. */
+typedef struct clg_checkpoint_array {
+    const char *name;
+    clg_tensor *tensor;
+    float      *value; /* without a tensor: of this shape */
+    clg_shape   shape;
+} clg_checkpoint_array;
+
+/* All that a training is made of. The optimiser's plan and the graph's must have been made. */
+typedef struct clg_checkpoint {
+    clg_model     *model;     /* its parameters and states, under their names */
+    clg_optimizer *optimizer; /* its states and its position; or NULL */
+    clg_graph     *graph;     /* what its training plans carry from step to step, such as dropout's counters; or NULL */
+    const clg_checkpoint_array *arrays;
+    size_t         array_count;
+} clg_checkpoint;
+
+/* Writes all of it, waiting for the device: a safetensors file whose last entry is a checksum of all before. As with models
+ * the old file stays until the new one is on the disk. A value that is infinite or not a number is refused (CLG_NOT_FINITE):
+ * nobody wants to go back there. Metadata keys that begin with "optimizer." are the library's. */
+CLG_API clg_status clg_checkpoint_save(const clg_checkpoint *checkpoint, const char *path, const clg_metadata *meta, size_t count);
+
+/* Puts all of it back, so that the next step is what it would have been: the same bits on the same device. A schedule is to
+ * be set before. A file that is damaged anywhere, or that is not of such a training, is an error, and then nothing changes. */
+CLG_API clg_status clg_checkpoint_load(const clg_checkpoint *checkpoint, const char *path);
 
 #ifdef __cplusplus
 }

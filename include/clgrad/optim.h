@@ -54,6 +54,20 @@ CLG_API void  clg_optimizer_reset(clg_optimizer *opt);   /* forgets its steps: m
 CLG_API void  clg_optimizer_set_lr(clg_optimizer *opt, float lr);
 CLG_API float clg_optimizer_lr(const clg_optimizer *opt);
 
+/* What an optimiser carries from step to step, to be kept and put back (clg_checkpoint_save does it): where it is, and its
+ * moments or velocities: tensors [n] laid out as clg_model_arena, for clg_tensor_read and clg_tensor_write, that
+ * clg_tensor_name calls "velocity", "first moment", ... There are none before its first plan is made. */
+typedef struct clg_optimizer_position {
+    uint64_t steps;     /* made so far */
+    uint64_t scheduled; /* of these, since the schedule was set: t of the next step */
+    double   lr;
+} clg_optimizer_position;
+
+CLG_API clg_optimizer_position clg_optimizer_tell(const clg_optimizer *opt);
+CLG_API void        clg_optimizer_seek(clg_optimizer *opt, clg_optimizer_position to);
+CLG_API size_t      clg_optimizer_state_count(const clg_optimizer *opt);
+CLG_API clg_tensor *clg_optimizer_state(const clg_optimizer *opt, size_t i);
+
 /* ---- schedules: the learning rate of step t = 0, 1, ... is the optimiser's times a factor ------------------------- */
 
 typedef enum clg_schedule_kind {

@@ -1,5 +1,5 @@
-/* file.c - a file is written to PATH.<process>-<n>.tmp, synced, and renamed to PATH: a reader sees the old file or the new
- * one, and a failure removes the new one. */
+/* file.c - a file is written to PATH.<process>-<n>.tmp, synced, and renamed to PATH, and the directory is synced: a reader,
+ * even one after a power failure, sees the old file or the new one, and a failure removes the new one. */
 #include "base/file.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -37,6 +37,20 @@ static bool write_all(int fd, const uint8_t *bytes, size_t size)
     return fsync(fd) == 0;
 }
 
+/* Makes the rename last. Not every file system can: then it lasts as that one has it. */
+static void sync_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    clg__text   name = {0};
+    if (slash) clg__text_append(&name, "%.*s", (int)(slash - path) + 1, path);
+    const int fd = name.failed ? -1 : open(slash ? name.data : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    clg__text_free(&name);
+}
+
 clg_status clg__file_may_replace(clg__root *root, const char *path)
 {
     struct stat info;
@@ -57,6 +71,7 @@ clg_status clg__file_replace(clg__root *root, const char *path, const uint8_t *b
         if (close(fd) != 0 && !code) code = errno;
         if (!code && rename(name.data, path) != 0) code = errno;
         if (code) unlink(name.data);
+        else sync_directory(path);
     }
     clg__text_free(&name);
     return code ? clg__report(root, CLG_IO, "%s: cannot be written: %s", path, strerror(code)) : CLG_OK;

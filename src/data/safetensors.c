@@ -58,9 +58,11 @@ static clg_status parse_entry(const parser *p, const cJSON *item, clg__safetenso
 
     const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(item, "dtype");
     if (!cJSON_IsString(dtype)) return complain(p, CLG_FORMAT, "%s has no dtype", entry->name);
-    if (strcmp(dtype->valuestring, "F32") != 0)
-        return complain(p, CLG_UNSUPPORTED, "%s has the dtype %s; only F32 can be read", entry->name,
+    const bool is_int = strcmp(dtype->valuestring, clg__safetensors_dtype(CLG_I32)) == 0;
+    if (!is_int && strcmp(dtype->valuestring, clg__safetensors_dtype(CLG_F32)) != 0)
+        return complain(p, CLG_UNSUPPORTED, "%s has the dtype %s; only F32 and I32 can be read", entry->name,
                         dtype->valuestring);
+    entry->dtype = is_int ? CLG_I32 : CLG_F32;
 
     const clg_status status = parse_shape(p, cJSON_GetObjectItemCaseSensitive(item, "shape"), entry);
     if (status) return status;
@@ -207,20 +209,25 @@ const char *clg__safetensors_metadata(const clg__safetensors *file, const char *
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(metadata, key));
 }
 
-void clg__safetensors_decode(const uint8_t *bytes, float *value, size_t count)
+const char *clg__safetensors_dtype(clg_dtype dtype)
+{
+    return dtype == CLG_F32 ? "F32" : dtype == CLG_I32 ? "I32" : NULL;
+}
+
+void clg__safetensors_decode(const uint8_t *bytes, void *value, size_t count)
 {
     for (size_t i = 0; i < count; i++, bytes += 4) {
         const uint32_t bits = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
                               (uint32_t)bytes[3] << 24;
-        memcpy(&value[i], &bits, sizeof bits);
+        memcpy((uint32_t *)value + i, &bits, sizeof bits);
     }
 }
 
-void clg__safetensors_encode(const float *value, uint8_t *bytes, size_t count)
+void clg__safetensors_encode(const void *value, uint8_t *bytes, size_t count)
 {
     for (size_t i = 0; i < count; i++, bytes += 4) {
         uint32_t bits;
-        memcpy(&bits, &value[i], sizeof bits);
+        memcpy(&bits, (const uint32_t *)value + i, sizeof bits);
         for (int k = 0; k < 4; k++) bytes[k] = (uint8_t)(bits >> 8 * k);
     }
 }

@@ -217,6 +217,31 @@ void clg_optimizer_reset(clg_optimizer *opt)
     }
 }
 
+clg_optimizer_position clg_optimizer_tell(const clg_optimizer *opt)
+{
+    return opt ? (clg_optimizer_position){opt->steps, opt->steps - opt->schedule_start, opt->lr} : (clg_optimizer_position){0};
+}
+
+void clg_optimizer_seek(clg_optimizer *opt, clg_optimizer_position to)
+{
+    if (!opt) return;
+    if (to.scheduled > to.steps || !isfinite(to.lr)) {
+        clg_context_fail(opt->ctx, CLG_INVALID_ARGUMENT, "optimizer: no position: %llu of %llu steps, learning rate %g",
+                         (unsigned long long)to.scheduled, (unsigned long long)to.steps, to.lr);
+        return;
+    }
+    opt->steps = to.steps;
+    opt->schedule_start = to.steps - to.scheduled;
+    opt->lr = to.lr;
+}
+
+size_t clg_optimizer_state_count(const clg_optimizer *opt) { return opt && opt->graph ? (size_t)opt->rule->states : 0; }
+
+clg_tensor *clg_optimizer_state(const clg_optimizer *opt, size_t i)
+{
+    return i < clg_optimizer_state_count(opt) ? opt->state[i] : NULL;
+}
+
 void clg_optimizer_set_schedule(clg_optimizer *opt, const clg_schedule_desc *desc)
 {
     if (!opt) return;
