@@ -1,5 +1,8 @@
 """program.py - runs the program under test (the first argument) in a scratch directory, and holds it to its manners."""
+import json
 import os
+import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,6 +32,11 @@ def succeeds(*arguments, **more):
     return done.stdout
 
 
+def safetensors(header, body=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
 def listing(directory=ROOT):
     return sorted(path.relative_to(directory) for path in directory.rglob("*"))
 
@@ -36,8 +44,9 @@ def listing(directory=ROOT):
 def refuses(*arguments, status=1, says=(), **more):
     """Ends with `status` and one message on standard error that has all of `says`; leaves no file behind."""
     before = listing()
-    done = clgrad(*arguments, cwd=ROOT, **more)
+    done = clgrad(*arguments, **{"cwd": ROOT, **more})
     assert done.returncode == status, done
+    assert not re.search(r"Sanitizer|runtime error:", done.stderr), done.stderr
     messages = [line for line in done.stderr.splitlines() if line.startswith("clgrad")]
     assert len(messages) == 1, done.stderr
     for text in [says] if isinstance(says, str) else says:

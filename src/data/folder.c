@@ -123,12 +123,16 @@ static clg_status find_shape(clg_context *ctx, const pictures *p, clg_shape *sha
     return CLG_OK;
 }
 
-static clg_dataset *read_pictures(clg_context *ctx, const pictures *p, clg_shape shape, clg_dataset_desc *d)
+static clg_dataset *read_pictures(clg_context *ctx, const char *dir, const pictures *p, clg_shape shape, clg_dataset_desc *d)
 {
     clg__root   *root = (clg__root *)ctx;
     const size_t one = (size_t)clg_shape_count(shape);
-    uint8_t     *bytes = clg__calloc(root, p->files.count, one);
+    uint8_t     *bytes = calloc(p->files.count, one);
     clg_dataset *data = NULL;
+    char         text[128];
+    if (!bytes)
+        clg__fail(root, CLG_OUT_OF_MEMORY, "%s: no memory for %zu pictures of %s", dir, p->files.count,
+                  clg_shape_text(shape, text, sizeof text));
     for (size_t i = 0; bytes && i < p->files.count && !clg_context_failed(ctx); i++) {
         const clg_status status = clg_image_read(ctx, p->files.text[i], shape, bytes + i * one);
         if (status) clg__fail(root, status, "%.1500s", clg_context_error(ctx));
@@ -157,7 +161,7 @@ clg_dataset *clg_dataset_open_folder(clg_context *ctx, const char *dir, const cl
                                  .classes = d.names ? d.classes : (int64_t)found.count};
         if (!found.count) clg__fail(root, CLG_FORMAT, "%s: no folder in it: pictures go into a folder for each class", dir);
         else if (!find_pictures(root, dir, made.names, (size_t)made.classes, &found, &p) && !find_shape(ctx, &p, &shape))
-            data = read_pictures(ctx, &p, shape, &made);
+            data = read_pictures(ctx, dir, &p, shape, &made);
     }
     list_free(&found);
     list_free(&p.files);

@@ -32,10 +32,23 @@ static clg_status make_room(clg__image *image, bool pixels, char *error, size_t 
     return pixels && !image->rgb ? image_error(error, size, CLG_OUT_OF_MEMORY, "no memory for its pixels") : CLG_OK;
 }
 
+/* Is there an end? Pixels are read without looking for it. */
+static bool png_ends(const uint8_t *bytes, size_t count)
+{
+    for (size_t at = 8; at + 12 <= count;) {
+        const size_t length = (size_t)bytes[at] << 24 | (size_t)bytes[at + 1] << 16 | (size_t)bytes[at + 2] << 8 | bytes[at + 3];
+        if (!memcmp(bytes + at + 4, "IEND", 4)) return true;
+        if (length > count - at - 12) return false;
+        at += length + 12;
+    }
+    return false;
+}
+
 static clg_status decode_png(const uint8_t *bytes, size_t count, bool pixels, clg__image *image, char *error, size_t size)
 {
     static const png_color white = {255, 255, 255};
     png_image              png = {.version = PNG_IMAGE_VERSION};
+    if (!png_ends(bytes, count)) return image_error(error, size, CLG_FORMAT, "truncated: no IEND chunk ends it");
     if (!png_image_begin_read_from_memory(&png, bytes, count)) return image_error(error, size, CLG_FORMAT, png.message);
     image->width = png.width <= CLG__IMAGE_MAX_SIDE ? (int)png.width : CLG__IMAGE_MAX_SIDE + 1;
     image->height = png.height <= CLG__IMAGE_MAX_SIDE ? (int)png.height : CLG__IMAGE_MAX_SIDE + 1;

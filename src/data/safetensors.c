@@ -87,14 +87,25 @@ static clg_status parse_entry(const parser *p, const cJSON *item, clg__safetenso
     return CLG_OK;
 }
 
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
 static clg_status parse_metadata(const parser *p, const cJSON *metadata)
 {
     const cJSON *item = NULL;
     if (!cJSON_IsObject(metadata)) return complain(p, CLG_FORMAT, "__metadata__ is not an object");
+    char **keys = calloc((size_t)cJSON_GetArraySize(metadata) + 1, sizeof *keys);
+    size_t count = 0;
+    if (!keys) return complain(p, CLG_OUT_OF_MEMORY, "no memory for the keys of __metadata__");
+    clg_status status = CLG_OK;
     cJSON_ArrayForEach(item, metadata) {
-        if (!cJSON_IsString(item)) return complain(p, CLG_FORMAT, "__metadata__ has a value that is not a text");
+        keys[count++] = item->string;
+        if (!cJSON_IsString(item)) status = complain(p, CLG_FORMAT, "__metadata__ has a value that is not a text");
     }
-    return CLG_OK;
+    qsort(keys, count, sizeof *keys, by_text);
+    for (size_t i = 1; i < count && !status; i++)
+        if (!strcmp(keys[i - 1], keys[i])) status = complain(p, CLG_FORMAT, "__metadata__ has %.100s twice", keys[i]);
+    free(keys);
+    return status;
 }
 
 static int by_offset(const void *a, const void *b)

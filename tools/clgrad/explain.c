@@ -135,7 +135,8 @@ static int explain_with(const explain_options *o, clg_context *ctx, explanation 
     e->value = calloc(runs * pixels, sizeof *e->value);
     e->share = calloc(pixels, sizeof *e->share);
     e->score = calloc(2 * (size_t)e->net.classes, sizeof *e->score);
-    if (!e->bytes || !e->value || !e->share || !e->score) return fail(cmd, "out of memory");
+    if (!e->bytes || !e->value || !e->share || !e->score)
+        return fail(cmd, "%s takes %s: no memory for %zu of them", o->model, clg_shape_text(in, shape, sizeof shape), runs);
     clg_model *model = clg_model_create(ctx, NULL);
     if (clg_image_read(ctx, o->image, in, e->bytes) || !score(e, model, o) || !integrate(e, model, o->steps))
         return fail_context(cmd, ctx);

@@ -50,12 +50,6 @@ static const recipe *find(const char *name)
     return r;
 }
 
-bool learn_is_set(const learn_options *o)
-{
-    return o->optimizer || o->schedule || o->warmup || o->momentum >= 0.0f || o->weight_decay > 0.0f || o->l1 > 0.0f ||
-           o->l2 > 0.0f || o->clip_norm > 0.0f || o->clip_value > 0.0f;
-}
-
 int learn_check(const command *cmd, learn_options *o)
 {
     if (!o->optimizer) o->optimizer = "adam";

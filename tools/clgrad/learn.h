@@ -33,8 +33,6 @@ typedef struct learn_options {
 /* Do they go together? 0, or the exit status after saying what is wrong. Fills in what was not given. */
 int learn_check(const command *cmd, learn_options *o);
 
-bool learn_is_set(const learn_options *o); /* anything but lr given */
-
 clg_optimizer *learn_optimizer(const learn_options *o, clg_model *model);
 
 /* The schedule over `steps` of them; 0, or the exit status. */

@@ -142,30 +142,34 @@ static bool known(const char *model)
     return yes;
 }
 
-static bool describe(clg_context *ctx, const char *path, network *net)
+/* The key whose value is wrong, or KEYS. */
+static int describe(const found *f, network *net)
 {
-    found f = {.ctx = ctx};
-    for (int k = 0; k < KEYS; k++) f.value[k] = "";
-    if (clg_file_metadata_each(ctx, path, keep, &f)) return false;
-    for (int k = 0; k < KEYS; k++)
-        if (!f.value[k]) return clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of memory"), false;
-    *net = (network){.model = f.value[NETWORK]};
     char end;
-    if (!known(net->model) || sscanf(f.value[CLASSES], "%5d%c", &net->classes, &end) != 1 || net->classes < 1 ||
-        net->classes > NETWORK_MAX_CLASSES || !network_extents(f.value[*f.value[INPUT] ? INPUT : IMAGE], &net->input) ||
-        (*f.value[TASK] && strcmp(f.value[TASK], "regression")))
-        return false;
-    net->regression = *f.value[TASK];
-    net->answer = *f.value[ANSWER] ? f.value[ANSWER] : NULL;
-    const int64_t places = net->input.dim[0];
-    return read_names(ctx, f.value[CLASS_NAMES], net) && read_numbers(ctx, f.value[MEAN], places, false, &net->mean) &&
-           read_numbers(ctx, f.value[STD], places, true, &net->std);
+    *net = (network){.model = f->value[NETWORK], .regression = *f->value[TASK]};
+    if (!known(net->model)) return NETWORK;
+    if (sscanf(f->value[CLASSES], "%5d%c", &net->classes, &end) != 1 || net->classes < 1 || net->classes > NETWORK_MAX_CLASSES)
+        return CLASSES;
+    const int input = *f->value[IMAGE] && !*f->value[INPUT] ? IMAGE : INPUT;
+    if (!network_extents(f->value[input], &net->input)) return input;
+    if (net->regression && strcmp(f->value[TASK], "regression")) return TASK;
+    net->answer = *f->value[ANSWER] ? f->value[ANSWER] : NULL;
+    if (!read_names(f->ctx, f->value[CLASS_NAMES], net)) return CLASS_NAMES;
+    if (!read_numbers(f->ctx, f->value[MEAN], net->input.dim[0], false, &net->mean)) return MEAN;
+    return read_numbers(f->ctx, f->value[STD], net->input.dim[0], true, &net->std) ? KEYS : STD;
 }
 
 int network_open(const command *cmd, clg_context *ctx, const char *path, network *net)
 {
-    if (describe(ctx, path, net)) return 0;
-    if (*clg_context_error(ctx)) return fail_context(cmd, ctx);
-    return fail(cmd, "%s has no metadata that describes a network of clgrad (network, classes, input), as clgrad train writes it",
-                path);
+    found f = {.ctx = ctx};
+    for (int k = 0; k < KEYS; k++) f.value[k] = "";
+    if (clg_file_metadata_each(ctx, path, keep, &f)) return fail_context(cmd, ctx);
+    for (int k = 0; k < KEYS; k++)
+        if (!f.value[k]) return fail(cmd, "out of memory");
+    const int wrong = describe(&f, net);
+    if (wrong == KEYS) return 0;
+    if (*f.value[wrong])
+        return fail(cmd, "%s: its metadata describe no network of clgrad: \"%s\" is \"%.100s\"", path, keys[wrong], f.value[wrong]);
+    return fail(cmd, "%s: its metadata describe no network of clgrad, as clgrad train writes them: \"%s\" is missing", path,
+                keys[wrong]);
 }

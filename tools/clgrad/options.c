@@ -99,6 +99,8 @@ static bool set(const command *cmd, const option *o, const char *text, void *fie
         if (!is_word_of(o->value, text)) return usage(cmd, "--%s takes %s, not '%s'", o->name, o->value, text), false;
         break;
     case OPTION_TEXT:
+        if (!*text) return usage(cmd, "--%s: %s is empty", o->name, o->value), false;
+        break;
     case OPTION_ARGUMENT:
     case OPTION_ARGUMENTS:
         if (!*text) return usage(cmd, "%s is empty", o->value), false;
@@ -131,6 +133,21 @@ static const option *find(const command *cmd, const char *arg, const char **valu
                     : length == 1 && o->letter && o->letter == name[0])
             return o;
     }
+    return NULL;
+}
+
+/* The first option that is not as in `defaults` and not one of the words of `allowed`. */
+const char *options_beyond(const command *cmd, const char *allowed, const void *fields, const void *defaults)
+{
+    static const size_t size[] = {
+        [OPTION_FLAG] = sizeof(bool),      [OPTION_TEXT] = sizeof(char *),     [OPTION_MAYBE] = sizeof(char *),
+        [OPTION_CHOICE] = sizeof(char *),  [OPTION_COUNT] = sizeof(int64_t),   [OPTION_SEED] = sizeof(uint64_t),
+        [OPTION_POSITIVE] = sizeof(float), [OPTION_FRACTION] = sizeof(float),  [OPTION_ARGUMENT] = sizeof(char *),
+        [OPTION_ARGUMENTS] = sizeof(arguments),
+    };
+    for (const option *o = cmd->options; o->name; o++)
+        if (!is_word_of(allowed, o->name) && memcmp((const char *)fields + o->offset, (const char *)defaults + o->offset, size[o->kind]))
+            return o->name;
     return NULL;
 }
 
@@ -176,10 +193,11 @@ void options_help(const command *cmd)
         if (o->kind == OPTION_ARGUMENT || o->kind == OPTION_ARGUMENTS) printf(" %s", o->value);
     printf(" [options]\n\n%s.\n\n", cmd->summary);
     for (const option *o = cmd->options; o->name; o++) {
-        char left[256];
+        char left[256], letter[8] = "";
+        if (o->letter) snprintf(letter, sizeof letter, "-%c, ", o->letter);
         if (o->kind == OPTION_ARGUMENT || o->kind == OPTION_ARGUMENTS) snprintf(left, sizeof left, "%s", o->value);
-        else if (o->letter) snprintf(left, sizeof left, "-%c, --%s", o->letter, o->name);
-        else snprintf(left, sizeof left, "--%s%s%s", o->name, o->kind == OPTION_MAYBE ? "" : " ", o->value ? o->value : "");
+        else snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value && o->kind != OPTION_MAYBE ? " " : "",
+                      o->value ? o->value : "");
         printf("  %-22s", left);
         if (strlen(left) > 22) printf("\n  %22s", ""); /* a long list of words */
         printf(" %s\n", o->help);

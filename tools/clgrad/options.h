@@ -50,6 +50,10 @@ enum { EXIT_RUN = 1, EXIT_USAGE = 2 };
 bool options_parse(const command *cmd, int argc, char **argv, void *fields);
 void options_help(const command *cmd);
 
+/* The first option whose field differs from that of `defaults` and that is not among the words of `allowed`, "data|lr"; NULL:
+ * there is none. */
+const char *options_beyond(const command *cmd, const char *allowed, const void *fields, const void *defaults);
+
 /* Say what went wrong on standard error, after the command's name; return the exit status. */
 int fail(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int usage(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -172,13 +172,12 @@ static int predict_pictures(prediction *p, char *const *path, int64_t count)
 
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
 
-static bool is_array(const char *path) { return ends_with(path, ".npy") || ends_with(path, ".npy.gz"); }
-static bool is_table(const char *path) { return ends_with(path, ".csv") || ends_with(path, ".csv.gz") || is_array(path); }
+static bool is_table(const char *path) { return source_is_csv(path) || source_is_npy(path); }
 
 static int predict_table(prediction *p, char *const *path)
 {
     const clg_csv_desc d = {.label = p->net.answer, .unanswered = true};
-    clg_dataset       *data = is_array(*path) ? clg_dataset_open_npy(p->ctx, *path, NULL) : clg_dataset_open_csv(p->ctx, *path, &d);
+    clg_dataset       *data = source_is_npy(*path) ? clg_dataset_open_npy(p->ctx, *path, NULL) : clg_dataset_open_csv(p->ctx, *path, &d);
     char               has[128], wants[128];
     if (!data) return fail_context(&command_predict, p->ctx);
     clg_shape one = clg_dataset_shape(data);

@@ -1,4 +1,4 @@
-/* source.c - fashion-mnist is what Debian installs; FILE.csv and FILE.csv.gz are tables; X.npy goes with
+/* source.c - fashion-mnist is what Debian installs; FILE.csv and FILE.csv.gz are tables; X.npy (or .npy.gz) goes with
  * Y.npy beside it, x_test.npy with y_test.npy; anything else is a directory:
  * DIR/class/picture.png, DIR/train/class/... with DIR/test/class/..., or IDX files. */
 #include "source.h"
@@ -24,12 +24,10 @@ int fail_context(const command *cmd, const clg_context *ctx)
     return fail(cmd, "%s%s%s", ctx ? clg_context_error(ctx) : "out of memory", *log ? "\n" : "", log);
 }
 
-static bool is_csv(const char *name) { return ends_with(name, ".csv") || ends_with(name, ".csv.gz"); }
+bool source_is_csv(const char *name) { return ends_with(name, ".csv") || ends_with(name, ".csv.gz"); }
+bool source_is_npy(const char *name) { return ends_with(name, ".npy") || ends_with(name, ".npy.gz"); }
 
-static bool is_npy(const char *name) { return ends_with(name, ".npy"); }
-
-/* Has the directory a folder in it, and no IDX file? */
-static bool is_folder(const char *name)
+bool source_is_folder(const char *name)
 {
     DIR *dir = opendir(name);
     bool folder = false, idx = false;
@@ -50,28 +48,28 @@ static bool has_parts(const char *name)
     char part[2][4096];
     for (int i = 0; i < 2; i++)
         if (snprintf(part[i], sizeof part[i], "%s/%s", name, i ? "test" : "train") >= (int)sizeof part[i]) return false;
-    return is_folder(part[0]) && is_folder(part[1]);
+    return source_is_folder(part[0]) && source_is_folder(part[1]);
 }
 
 /* Has it no test part of its own? */
 static bool is_single(const char *name)
 {
-    return is_csv(name) || is_npy(name) || (is_folder(name) && !has_parts(name));
+    return source_is_csv(name) || source_is_npy(name) || (source_is_folder(name) && !has_parts(name));
 }
 
 bool source_check(const command *cmd, source *s)
 {
-    if (is_csv(s->data)) {
+    if (source_is_csv(s->data)) {
         if (!s->label && !s->target && s->answer) *(s->regression ? &s->target : &s->label) = s->answer;
         if (s->label && s->target) return usage(cmd, "--label and --target: a column is one or the other"), false;
         if (!s->label && !s->target)
             return usage(cmd, "a CSV file needs --label COLUMN (classes) or --target COLUMN (numbers)"), false;
-        if (s->test && !is_csv(s->test)) return usage(cmd, "--test %s: not a .csv file, as --data is", s->test), false;
+        if (s->test && !source_is_csv(s->test)) return usage(cmd, "--test %s: not a .csv file, as --data is", s->test), false;
     } else {
         if (s->label || s->target)
             return usage(cmd, "--%s names a column, and --data %s is not a .csv file", s->label ? "label" : "target", s->data),
                    false;
-        if (s->test && is_npy(s->data) != is_npy(s->test))
+        if (s->test && source_is_npy(s->data) != source_is_npy(s->test))
             return usage(cmd, "--test %s: not a .npy file, as --data is", s->test), false;
         if ((s->test || s->split > 0.0f) && !is_single(s->data))
             return usage(cmd, "--%s: %s has test images of its own", s->test ? "test" : "split", s->data), false;
@@ -137,9 +135,9 @@ static clg_dataset *open_idx(const command *cmd, clg_context *ctx, const char *n
 
 clg_dataset *source_open_test(const command *cmd, clg_context *ctx, const source *s)
 {
-    if (is_csv(s->data)) return open_csv(cmd, ctx, s, s->data, s->names, s->classes);
-    if (is_npy(s->data)) return open_npy(cmd, ctx, s->data);
-    if (is_folder(s->data))
+    if (source_is_csv(s->data)) return open_csv(cmd, ctx, s, s->data, s->names, s->classes);
+    if (source_is_npy(s->data)) return open_npy(cmd, ctx, s->data);
+    if (source_is_folder(s->data))
         return open_folder(cmd, ctx, s->data, has_parts(s->data) ? "test" : NULL, s->names, s->classes, s->image);
     return open_idx(cmd, ctx, s->data, "t10k");
 }
@@ -168,8 +166,8 @@ static bool split(const command *cmd, clg_context *ctx, const source *s, clg_dat
 static clg_dataset *open_whole(const command *cmd, clg_context *ctx, const source *s, const char *name, const char *part,
                                const char *const *names, int64_t classes, clg_shape image)
 {
-    if (is_csv(name)) return open_csv(cmd, ctx, s, name, names, classes);
-    if (is_npy(name)) return open_npy(cmd, ctx, name);
+    if (source_is_csv(name)) return open_csv(cmd, ctx, s, name, names, classes);
+    if (source_is_npy(name)) return open_npy(cmd, ctx, name);
     return open_folder(cmd, ctx, name, part, names, classes, image);
 }
 

@@ -21,6 +21,10 @@ typedef struct source {
     uint64_t           seed;        /* of that choice */
 } source;
 
+bool source_is_csv(const char *name);    /* by its end, .csv or .csv.gz */
+bool source_is_npy(const char *name);    /* likewise */
+bool source_is_folder(const char *name); /* a directory with a folder in it, and without IDX files */
+
 /* Do the options go together? False when not, which has been said as a wrong command line. */
 bool source_check(const command *cmd, source *s);
 

@@ -28,6 +28,8 @@ typedef struct train_options {
     bool        normalize, metrics, stream;
 } train_options;
 
+static const train_options defaults = {.epochs = 5, .seed = 1, .learn.momentum = LEARN_UNSET};
+
 #define FIELD(name) offsetof(train_options, name)
 
 static const option options[] = {
@@ -211,11 +213,9 @@ static int run_options(train_options *o)
     const bool          text = !strcmp(o->model, "gpt");
     char                out[64];
     if (text && !o->data) return usage(cmd, "--model gpt needs --data FILE, a text");
-    if (text && (learn_is_set(&o->learn) || o->classes || o->limit || o->log || o->trace || o->validation > 0.0f || o->patience ||
-                 o->folds || o->class_weights || o->init_from || o->freeze || o->metrics || o->lr_find))
-        return usage(cmd, "--model gpt takes no options but --data, --epochs, --batch, --lr, --seed, --device and --out");
-    if (text && (o->label || o->target || o->test || o->split > 0.0f || o->normalize))
-        return usage(cmd, "--model gpt takes no --label, --target, --test, --split or --normalize");
+    const char *other = text ? options_beyond(cmd, "model|data|epochs|batch|lr|seed|device|out", o, &defaults) : NULL;
+    if (other)
+        return usage(cmd, "--%s: --model gpt takes no options but --data, --epochs, --batch, --lr, --seed, --device and --out", other);
     if (o->patience && !(o->validation > 0.0f) && !o->folds) return usage(cmd, "--patience needs --validation, a share to measure on");
     if (o->folds && o->lr_find) return usage(cmd, "--folds and --lr-find do not go together");
     if ((o->folds || o->lr_find) && (o->out || o->log || o->trace || o->validation > 0.0f || o->metrics))
@@ -230,6 +230,8 @@ static int run_options(train_options *o)
     char      end;
     if (o->size && (sscanf(o->size, "%5lldx%5lld%c", &height, &width, &end) != 2 || height < 1 || width < 1))
         return usage(cmd, "--image-size takes a height and a width as 32x48, not '%s'", o->size);
+    if (o->size && !source_is_folder(o->data))
+        return usage(cmd, "--image-size is for a folder of pictures, and --data %s is none", o->data);
     if (o->size) src.image = CLG_SHAPE(0, height, width);
     if (!text && !source_check(cmd, &src)) return EXIT_USAGE;
     if (!o->batch) o->batch = kind ? kind->batch : 128;
@@ -250,7 +252,7 @@ static int run_options(train_options *o)
 
 static int run(int argc, char **argv)
 {
-    train_options o = {.epochs = 5, .seed = 1, .learn.momentum = LEARN_UNSET};
+    train_options o = defaults;
     if (!options_parse(&command_train, argc, argv, &o)) return EXIT_USAGE;
     if (!o.model) o.model = o.label || o.target ? "mlp" : "cnn";
     char *model = network_model(&command_train, o.model);
