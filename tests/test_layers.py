@@ -21,6 +21,7 @@ MAY_INCLUDE = {
     "src/plan": ["clgrad/", "graph/", "device/", "blas/", "base/"],
     "src/nn": ["clgrad/"],
     "src/data": ["clgrad/", "base/", "zlib.h", "cjson/cJSON.h", "png.h", "jpeglib.h"],
+    "src/doctor": ["clgrad/", "plan/", "graph/", "device/", "blas/", "base/"],
     "tools": ["clgrad/", "cjson/cJSON.h"],
 }
 STANDARD = set("""assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg

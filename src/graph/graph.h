@@ -40,6 +40,7 @@ struct clg_graph {
     clg_tensor   **updates;
     size_t         update_count, update_capacity;
     bool           training;
+    bool           alone; /* its plans fuse nothing: for checks of single operators */
 };
 
 /* Makes the graph hold on to `s`; false when out of memory. */

@@ -1,72 +1,11 @@
-/* op_table.h - one table of all operators, read by the tests: a row is an operator as the public interface calls it,
- * the shapes and the kind of values of its inputs, and what may be asked of its result.
- *
- *   terms    how many products or sums one element of a result or of a gradient accumulates: float32 may be off by
- *            sqrt(terms) roundings of the tensor's largest element, times a constant that is the same for all rows
- *   EXACT    values are small integers, so that every sum is a float32: the device must agree to the last bit
- *   SMOOTH   has a second derivative that differences can see
- *   EVERY_AXES  the row stands for one row per non-empty subset of the axes
+/* op_table.h - one table of all operators, read by cases.c alone: a row is an operator as the public interface calls it,
+ * the shapes and the kind of values of its inputs, and what may be asked of its result (cases.h says how).
  *
  * Values keep away from where an operator bends (relu at 0, equal maxima), or a difference would see both sides. */
-#ifndef CLG_OP_TABLE_H
-#define CLG_OP_TABLE_H
+#ifndef CLG_DOCTOR_OP_TABLE_H
+#define CLG_DOCTOR_OP_TABLE_H
 
-#include "graph/graph.h"
-
-typedef enum op_values {
-    NOTHING,
-    NORMAL,   /* uniform in [-2, 2] */
-    POSITIVE, /* uniform in [0.5, 2.5] */
-    AWAY,     /* 0.5 to 2, of either sign */
-    DISTINCT, /* in [-1, 1], every element its own, in shuffled order */
-    WHOLE,    /* integers from -4 to 4 */
-    UNIT,     /* uniform in [0, 1] */
-    LABELS,   /* i32: a class, or -1 for every third row */
-    NO_LABELS, /* i32: -1 */
-    INDICES,  /* i32: rows of in[0], also some before the first and beyond the last */
-    BYTES,    /* u8 */
-    NUMBERS,  /* i32 */
-    BITS,     /* i32: 0 or 1 */
-} op_values;
-
-typedef struct op_input {
-    op_values values;
-    clg_shape shape;
-} op_input;
-
-enum op_row_flags {
-    EXACT      = 1 << 0,
-    SMOOTH     = 1 << 1,
-    EVERY_AXES = 1 << 2,
-    FIXED      = 1 << 3, /* forward only: there is no derivative, or other rows have it */
-};
-
-typedef struct op_row op_row;
-struct op_row {
-    const char *op; /* a name of the registry: it has to occur in what `build` makes */
-    clg_tensor *(*build)(const op_row *row, clg_tensor *const *in);
-    op_input    in[3];
-    unsigned    flags;
-    double      terms; /* 0 means 1 */
-    union {
-        clg_reduce_desc reduce;
-        clg_matmul_desc matmul;
-        clg_conv2d_desc conv;
-        clg_conv1d_desc conv1d;
-        clg_pool2d_desc pool;
-        clg_batch_norm_desc norm;
-        clg_attention_desc attention;
-        struct {
-            clg_conv2d_desc conv;
-            clg_pool2d_desc pool;
-        } conv_pool;
-        clg_shape       shape;
-        int             dims[2];
-        double          numbers[2];
-        int             axes[CLG_MAX_RANK];
-        int64_t         pad[2][CLG_MAX_RANK];
-    } with;
-};
+#include "doctor/cases.h"
 
 #define DIMS(...) {.rank = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = {__VA_ARGS__}}
 #define NO_DIMS   {.rank = 0}
