@@ -99,6 +99,12 @@ def test_no_file_is_forgotten():
     assert not forgotten, f"in no meson.build: {forgotten}"
 
 
+def test_every_opencl_call_can_be_made_to_fail():
+    called = set(re.findall(r"\bcl[A-Z]\w+(?=\()", "".join(code(path) for path in files("src/**/*.c"))))
+    missing = called - set(re.findall(r"(?m)^\w+\((cl\w+),", read(SOURCE / "tests/fault.c")))
+    assert len(called) > 30 and not missing, f"not in tests/fault.c: {missing}"
+
+
 def test_kernels_say_what_they_need():
     wrong = [relative(path) for path in files("cl/*.cl") if not read(path).startswith(f"/* {path.name} - ")]
     assert not wrong, f"no paragraph at the top: {wrong}"

@@ -77,6 +77,13 @@ static void *room_for_one(const clg__entries *e)
 
 /* ---- saving ------------------------------------------------------------------------------------------------------ */
 
+/* cJSON does not take over a number that it cannot add. */
+static bool add_number(cJSON *array, int64_t value)
+{
+    cJSON *number = array ? cJSON_CreateNumber((double)value) : NULL;
+    return number && cJSON_AddItemToArray(array, number);
+}
+
 static bool add_entry(cJSON *json, const clg__entry *entry, int64_t *at)
 {
     const int64_t begin = *at;
@@ -84,11 +91,9 @@ static bool add_entry(cJSON *json, const clg__entry *entry, int64_t *at)
     cJSON *object = cJSON_AddObjectToObject(json, entry->name);
     bool   good = object && cJSON_AddStringToObject(object, "dtype", clg__safetensors_dtype(entry->dtype));
     cJSON *extents = cJSON_AddArrayToObject(object, "shape");
-    for (int d = 0; good && d < entry->shape.rank; d++)
-        good = cJSON_AddItemToArray(extents, cJSON_CreateNumber((double)entry->shape.dim[d]));
+    for (int d = 0; good && d < entry->shape.rank; d++) good = add_number(extents, entry->shape.dim[d]);
     cJSON *offsets = cJSON_AddArrayToObject(object, "data_offsets");
-    return good && cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)begin)) &&
-           cJSON_AddItemToArray(offsets, cJSON_CreateNumber((double)*at));
+    return good && add_number(offsets, begin) && add_number(offsets, *at);
 }
 
 /* The JSON of the header; NULL when out of memory. */
