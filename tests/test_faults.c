@@ -1,4 +1,5 @@
-/* test_faults.c - every call that can fail does, once, in turn: a listing, a training of two steps, a save and a load of a model and of a checkpoint.
+/* test_faults.c - every call that can fail does, once, in turn: a listing, a training of two steps, a save and a load of
+ * a model and of a checkpoint.
  *
  * What must come of it: an error that says something, or, where the call only saved time, the very result of a run
  * without faults. Never a crash, a leak, a silent NULL, a half-written file; and the context can be destroyed. With
