@@ -25,6 +25,14 @@ static void read_back(void **state)
         assert_true(clg_shape_equal(shape, s));
         assert_int_equal(clg_image_read(ctx, scratch_path("a.png"), s, back), CLG_OK);
         assert_memory_equal(back, pixels, (size_t)channels * H * W);
+        uint8_t *bytes = NULL;
+        size_t   size = 0, written = 0;
+        assert_int_equal(clg_image_encode(ctx, s, pixels, &bytes, &size), CLG_OK);
+        uint8_t *file = scratch_read("a.png", &written);
+        assert_int_equal(size, written);
+        assert_memory_equal(bytes, file, size);
+        free(bytes);
+        free(file);
     }
     assert_int_equal(clg_image_read(ctx, scratch_path("a.png"), CLG_SHAPE(1, H, W), grey), CLG_OK);
     for (int i = 0; i < H * W; i++)
@@ -142,7 +150,8 @@ static void survives_damage(void **state)
 static void refuses(void **state)
 {
     (void)state;
-    uint8_t pixel[3] = {0};
+    uint8_t pixel[3] = {0}, *bytes = NULL;
+    size_t  size = 0;
     scratch_write("text", "no picture", 10);
     const char *const names[] = {"text", "absent", "."};
     for (int i = 0; i < 3; i++) {
@@ -154,9 +163,12 @@ static void refuses(void **state)
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         assert_int_equal(clg_image_read(ctx, "x", shapes[i], pixel), CLG_INVALID_SHAPE);
         assert_int_equal(clg_image_write(ctx, "x", shapes[i], pixel), CLG_INVALID_SHAPE);
+        assert_int_equal(clg_image_encode(ctx, shapes[i], pixel, &bytes, &size), CLG_INVALID_SHAPE);
     }
     assert_int_equal(clg_image_write(ctx, scratch_path("no/such"), CLG_SHAPE(1, 1, 1), pixel), CLG_IO);
     assert_int_equal(clg_image_write(ctx, "/dev/full", CLG_SHAPE(1, 1, 1), pixel), CLG_IO);
+    assert_int_equal(clg_image_encode(ctx, CLG_SHAPE(1, 1, 1), pixel, &bytes, NULL), CLG_INVALID_ARGUMENT);
+    assert_null(bytes);
     assert_int_equal(clg_image_read(NULL, "x", CLG_SHAPE(1, 1, 1), pixel), CLG_INVALID_ARGUMENT);
     assert_int_equal(clg_image_read(ctx, "x", CLG_SHAPE(1, 1, 1), NULL), CLG_INVALID_ARGUMENT);
     assert_false(clg_context_failed(ctx));

@@ -421,6 +421,8 @@ static void failed_save_leaves_the_old_file(void **state)
     free(bytes);
     free(after);
 
+    expect_report(clg_file_replace(ctx, "/nonexistent/x", "y", 1), CLG_IO, "/nonexistent", strerror(ENOENT));
+    expect_report(clg_file_replace(ctx, "x", NULL, 1), CLG_INVALID_ARGUMENT, "file", "no bytes");
     expect_report(clg_model_save(small, "/nonexistent/m.safetensors"), CLG_IO, "/nonexistent", strerror(ENOENT));
     expect_report(clg_model_save(small, scratch_dir), CLG_IO, scratch_dir, "regular file");
     expect_report(clg_model_save(small, "/dev/null"), CLG_IO, "/dev/null", "regular file");

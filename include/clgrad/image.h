@@ -16,6 +16,9 @@ CLG_API clg_status clg_image_shape(clg_context *ctx, const char *path, clg_shape
  * weights that fall off linearly over a source pixel or, where it shrinks, over a target one. */
 CLG_API clg_status clg_image_read(clg_context *ctx, const char *path, clg_shape shape, uint8_t *pixels);
 
+/* A PNG in memory, *bytes the caller's to free; *bytes is NULL on an error. */
+CLG_API clg_status clg_image_encode(clg_context *ctx, clg_shape shape, const uint8_t *pixels, uint8_t **bytes, size_t *size);
+
 /* Writes a PNG; the whole of it or nothing. */
 CLG_API clg_status clg_image_write(clg_context *ctx, const char *path, clg_shape shape, const uint8_t *pixels);
 

@@ -1,5 +1,5 @@
 /* io.h - models and checkpoints in files, as safetensors (https://huggingface.co/docs/safetensors): float32, one entry a
- * parameter. */
+ * parameter; and how any file is written. */
 #ifndef CLGRAD_IO_H
 #define CLGRAD_IO_H
 
@@ -33,6 +33,10 @@ CLG_API clg_status clg_file_metadata(clg_context *ctx, const char *path, const c
 /* Reads the file once and calls each(user, key, value) for all of its metadata; the texts are valid during the call. */
 typedef void clg_metadata_fn(void *user, const char *key, const char *value);
 CLG_API clg_status clg_file_metadata_each(clg_context *ctx, const char *path, clg_metadata_fn *each, void *user);
+
+/* Leaves the file `path` with these bytes, or as it was: they are written beside it, then renamed. The error's text is in
+ * clg_context_error; the context does not fail. */
+CLG_API clg_status clg_file_replace(clg_context *ctx, const char *path, const void *bytes, size_t size);
 
 /* ---- checkpoints: a training to be gone on with ------------------------------------------------------------------ */
 

@@ -242,22 +242,34 @@ clg_status clg_image_read(clg_context *ctx, const char *path, clg_shape shape, u
     return status;
 }
 
-clg_status clg_image_write(clg_context *ctx, const char *path, clg_shape shape, const uint8_t *pixels)
+clg_status clg_image_encode(clg_context *ctx, clg_shape shape, const uint8_t *pixels, uint8_t **bytes, size_t *size)
 {
-    clg_status status = check_picture(ctx, path, shape, pixels);
+    clg_status status = check_picture(ctx, "PNG", shape, pixels);
+    if (!status && (!bytes || !size)) status = clg__report((clg__root *)ctx, CLG_INVALID_ARGUMENT, "PNG: nowhere to put it");
     if (status) return status;
-    clg__root       *root = (clg__root *)ctx;
     const size_t     channels = (size_t)shape.dim[0], plane = (size_t)(shape.dim[1] * shape.dim[2]);
     png_image        png = {.version = PNG_IMAGE_VERSION, .width = (png_uint_32)shape.dim[2], .height = (png_uint_32)shape.dim[1],
                             .format = channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY};
-    png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(png); /* all that it can take */
-    uint8_t *packed = malloc(channels * plane), *bytes = malloc(size);
+    png_alloc_size_t room = PNG_IMAGE_PNG_SIZE_MAX(png); /* all that it can take */
+    uint8_t         *packed = malloc(channels * plane);
+    *bytes = malloc(room);
     for (size_t i = 0; packed && i < channels * plane; i++) packed[i % plane * channels + i / plane] = pixels[i];
-    if (!packed || !bytes) status = clg__report(root, CLG_OUT_OF_MEMORY, "%s: no memory for it", path);
-    else if (!png_image_write_to_memory(&png, bytes, &size, 0, packed, 0, NULL))
-        status = clg__report(root, CLG_INTERNAL, "%s: %s", path, png.message);
-    else status = clg__file_replace(root, path, bytes, size);
+    if (!packed || !*bytes) status = clg__report((clg__root *)ctx, CLG_OUT_OF_MEMORY, "PNG: no memory for it");
+    else if (!png_image_write_to_memory(&png, *bytes, &room, 0, packed, 0, NULL))
+        status = clg__report((clg__root *)ctx, CLG_INTERNAL, "PNG: %s", png.message);
     free(packed);
+    if (status) free(*bytes), *bytes = NULL;
+    else *size = room;
+    return status;
+}
+
+clg_status clg_image_write(clg_context *ctx, const char *path, clg_shape shape, const uint8_t *pixels)
+{
+    uint8_t   *bytes = NULL;
+    size_t     size = 0;
+    clg_status status = check_picture(ctx, path, shape, pixels);
+    if (!status) status = clg_image_encode(ctx, shape, pixels, &bytes, &size);
+    if (!status) status = clg__file_replace((clg__root *)ctx, path, bytes, size);
     free(bytes);
     return status;
 }

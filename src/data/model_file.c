@@ -88,3 +88,10 @@ clg_status clg_file_metadata_each(clg_context *ctx, const char *path, clg_metada
     free(bytes);
     return CLG_OK;
 }
+
+clg_status clg_file_replace(clg_context *ctx, const char *path, const void *bytes, size_t size)
+{
+    if (!ctx) return CLG_INVALID_ARGUMENT;
+    if (!path || (!bytes && size)) return clg__report((clg__root *)ctx, CLG_INVALID_ARGUMENT, "file: no path or no bytes given");
+    return clg__file_replace((clg__root *)ctx, path, bytes, size);
+}
