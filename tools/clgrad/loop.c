@@ -1,7 +1,6 @@
 /* loop.c - epochs of training and looking, between opening and closing the log and the trace; early stopping. */
 #include "loop.h"
 #include "interrupt.h"
-#include "report.h"
 #include "snapshot.h"
 #include "source.h"
 
@@ -64,6 +63,7 @@ static int epochs(loop *o, FILE *log)
         if (o->train->trace) trace_drain(o->train->trace, o->ctx);
         if (clg_context_failed(o->ctx)) status = fail_context(o->cmd, o->ctx);
         else report_epoch(&r, terminal);
+        if (!status && o->history && !report_keep(o->history, &r)) status = fail(o->cmd, "out of memory");
         if (!status && log && !report_log(&r, log))
             status = fail(o->cmd, "--log %s: cannot write: %s", o->log, strerror(errno));
         if (!status && !isfinite(r.train_loss))
@@ -84,6 +84,7 @@ static int epochs(loop *o, FILE *log)
         snapshot_restore(&best, o->model);
         printf("the weights are those after epoch %lld, %s loss %.4f\n", (long long)best_epoch, o->part, least);
     }
+    o->best = best_epoch;
     fflush(stdout);
     snapshot_free(&best);
     if (!status && clg_context_failed(o->ctx)) status = fail_context(o->cmd, o->ctx);

@@ -4,6 +4,7 @@
 
 #include "options.h"
 #include "pass.h"
+#include "report.h"
 
 typedef struct loop {
     const command *cmd;
@@ -17,6 +18,8 @@ typedef struct loop {
     int64_t        patience;      /* stop after so many epochs without a smaller loss there, and go back to the weights of the
                                    * smallest; 0: never */
     uint64_t       seed;          /* of the order of the examples */
+    history       *history;       /* to add each epoch to, or NULL */
+    int64_t        best;          /* filled in: with `patience`, the epoch whose weights the model has now */
     double         loss, score;   /* filled in: what was measured with the weights that the model has now */
 } loop;
 

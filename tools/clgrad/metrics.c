@@ -25,8 +25,7 @@ void metrics_scores(const float *confusion, int classes, class_score *score)
     }
 }
 
-/* The mean over the classes that there are. */
-static class_score mean_score(const class_score *score, int classes)
+class_score metrics_mean(const class_score *score, int classes)
 {
     class_score mean = {0};
     int         present = 0;
@@ -45,13 +44,12 @@ static class_score mean_score(const class_score *score, int classes)
 static void print(const pass *p, const network *net, const char *part, const float *confusion, const class_score *score, double top)
 {
     const int         n = net->classes;
-    const class_score mean = mean_score(score, n);
+    const class_score mean = metrics_mean(score, n);
     if (p->top > 1) printf("%s top-%d accuracy %.2f%%\n", part, p->top, 100.0 * top);
     printf("%-20s %9s %9s %9s %9s\n", "class", "precision", "recall", "F1", "examples");
     for (int c = 0; c < n; c++) {
         char number[16];
-        snprintf(number, sizeof number, "%d", c);
-        printf("%-20s %9.4f %9.4f %9.4f %9.0f\n", net->class_names ? net->class_names[c] : number, score[c].precision,
+        printf("%-20s %9.4f %9.4f %9.4f %9.0f\n", network_class_name(net, c, number), score[c].precision,
                score[c].recall, score[c].f1, score[c].count);
     }
     printf("%-20s %9.4f %9.4f %9.4f %9.0f\n", "mean", mean.precision, mean.recall, mean.f1, mean.count);

@@ -249,6 +249,13 @@ int64_t network_elements(const clg_model *model, size_t from, size_t to, bool st
     return sum;
 }
 
+const char *network_class_name(const network *net, int class, char number[16])
+{
+    if (net->class_names) return net->class_names[class];
+    snprintf(number, 16, "%d", class);
+    return number;
+}
+
 bool network_fits(const network *net, const clg_dataset *data, const char *part, char *error, size_t size)
 {
     const clg_shape have = clg_dataset_shape(data);

@@ -58,6 +58,9 @@ clg_status network_save(const network *net, clg_model *model, const char *path);
 /* Reads that; what *net points to lives as long as the context. Says what is wrong and returns the exit status. */
 int network_open(const command *cmd, clg_context *ctx, const char *path, network *net);
 
+/* What a class is called; its number, written to `number`, where classes have no names. */
+const char *network_class_name(const network *net, int class, char number[16]);
+
 /* Numbers in the model's entries from..to: those that it learns, or its states. */
 int64_t network_elements(const clg_model *model, size_t from, size_t to, bool states);
 

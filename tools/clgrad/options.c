@@ -186,6 +186,25 @@ bool options_parse(const command *cmd, int argc, char **argv, void *fields)
     return true;
 }
 
+bool option_text(const option *o, const void *fields, char *text, size_t size)
+{
+    const void  *field = (const char *)fields + o->offset;
+    const char  *word = NULL;
+    switch (o->kind) {
+    case OPTION_FLAG: return *(const bool *)field && snprintf(text, size, "yes");
+    case OPTION_COUNT: return *(const int64_t *)field && snprintf(text, size, "%lld", (long long)*(const int64_t *)field);
+    case OPTION_SEED: return snprintf(text, size, "%llu", (unsigned long long)*(const uint64_t *)field);
+    case OPTION_POSITIVE:
+    case OPTION_FRACTION: return *(const float *)field > 0.0f && snprintf(text, size, "%.6g", (double)*(const float *)field);
+    case OPTION_TEXT:
+    case OPTION_MAYBE:
+    case OPTION_CHOICE:
+    case OPTION_ARGUMENT: word = *(const char *const *)field; break;
+    case OPTION_ARGUMENTS: break; /* a list */
+    }
+    return word && snprintf(text, size, "%s", word);
+}
+
 void options_help(const command *cmd)
 {
     printf("Usage: clgrad %s", cmd->name);

@@ -54,6 +54,9 @@ void options_help(const command *cmd);
  * there is none. */
 const char *options_beyond(const command *cmd, const char *allowed, const void *fields, const void *defaults);
 
+/* What an option is set to, as it would be given; false when it is not, its field being zero. */
+bool option_text(const option *o, const void *fields, char *text, size_t size);
+
 /* Say what went wrong on standard error, after the command's name; return the exit status. */
 int fail(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int usage(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));

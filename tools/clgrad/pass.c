@@ -77,6 +77,12 @@ void pass_count_classes(pass *p, int classes, int top)
     p->sums[p->sum_count++] = add_to(p->top_sum, clg_sum(found, NULL));
 }
 
+void pass_keep_outputs(pass *p)
+{
+    p->output = p->real ? p->logits : clg_softmax(p->logits);
+    p->sums[p->sum_count++] = p->output;
+}
+
 static void clear(clg_tensor *sum)
 {
     const size_t bytes = (size_t)clg_tensor_count(sum) * sizeof(float);

@@ -9,9 +9,10 @@ typedef struct pass {
     clg_dataset *data;
     clg_loader   loader;
     clg_plan    *plan;      /* of a pass that only looks: NULL until it begins */
-    clg_tensor  *sums[4];   /* what that plan computes */
+    clg_tensor  *sums[5];   /* what that plan computes */
     size_t       sum_count;
     clg_tensor  *logits;    /* likewise of such a pass */
+    clg_tensor  *output;    /* [batch, classes]: probabilities, or predictions; NULL unless asked for */
     clg_tensor  *loss;      /* of a training pass: the batch's */
     clg_tensor  *x, *y;     /* the batch */
     clg_tensor  *rows;      /* scalar: how many images of the batch are real, the weight of its mean loss */
@@ -33,6 +34,9 @@ pass pass_eval(const network *net, clg_model *model, clg_dataset *data, int64_t 
 
 /* Makes a pass that only looks, before it begins for the first time, count confusion and top_sum too. */
 void pass_count_classes(pass *p, int classes, int top);
+
+/* Likewise, keep each batch's outputs to be read. */
+void pass_keep_outputs(pass *p);
 
 /* Begins anew, with the images in the order given by `seed` or, without one, in that of the file. */
 void pass_begin(pass *p, const uint64_t *seed);

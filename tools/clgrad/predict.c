@@ -78,6 +78,7 @@ static int print_json(const char *input, int64_t row, const network *net, const 
 static int print(const predict_options *o, const char *input, int64_t row, const network *net, const float *result)
 {
     ranked    rank[NETWORK_MAX_CLASSES];
+    char      number[16];
     const int top = o->top < net->classes ? (int)o->top : net->classes;
     for (int c = 0; c < net->classes; c++) rank[c] = (ranked){c, result[c]};
     if (!net->regression) qsort(rank, (size_t)net->classes, sizeof rank[0], by_probability);
@@ -87,8 +88,7 @@ static int print(const predict_options *o, const char *input, int64_t row, const
     for (int i = 0; i < (net->regression ? net->classes : top); i++) {
         const double percent = 100.0 * (double)rank[i].probability;
         if (net->regression) printf("%s %.9g", i ? "," : "", (double)result[i]);
-        else if (net->class_names) printf("%s %s %.2f%%", i ? "," : "", net->class_names[rank[i].class], percent);
-        else printf("%s %d %.2f%%", i ? "," : "", rank[i].class, percent);
+        else printf("%s %s %.2f%%", i ? "," : "", network_class_name(net, rank[i].class, number), percent);
     }
     putchar('\n');
     return 0;

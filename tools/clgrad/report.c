@@ -3,6 +3,7 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,6 +12,19 @@ double clock_seconds(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+bool report_keep(history *h, const epoch_result *r)
+{
+    if (h->count == h->room) {
+        const int64_t  room = h->room ? 2 * h->room : 64;
+        history_point *moved = realloc(h->at, (size_t)room * sizeof *moved);
+        if (!moved) return false;
+        h->at = moved;
+        h->room = room;
+    }
+    h->at[h->count++] = (history_point){r->train_loss, r->test_loss, r->test_accuracy, r->seconds};
+    return true;
 }
 
 void report_progress(const epoch_result *r, int64_t images_now, double seconds_now, double loss_now)

@@ -20,6 +20,18 @@ typedef struct epoch_result {
     clg_counters before, after; /* the training steps */
 } epoch_result;
 
+/* What was measured after each epoch. */
+typedef struct history_point {
+    double train_loss, loss, score, seconds;
+} history_point;
+
+typedef struct history {
+    history_point *at;
+    int64_t        count, room;
+} history;
+
+bool report_keep(history *h, const epoch_result *r); /* false when out of memory */
+
 double clock_seconds(void);
 
 /* The bar of a running epoch, drawn over itself. */

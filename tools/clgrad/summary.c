@@ -1,11 +1,8 @@
 /* summary.c - clgrad summary: the layers of a network, their shapes and parameters, and what it takes to run and to train it.
- *
- * A layer's operations: two for each product of a weight, else one for each number of its output. Those of a whole run are
- * what its plan says. */
-#include "network.h"
+ * The operations of a whole run are what its plan says. */
+#include "layer_table.h"
 #include "report.h"
 #include "source.h"
-#include "spec.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -31,68 +28,12 @@ static const option options[] = {
     {0},
 };
 
-typedef struct row {
-    char        name[128];
-    const char *kind;
-    clg_shape   output;
-    int64_t     parameters;
-    double      flops;
-} row;
-
 typedef struct summary {
     network        net;
     int64_t        batch, parameters, states;
-    row           *rows;
-    size_t         count;
+    layer_table    table;
     clg_plan_stats inference, training;
 } summary;
-
-/* What parameters from..to of the model, the layer's, cost at each of the places where they are used. */
-static double layer_flops(const clg_model *model, size_t from, size_t to, clg_shape in, clg_shape out)
-{
-    double products = 0.0;
-    int    weights = 0, rank = 0;
-    for (size_t i = from; i < to; i++) {
-        const clg_shape w = clg_model_shape(model, i);
-        if (w.rank < 2) continue;
-        products += (double)clg_shape_count(w);
-        weights++, rank = w.rank;
-    }
-    const double all = (double)clg_shape_count(out);
-    if (!weights) return all;
-    if (weights > 1) return 2.0 * products * (double)(in.dim[0] * in.dim[1]);  /* recurrent: each step of each example */
-    return 2.0 * products * all / (double)out.dim[rank == 2 ? out.rank - 1 : 1]; /* linear; convolution */
-}
-
-/* Its layers one by one, or of a network that is no list, its parameters. */
-static clg_tensor *build(summary *s, clg_model *model, clg_tensor *x)
-{
-    const network_kind *kind = network_find(s->net.model);
-    const char         *text = kind ? kind->spec : s->net.model;
-    spec               *list = text ? spec_parse(text, strlen(text), NULL) : NULL;
-    clg_tensor         *y = list ? x : network_kind_build(kind, model, x, s->net.classes);
-    const size_t        all = clg_model_count(model);
-    s->rows = calloc(list ? list->count : all + 1, sizeof *s->rows);
-    for (size_t i = 0; list && s->rows && y && i < list->count; i++) {
-        const clg_shape in = clg_tensor_shape(y);
-        const size_t    from = clg_model_count(model);
-        y = spec_build_layer(list, i, model, y, s->net.classes);
-        const size_t to = clg_model_count(model);
-        row         *r = &s->rows[s->count++];
-        *r = (row){.kind = list->layer[i].kind->name, .output = clg_tensor_shape(y)};
-        snprintf(r->name, sizeof r->name, "%s", list->layer[i].name);
-        r->parameters = network_elements(model, from, to, false);
-        r->flops = y ? layer_flops(model, from, to, in, r->output) : 0.0;
-    }
-    for (size_t i = 0; !list && s->rows && i < all; i++) {
-        row *r = &s->rows[s->count++];
-        *r = (row){.kind = clg_model_is_state(model, i) ? "state" : "parameter", .output = clg_model_shape(model, i)};
-        snprintf(r->name, sizeof r->name, "%s", clg_model_name(model, i));
-        r->parameters = network_elements(model, i, i + 1, false);
-    }
-    free(list);
-    return y;
-}
 
 static clg_tensor *input(clg_graph *g, const summary *s)
 {
@@ -107,7 +48,7 @@ static bool measure(summary *s, clg_context *ctx)
     const network_kind *kind = network_find(s->net.model);
     clg_model  *model = clg_model_create(ctx, NULL);
     clg_graph  *infer = clg_graph_create(ctx, NULL), *train = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
-    clg_tensor *y = build(s, model, input(infer, s)), *z = network_build(&s->net, model, input(train, s));
+    clg_tensor *y = layer_table_build(&s->table, &s->net, model, input(infer, s)), *z = network_build(&s->net, model, input(train, s));
     clg_tensor *answer = s->net.regression ? clg_input(train, CLG_F32, clg_tensor_shape(z))
                                            : clg_input(train, CLG_I32, CLG_SHAPE(clg_tensor_shape(z).dim[0]));
     clg_tensor *loss = s->net.regression ? clg_mse(z, answer) : clg_cross_entropy(z, answer);
@@ -117,7 +58,7 @@ static bool measure(summary *s, clg_context *ctx)
     s->states = network_elements(model, 0, clg_model_count(model), true);
     s->training = clg_plan_statistics(clg_plan_train(loss, opt));
     s->inference = clg_plan_statistics(clg_plan_create(y));
-    return s->rows && !clg_context_failed(ctx);
+    return y && !clg_context_failed(ctx);
 }
 
 /* ---- output ------------------------------------------------------------------------------------------------------ */
@@ -131,15 +72,14 @@ static void print_plan(const char *name, const clg_plan_stats *p)
 
 static void print_text(const summary *s)
 {
-    const network_kind *kind = network_find(s->net.model);
-    const bool          layers = !kind || kind->spec;
-    char                shape[128];
+    const bool layers = s->table.layers;
+    char       shape[128];
     printf("%s, examples of %s, %d outputs, batch %lld\n\n", s->net.model, clg_shape_text(s->net.input, shape, sizeof shape),
            s->net.classes, (long long)s->batch);
     printf("%-30s %-20s %-24s %12s %14s\n", layers ? "layer" : "tensor", "", layers ? "output" : "shape", "parameters",
            layers ? "Mflop" : "");
-    for (size_t i = 0; i < s->count; i++) {
-        const row *r = &s->rows[i];
+    for (size_t i = 0; i < s->table.count; i++) {
+        const layer_row *r = &s->table.rows[i];
         printf("%-30s %-20s %-24s %12lld", r->name, r->kind, clg_shape_text(r->output, shape, sizeof shape), (long long)r->parameters);
         if (layers) printf(" %14.3f", r->flops / 1e6);
         putchar('\n');
@@ -167,9 +107,8 @@ static void add_shape(cJSON *object, const char *name, clg_shape shape)
 
 static int print_json(const summary *s)
 {
-    const network_kind *kind = network_find(s->net.model);
-    const bool          layers = !kind || kind->spec;
-    cJSON              *object = cJSON_CreateObject();
+    const bool layers = s->table.layers;
+    cJSON     *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "network", s->net.model);
     add_shape(object, "input", s->net.input);
     cJSON_AddNumberToObject(object, "outputs", s->net.classes);
@@ -177,13 +116,14 @@ static int print_json(const summary *s)
     cJSON_AddNumberToObject(object, "parameters", (double)s->parameters);
     cJSON_AddNumberToObject(object, "states", (double)s->states);
     cJSON *list = cJSON_AddArrayToObject(object, layers ? "layers" : "tensors");
-    for (size_t i = 0; i < s->count; i++) {
-        cJSON *item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "name", s->rows[i].name);
-        cJSON_AddStringToObject(item, "kind", s->rows[i].kind);
-        add_shape(item, layers ? "output" : "shape", s->rows[i].output);
-        cJSON_AddNumberToObject(item, "parameters", (double)s->rows[i].parameters);
-        if (layers) cJSON_AddNumberToObject(item, "flops", s->rows[i].flops);
+    for (size_t i = 0; i < s->table.count; i++) {
+        const layer_row *r = &s->table.rows[i];
+        cJSON           *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "name", r->name);
+        cJSON_AddStringToObject(item, "kind", r->kind);
+        add_shape(item, layers ? "output" : "shape", r->output);
+        cJSON_AddNumberToObject(item, "parameters", (double)r->parameters);
+        if (layers) cJSON_AddNumberToObject(item, "flops", r->flops);
         cJSON_AddItemToArray(list, item);
     }
     add_plan(object, "inference", &s->inference);
@@ -234,7 +174,7 @@ static int summarise(const summary_options *o, clg_context *ctx, const char *mod
     if (!measure(&s, ctx)) status = fail_context(&command_summary, ctx);
     else if (o->json) status = print_json(&s);
     else print_text(&s);
-    free(s.rows);
+    layer_table_free(&s.table);
     return status;
 }
 

@@ -5,7 +5,7 @@
 #include "folds.h"
 #include "interrupt.h"
 #include "lr_find.h"
-#include "metrics.h"
+#include "page.h"
 #include "source.h"
 #include "start.h"
 #include "text.h"
@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 typedef struct train_options {
-    const char *data, *test, *label, *target, *size, *model, *device, *out, *log, *trace;
+    const char *data, *test, *label, *target, *size, *model, *device, *out, *log, *trace, *report;
     int64_t     epochs, batch, limit, classes;
     uint64_t    seed;
     int64_t     patience, folds;
@@ -59,25 +59,57 @@ static const option options[] = {
     {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
     {"out", OPTION_TEXT, FIELD(out), "FILE", "where the model goes (default clgrad-MODEL.safetensors)", 0, 0},
     {"log", OPTION_TEXT, FIELD(log), "FILE", "one JSON object per epoch and line, replacing the file", 0, 0},
+    {"report", OPTION_TEXT, FIELD(report), "FILE", "write a page of HTML: curves, confusion, scores, worst mistakes, settings", 0, 0},
     {"trace", OPTION_TEXT, FIELD(trace), "FILE", "write kernels, transfers and host work for chrome://tracing", 0, 0},
     {0},
 };
 
-/* Can a model be saved at `path`? Tries a file beside it, as saving will, and leaves `path` alone. */
-static bool can_save(const char *path)
+/* Can a file be put at `path`? Tries one beside it, as saving will, and leaves `path` alone. */
+static bool can_save(const char *name, const char *path)
 {
     struct stat info;
     if (!stat(path, &info) && !S_ISREG(info.st_mode))
-        return fail(&command_train, "--out %s: not a regular file", path), false;
+        return fail(&command_train, "--%s %s: not a regular file", name, path), false;
     const size_t length = strlen(path) + sizeof ".XXXXXX";
     char        *probe = malloc(length);
     if (!probe) return fail(&command_train, "out of memory"), false;
     snprintf(probe, length, "%s.XXXXXX", path);
     const int file = mkstemp(probe);
-    if (file < 0) fail(&command_train, "--out %s: cannot write there: %s", path, strerror(errno));
+    if (file < 0) fail(&command_train, "--%s %s: cannot write there: %s", name, path, strerror(errno));
     else close(file), unlink(probe);
     free(probe);
     return file >= 0;
+}
+
+/* Do two paths, of files that need not be there yet, name the same one? */
+static bool same_file(const char *a, const char *b)
+{
+    const char *const path[2] = {a, b};
+    const char       *base[2];
+    struct stat       file[2], folder[2];
+    int               there = 0;
+    for (int i = 0; i < 2; i++) {
+        const char *slash = strrchr(path[i], '/');
+        char        parent[4096];
+        base[i] = slash ? slash + 1 : path[i];
+        if (snprintf(parent, sizeof parent, "%.*s.", (int)(base[i] - path[i]), path[i]) >= (int)sizeof parent || stat(parent, &folder[i])) return false;
+        there += !stat(path[i], &file[i]);
+    }
+    if (there == 2) return file[0].st_ino == file[1].st_ino && file[0].st_dev == file[1].st_dev;
+    return !strcmp(base[0], base[1]) && folder[0].st_ino == folder[1].st_ino && folder[0].st_dev == folder[1].st_dev;
+}
+
+/* What is written must be different files. */
+static bool check_files(const train_options *o)
+{
+    const struct {
+        const char *name, *path;
+    } files[] = {{"out", o->out}, {"log", o->log}, {"trace", o->trace}, {"report", o->report}};
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < i; k++)
+            if (files[i].path && files[k].path && (!strcmp(files[i].path, files[k].path) || same_file(files[i].path, files[k].path)))
+                return usage(&command_train, "--%s and --%s name the same file", files[i].name, files[k].name), false;
+    return true;
 }
 
 /* Mean and deviation of the training data, for as long as the context lives; false when out of memory. */
@@ -129,15 +161,14 @@ static pass pass_of(const network *net, clg_model *model, clg_dataset *data, int
 }
 
 /* What is measured of the model that was saved: the test data, unless each epoch has seen them, and the classes. */
-static int final_test(const train_options *o, const network *net, pass *test, bool unseen)
+static int final_test(const train_options *o, const network *net, pass *test, bool unseen, double *loss, double *score)
 {
     if (unseen) {
-        double loss, score;
-        pass_look(test, &loss, &score);
+        pass_look(test, loss, score);
         clg_context *ctx = clg_tensor_context(test->x);
         if (clg_context_failed(ctx)) return fail_context(&command_train, ctx);
-        if (net->regression) printf("test loss %.4f  test R^2 %.4f\n", loss, score);
-        else printf("test loss %.4f  test accuracy %.2f%%\n", loss, 100.0 * score);
+        if (net->regression) printf("test loss %.4f  test R^2 %.4f\n", *loss, *score);
+        else printf("test loss %.4f  test accuracy %.2f%%\n", *loss, 100.0 * *score);
     }
     return o->metrics ? metrics_report(&command_train, test, net, "test", o->log) : 0;
 }
@@ -177,7 +208,9 @@ static int train(const train_options *o, clg_context *ctx, const source *src)
     pass testing = pass_of(&net, model, test_data, o->batch), watching = testing;
     const int64_t fold = o->folds ? count / o->folds : o->batch; /* the smallest */
     if (watch_data != test_data) watching = pass_of(&net, model, watch_data, o->batch < fold ? o->batch : fold);
-    if (o->metrics) pass_count_classes(watch_data == test_data ? &watching : &testing, net.classes, net.classes < 5 ? net.classes : 5);
+    pass *final = watch_data == test_data ? &watching : &testing;
+    if (o->metrics || (o->report && !net.regression)) pass_count_classes(final, net.classes, net.classes < 5 ? net.classes : 5);
+    if (o->report) pass_keep_outputs(final);
     if (o->init_from && !clg_context_failed(ctx)) status = start_from(cmd, model, o->init_from);
     if (o->freeze && !status && !clg_context_failed(ctx)) status = start_freeze(cmd, model, o->freeze);
     if (status) return status;
@@ -192,17 +225,26 @@ static int train(const train_options *o, clg_context *ctx, const source *src)
            net.input.rank == 3 ? "images" : "examples", device->name, device->platform, device->device);
     fflush(stdout);
     interrupt_catch();
+    history epochs = {0};
     loop l = {.cmd = cmd, .ctx = ctx, .model = model, .train = &training, .watch = &watching, .epochs = o->epochs,
               .part = o->folds || o->validation > 0.0f ? "validation" : "test", .log = o->log, .trace = o->trace,
-              .out = o->out, .patience = o->patience, .seed = o->seed};
+              .out = o->out, .patience = o->patience, .seed = o->seed, .history = o->report ? &epochs : NULL};
     if (o->lr_find) return lr_find(cmd, &training, opt, o->seed, *o->lr_find ? o->lr_find : NULL);
     if (o->folds) return folds_run(&l, &o->learn, opt, o->folds);
     status = loop_run(&l);
-    if (status && status != EXIT_INTERRUPTED) return status;
-    if (network_save(&net, model, o->out)) return fail_context(cmd, ctx);
-    if (!status) status = final_test(o, &net, watch_data == test_data ? &watching : &testing, watch_data != test_data);
-    printf("saved %s\n", o->out);
-    return status;
+    if (status && status != EXIT_INTERRUPTED) return free(epochs.at), status;
+    const int unsaved = network_save(&net, model, o->out) ? fail_context(cmd, ctx) : 0;
+    int       wrong = unsaved || status ? unsaved : final_test(o, &net, final, final != &watching, &l.loss, &l.score);
+    if (!unsaved) printf("saved %s\n", o->out);
+    if (!wrong && o->report) {
+        const page p = {.cmd = cmd, .options = o, .data = o->data, .net = &net, .model = model, .train = &training, .history = &epochs,
+                        .part = l.part, .watched = clg_dataset_count(watch_data), .epochs = o->epochs, .best = l.best,
+                        .final = status ? NULL : final, .final_part = "test", .loss = l.loss, .score = l.score};
+        wrong = page_write(&p, o->report);
+        if (!wrong) printf("saved %s\n", o->report);
+    }
+    free(epochs.at);
+    return wrong ? wrong : status;
 }
 
 /* What the options leave open, and what they contradict. */
@@ -218,8 +260,8 @@ static int run_options(train_options *o)
         return usage(cmd, "--%s: --model gpt takes no options but --data, --epochs, --batch, --lr, --seed, --device and --out", other);
     if (o->patience && !(o->validation > 0.0f) && !o->folds) return usage(cmd, "--patience needs --validation, a share to measure on");
     if (o->folds && o->lr_find) return usage(cmd, "--folds and --lr-find do not go together");
-    if ((o->folds || o->lr_find) && (o->out || o->log || o->trace || o->validation > 0.0f || o->metrics))
-        return usage(cmd, "--%s takes no --out, --log, --trace, --validation or --metrics", o->folds ? "folds" : "lr-find");
+    if ((o->folds || o->lr_find) && (o->out || o->log || o->trace || o->validation > 0.0f || o->metrics || o->report))
+        return usage(cmd, "--%s takes no --out, --log, --trace, --validation, --metrics or --report", o->folds ? "folds" : "lr-find");
     if (o->folds == 1) return usage(cmd, "--folds takes at least 2");
     const float lr = o->learn.lr; /* before the default */
     const int   learn = learn_check(cmd, &o->learn);
@@ -237,11 +279,10 @@ static int run_options(train_options *o)
     if (!o->batch) o->batch = kind ? kind->batch : 128;
     snprintf(out, sizeof out, "clgrad-%s.safetensors", kind ? kind->name : "model");
     if (!o->out) o->out = out;
-    if (o->log && !strcmp(o->log, o->out)) return usage(cmd, "--log and --out name the same file");
-    if (o->trace && (!strcmp(o->trace, o->out) || (o->log && !strcmp(o->trace, o->log))))
-        return usage(cmd, "--trace and --%s name the same file", strcmp(o->trace, o->out) ? "log" : "out");
+    if (!check_files(o)) return EXIT_USAGE;
     if (o->stream) setenv("CLGRAD_STREAM", "1", 1);
-    if (!o->folds && !o->lr_find && !can_save(o->out)) return EXIT_RUN;
+    if (!o->folds && !o->lr_find && !can_save("out", o->out)) return EXIT_RUN;
+    if (o->report && !can_save("report", o->report)) return EXIT_RUN;
 
     clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o->device, .trace = o->trace != NULL});
     const text_options t = {o->data, o->out, o->epochs, o->batch, o->seed, lr};
