@@ -1,4 +1,5 @@
 /* model_file.c - models to and from safetensors files (entries.c). Loading checks everything before it changes the model. */
+#include "base/file.h"
 #include "data/entries.h"
 #include <cjson/cJSON.h>
 #include <stdio.h>
