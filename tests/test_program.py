@@ -498,7 +498,7 @@ def test_diverged_training_saves_nothing():
     before = listing()
     done = clgrad("train", "--data", DATA, "--model", "mlp", "--optimizer", "sgd", "--lr", "1e30", "--epochs", 3,
                   "--out", ROOT / "diverged.safetensors")
-    assert done.returncode == 1 and "--lr" in done.stderr and listing() == before, done
+    assert done.returncode == 3 and "--lr" in done.stderr and listing() == before, done
 
 
 def test_model_and_data_of_other_shapes():

@@ -107,7 +107,7 @@ def test_interrupt_saves():
             time.sleep(0.01)
         child.send_signal(number)
         said, errors = child.communicate(timeout=120)
-        assert child.returncode == 130 and not errors and "interrupted after" in said, (child.returncode, said[-500:], errors)
+        assert child.returncode == 128 + number and not errors and "interrupted after" in said, (child.returncode, said[-500:], errors)
         assert json.loads(succeeds("eval", out, "--data", DATA, "--json"))["images"] == 101
         out.unlink()
 

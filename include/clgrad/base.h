@@ -94,6 +94,9 @@ CLG_API char *clg_shape_text(clg_shape shape, char *text, size_t size);
 CLG_API uint32_t clg_random_u32(uint64_t seed, uint64_t index);
 CLG_API float    clg_random_uniform(uint64_t seed, uint64_t index);
 
+/* FNV-1a, 64 bits, of these bytes; `seed` 0, or the hash of what comes before them. Not for secrets. */
+CLG_API uint64_t clg_hash(uint64_t seed, const void *data, size_t bytes);
+
 #ifdef __cplusplus
 }
 #endif

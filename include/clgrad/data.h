@@ -90,6 +90,9 @@ CLG_API clg_shape   clg_dataset_shape(const clg_dataset *data);   /* [count, ...
 CLG_API clg_status clg_dataset_labels(clg_dataset *data, int32_t *label, size_t count);
 CLG_API clg_status clg_dataset_targets(clg_dataset *data, float *target, size_t count);
 
+/* A number that changes with any example in use, its answer, or their order: clg_hash over all of them. */
+CLG_API clg_status clg_dataset_checksum(clg_dataset *data, uint64_t *sum);
+
 /* Mean and standard deviation (divided by the number of values) over the examples and all extents but the first of an
  * example, as the loader delivers them: of each feature, of each channel. Each has shape.dim[1] elements (1 for [count]). */
 CLG_API clg_status clg_dataset_moments(clg_dataset *data, float *mean, float *deviation);

@@ -9,3 +9,5 @@ uint64_t clg__hash(uint64_t seed, const void *data, size_t bytes)
     for (size_t i = 0; i < bytes; i++) h = (h ^ byte[i]) * UINT64_C(0x100000001b3);
     return h;
 }
+
+uint64_t clg_hash(uint64_t seed, const void *data, size_t bytes) { return clg__hash(seed, data, bytes); }

@@ -272,17 +272,43 @@ static void moments(const clg_dataset *data, const void *examples, int64_t group
     }
 }
 
+/* All examples in memory; *owned is to be freed. NULL when that fails. */
+static const void *examples_of(clg_dataset *data, void **owned)
+{
+    *owned = NULL;
+    if (data->host) return data->host;
+    const size_t bytes = (size_t)clg_tensor_count(data->examples) * clg_dtype_size(data->dtype);
+    *owned = clg__calloc((clg__root *)data->ctx, bytes, 1);
+    if (*owned && clg_tensor_read(data->examples, *owned, bytes)) free(*owned), *owned = NULL;
+    return *owned;
+}
+
 clg_status clg_dataset_moments(clg_dataset *data, float *mean, float *deviation)
 {
     if (!data || !mean || !deviation) return CLG_INVALID_ARGUMENT;
     if (clg_context_failed(data->ctx)) return clg_context_status(data->ctx);
     const int64_t groups = data->shape.rank > 1 ? data->shape.dim[1] : 1;
-    if (data->host) return moments(data, data->host, groups, mean, deviation), CLG_OK;
-    const size_t bytes = (size_t)clg_tensor_count(data->examples) * clg_dtype_size(data->dtype);
-    void *examples = clg__calloc((clg__root *)data->ctx, bytes, 1);
-    if (!examples) return CLG_OUT_OF_MEMORY;
-    const clg_status status = clg_tensor_read(data->examples, examples, bytes);
-    if (!status) moments(data, examples, groups, mean, deviation);
-    free(examples);
-    return status;
+    void         *owned;
+    const void   *examples = examples_of(data, &owned);
+    if (examples) moments(data, examples, groups, mean, deviation);
+    free(owned);
+    return clg_context_status(data->ctx);
+}
+
+clg_status clg_dataset_checksum(clg_dataset *data, uint64_t *sum)
+{
+    if (!data || !sum) return CLG_INVALID_ARGUMENT;
+    if (clg_context_failed(data->ctx)) return clg_context_status(data->ctx);
+    const size_t row = (size_t)(clg_shape_count(data->shape) / data->shape.dim[0]) * clg_dtype_size(data->dtype);
+    const size_t answer = 4 * (size_t)CLG__MAX(data->outputs, 1);
+    void        *owned;
+    const char  *examples = examples_of(data, &owned);
+    *sum = 0;
+    for (int64_t i = 0; examples && i < data->count; i++) {
+        const size_t at = (size_t)clg__dataset_row(data, i);
+        *sum = clg_hash(*sum, examples + at * row, row);
+        *sum = clg_hash(*sum, (const char *)data->kept + at * answer, answer);
+    }
+    free(owned);
+    return clg_context_status(data->ctx);
 }

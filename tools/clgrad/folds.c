@@ -50,8 +50,8 @@ int folds_run(loop *l, const learn_options *learn, clg_optimizer *opt, int64_t f
         clg_optimizer_reset(opt);
         printf("fold %lld/%lld\n", (long long)k + 1, (long long)folds);
         status = run(l, learn, opt, all, k, folds);
-        loss[k] = l->loss;
-        score[k] = l->score;
+        loss[k] = l->at.loss;
+        score[k] = l->at.score;
     }
     snapshot_free(&first);
     if (!status) {

@@ -10,8 +10,7 @@ static volatile sig_atomic_t caught;
 
 static void note(int signal_number)
 {
-    (void)signal_number;
-    caught = 1;
+    caught = signal_number;
 }
 
 void interrupt_catch(void)
@@ -25,11 +24,13 @@ void interrupt_catch(void)
 }
 
 bool interrupted(void) { return caught; }
+int  interrupted_status(void) { return 128 + (int)caught; }
 
-void leash_step(leash *l, clg_context *ctx)
+bool leash_step(leash *l, clg_context *ctx)
 {
-    if (++l->steps < l->next) return;
+    if (++l->steps < l->next) return false;
     clg_context_finish(ctx);
     const double now = clock_seconds(), each = (now - l->since) / (double)l->steps;
     *l = (leash){.since = now, .next = each > 0.0 && each < 0.25 ? (int64_t)fmin(0.25 / each, 1e6) : 1};
+    return true;
 }

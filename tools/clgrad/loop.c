@@ -1,12 +1,15 @@
-/* loop.c - epochs of training and looking, between opening and closing the log and the trace; early stopping. */
+/* loop.c - epochs of training and looking, between opening and closing the log and the trace; early stopping; checkpoints.
+ *
+ * That the loss is a number is looked at where the device has been waited for: now and then, and at an epoch's end. */
 #include "loop.h"
 #include "interrupt.h"
-#include "snapshot.h"
 #include "source.h"
 
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,17 +21,25 @@ static uint64_t epoch_seed(uint64_t seed, int64_t epoch)
     return (uint64_t)clg_random_u32(seed, index) << 32 | clg_random_u32(seed, index + 1);
 }
 
-static void train_epoch(pass *p, uint64_t run_seed, epoch_result *r, bool terminal)
+/* The epoch that o->at is in, to its end or to a signal. 0, or the exit status. */
+static int train_epoch(loop *o, epoch_result *r, bool terminal)
 {
-    const uint64_t seed = epoch_seed(run_seed, r->epoch);
-    clg_context   *ctx = clg_tensor_context(p->x);
+    const uint64_t seed = epoch_seed(o->seed, r->epoch);
+    pass          *p = o->train;
     const double   start = clock_seconds();
+    const int64_t  steps_before = o->at.step;
     double         drawn = start;
-    r->before = clg_context_counters(ctx);
-    pass_begin(p, &seed);
-    for (leash l = {0}; !interrupted() && pass_next(p);) {
-        leash_step(&l, ctx);
-        if (!terminal) continue;
+    int            status = 0;
+    bool           finite = true;
+    r->before = clg_context_counters(o->ctx);
+    if (o->at.step) pass_resume(p, &seed, o->at.step);
+    else pass_begin(p, &seed);
+    r->images_before = p->seen;
+    for (leash l = {0}; finite && !status && !interrupted() && pass_next(p);) {
+        o->at.step = p->steps;
+        if (leash_step(&l, o->ctx)) finite = isfinite(pass_loss(p)); /* the device has been waited for anyway */
+        if (finite) status = checkpoint_step(o->keep, &o->at);
+        if (!terminal || !finite) continue;
         const double now = clock_seconds();
         if (now - drawn < 0.25) continue;
         const double loss = pass_loss(p);
@@ -36,29 +47,45 @@ static void train_epoch(pass *p, uint64_t run_seed, epoch_result *r, bool termin
         report_progress(r, p->seen, drawn - start, loss);
     }
     r->train_loss = pass_loss(p);
-    r->after = clg_context_counters(ctx);
+    r->after = clg_context_counters(o->ctx);
     r->seconds = clock_seconds() - start;
-    r->steps = p->steps;
+    r->steps = p->steps - steps_before;
+    if (clg_context_failed(o->ctx)) return fail_context(o->cmd, o->ctx);
+    if (!status && p->steps && !isfinite(r->train_loss)) status = checkpoint_diverged(o->keep, o->cmd, &o->at);
+    return status;
+}
+
+/* Keeps the weights, if they are the best so far. */
+static int keep_best(loop *o, const epoch_result *r)
+{
+    progress *at = &o->at;
+    const bool better = o->patience && r->test_loss < at->least;
+    if (!o->patience || !at->best_epoch || better) at->loss = r->test_loss, at->score = r->test_accuracy;
+    if (!better) return 0;
+    at->least = r->test_loss;
+    at->best_epoch = r->epoch;
+    return snapshot_take(&o->best, o->model) ? 0 : fail(o->cmd, "out of memory");
 }
 
 static int epochs(loop *o, FILE *log)
 {
     const bool terminal = isatty(STDOUT_FILENO);
-    snapshot   best = {0};
-    double     least = INFINITY;
-    int64_t    best_epoch = 0;
+    progress  *at = &o->at;
     int        status = 0;
-    for (int64_t epoch = 1; epoch <= o->epochs && !status; epoch++) {
-        epoch_result r = {.epoch = epoch, .epochs = o->epochs, .images = clg_dataset_count(o->train->data), .regression = o->train->real,
+    while (at->epoch <= o->epochs && !status) {
+        epoch_result r = {.epoch = at->epoch, .epochs = o->epochs, .images = clg_dataset_count(o->train->data), .regression = o->train->real,
                           .part = o->part};
-        train_epoch(o->train, o->seed, &r, terminal);
-        if (interrupted()) {
-            status = EXIT_INTERRUPTED;
-            if (r.steps && !isfinite(r.train_loss)) status = fail(o->cmd, "the loss is no longer a number. Nothing was saved");
-            printf("%sepoch %lld/%lld  interrupted after %lld steps\n", terminal ? "\r\033[K" : "", (long long)epoch,
-                   (long long)o->epochs, (long long)r.steps);
+        if (at->best_epoch && at->epoch - 1 - at->best_epoch >= o->patience) {
+            printf("stopped: no better %s loss in %lld epochs\n", o->part, (long long)o->patience);
             break;
         }
+        status = train_epoch(o, &r, terminal);
+        if (!status && interrupted()) {
+            status = interrupted_status();
+            printf("%sepoch %lld/%lld  interrupted after %lld steps\n", terminal ? "\r\033[K" : "", (long long)r.epoch,
+                   (long long)o->epochs, (long long)at->step);
+        }
+        if (status) break;
         pass_look(o->watch, &r.test_loss, &r.test_accuracy);
         if (o->train->trace) trace_drain(o->train->trace, o->ctx);
         if (clg_context_failed(o->ctx)) status = fail_context(o->cmd, o->ctx);
@@ -66,29 +93,43 @@ static int epochs(loop *o, FILE *log)
         if (!status && o->history && !report_keep(o->history, &r)) status = fail(o->cmd, "out of memory");
         if (!status && log && !report_log(&r, log))
             status = fail(o->cmd, "--log %s: cannot write: %s", o->log, strerror(errno));
-        if (!status && !isfinite(r.train_loss))
-            status = fail(o->cmd, "the loss is no longer a number; try a smaller --lr. Nothing was saved");
-        if (!o->patience || !best_epoch) o->loss = r.test_loss, o->score = r.test_accuracy;
-        if (status || !o->patience) continue;
-        if (r.test_loss < least) {
-            o->loss = r.test_loss, o->score = r.test_accuracy;
-            least = r.test_loss;
-            best_epoch = epoch;
-            if (!snapshot_take(&best, o->model)) status = fail(o->cmd, "out of memory");
-        } else if (epoch - best_epoch >= o->patience) {
-            printf("stopped: no better %s loss in %lld epochs\n", o->part, (long long)o->patience);
-            break;
-        }
+        if (!status && !isfinite(r.test_loss)) status = checkpoint_diverged(o->keep, o->cmd, at);
+        if (!status) status = keep_best(o, &r);
+        if (status) break;
+        at->epoch++;
+        at->step = 0;
+        status = checkpoint_epoch(o->keep, at);
     }
-    if (best_epoch && (!status || status == EXIT_INTERRUPTED)) {
-        snapshot_restore(&best, o->model);
-        printf("the weights are those after epoch %lld, %s loss %.4f\n", (long long)best_epoch, o->part, least);
+    if (!status || status == interrupted_status()) {
+        const int kept = checkpoint_save(o->keep, at);
+        if (kept) status = kept;
     }
-    o->best = best_epoch;
+    if (at->best_epoch && (!status || status == interrupted_status())) {
+        snapshot_restore(&o->best, o->model);
+        printf("the weights are those after epoch %lld, %s loss %.4f\n", (long long)at->best_epoch, o->part, at->least);
+    }
     fflush(stdout);
-    snapshot_free(&best);
     if (!status && clg_context_failed(o->ctx)) status = fail_context(o->cmd, o->ctx);
     return status;
+}
+
+/* Where a training that goes on writes on: behind the lines of the epochs before. */
+static long end_of_lines(const char *path, int64_t epoch)
+{
+    FILE  *file = fopen(path, "r");
+    char  *line = NULL;
+    size_t room = 0;
+    long   end = 0;
+    for (bool earlier = true; file && earlier && getline(&line, &room, file) > 0;) {
+        cJSON       *object = cJSON_Parse(line);
+        const cJSON *number = cJSON_GetObjectItem(object, "epoch");
+        earlier = cJSON_IsNumber(number) && number->valuedouble < (double)epoch && ends_with(line, "\n");
+        cJSON_Delete(object);
+        if (earlier) end = ftell(file);
+    }
+    free(line);
+    if (file) fclose(file);
+    return end;
 }
 
 /* epochs() between opening and closing the log; a log without a single line is not left behind. */
@@ -105,9 +146,11 @@ static int logged_epochs(loop *o)
         if (same[1].st_size == 0) unlink(o->log);
         return usage(o->cmd, "--log and --out name the same file");
     }
-    if (ftruncate(file, 0) && errno != EINVAL) /* EINVAL: a pipe or a terminal */
+    const long end = o->at.epoch > 1 && !fstat(file, &same[1]) && S_ISREG(same[1].st_mode) ? end_of_lines(o->log, o->at.epoch) : 0;
+    if (ftruncate(file, end) && errno != EINVAL) /* EINVAL: a pipe or a terminal */
         return fclose(log), fail(o->cmd, "--log %s: cannot write: %s", o->log, strerror(errno));
     setvbuf(log, NULL, _IONBF, 0);
+    if (end) fseek(log, end, SEEK_SET);
     const int   status = epochs(o, log);
     struct stat info;
     if (status && !fstat(fileno(log), &info) && S_ISREG(info.st_mode) && info.st_size == 0) unlink(o->log);
@@ -115,7 +158,7 @@ static int logged_epochs(loop *o)
     return status;
 }
 
-int loop_run(loop *o)
+static int traced_epochs(loop *o)
 {
     if (!o->trace) return logged_epochs(o);
     trace t;
@@ -123,5 +166,15 @@ int loop_run(loop *o)
     o->train->trace = o->watch->trace = &t;
     const int status = logged_epochs(o);
     if (!trace_close(&t) && !status) return fail(o->cmd, "--trace %s: cannot write: %s", o->trace, strerror(errno));
+    return status;
+}
+
+int loop_run(loop *o)
+{
+    const int64_t steps = (clg_dataset_count(o->train->data) + o->train->batch - 1) / o->train->batch;
+    if (o->keep) o->keep->best = &o->best;
+    int status = checkpoint_resume(o->keep, o->epochs, steps, &o->at);
+    if (!status) status = traced_epochs(o);
+    snapshot_free(&o->best);
     return status;
 }

@@ -2,6 +2,7 @@
 #ifndef LOOP_H
 #define LOOP_H
 
+#include "checkpoint.h"
 #include "options.h"
 #include "pass.h"
 #include "report.h"
@@ -19,11 +20,13 @@ typedef struct loop {
                                    * smallest; 0: never */
     uint64_t       seed;          /* of the order of the examples */
     history       *history;       /* to add each epoch to, or NULL */
-    int64_t        best;          /* filled in: with `patience`, the epoch whose weights the model has now */
-    double         loss, score;   /* filled in: what was measured with the weights that the model has now */
+    checkpoint    *keep;          /* NULL: neither kept nor resumed */
+    progress       at;            /* filled in; .loss and .score are what was measured with the weights that the model has now,
+                                   * .best_epoch is, with `patience`, the epoch that these are of */
+    snapshot       best;
 } loop;
 
-/* 0, EXIT_INTERRUPTED when a signal ended it early, or the exit status of what went wrong, which has been said. */
+/* 0, interrupted_status() when a signal ended it early, or the exit status of what went wrong, which has been said. */
 int loop_run(loop *o);
 
 #endif

@@ -69,7 +69,7 @@ int lr_find(const command *cmd, pass *train, clg_optimizer *opt, uint64_t seed, 
     int          best = 0;
     double       steepest = 0.0;
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
-    if (interrupted()) return EXIT_INTERRUPTED;
+    if (interrupted()) return interrupted_status();
     draw(s, n);
     for (int i = 5; i + 5 < n; i++) { /* the rates' logarithms are evenly apart */
         const double slope = s[i + 5].smooth - s[i - 5].smooth;

@@ -1,6 +1,7 @@
 /* main.c - clgrad: lists OpenCL devices, trains networks on them, evaluates models, measures.
  *
- * Exit status: 0 success, 1 a failure at run time, 2 a wrong command line. */
+ * Exit status: 0 success, 1 a failure at run time, 2 a wrong command line, 3 a training whose loss is no longer a number, 128 + n
+ * a training that signal n has stopped, saved. */
 #include "options.h"
 
 #include <clgrad/clgrad.h>
@@ -29,6 +30,7 @@ static void help(FILE *to)
     for (size_t i = 0; i < COMMANDS; i++) fprintf(to, "  %-22s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(to, "  %-22s %s\n"
                 "  %-22s %s\n\n"
+                "Exit status: 1 failure, 2 wrong command line, 3 a training's loss is no longer a number, 130 or 143 stopped and saved.\n"
                 "Environment: CLGRAD_DEVICE (as --device), CLGRAD_PROFILE (cpu, gpu, key=value,...; see devices -v).\n",
             "help [COMMAND]", "This text, or a command's options", "--version", "The library's version");
 }

@@ -36,6 +36,16 @@ int usage(const command *cmd, const char *format, ...)
     return EXIT_USAGE;
 }
 
+void warn(const command *cmd, const char *format, ...)
+{
+    char    text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fail(cmd, "warning: %s", text);
+}
+
 static bool is_word_of(const char *words, const char *word)
 {
     const size_t length = strlen(word);
@@ -186,6 +196,17 @@ bool options_parse(const command *cmd, int argc, char **argv, void *fields)
     return true;
 }
 
+/* The fewest digits that give the number back. */
+static bool real_text(float value, char *text, size_t size)
+{
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, size, "%.*g", digits, (double)value);
+        const float back = strtof(text, NULL);
+        if (back >= value && back <= value) return true;
+    }
+    return true;
+}
+
 bool option_text(const option *o, const void *fields, char *text, size_t size)
 {
     const void  *field = (const char *)fields + o->offset;
@@ -195,7 +216,7 @@ bool option_text(const option *o, const void *fields, char *text, size_t size)
     case OPTION_COUNT: return *(const int64_t *)field && snprintf(text, size, "%lld", (long long)*(const int64_t *)field);
     case OPTION_SEED: return snprintf(text, size, "%llu", (unsigned long long)*(const uint64_t *)field);
     case OPTION_POSITIVE:
-    case OPTION_FRACTION: return *(const float *)field > 0.0f && snprintf(text, size, "%.6g", (double)*(const float *)field);
+    case OPTION_FRACTION: return *(const float *)field > 0.0f && real_text(*(const float *)field, text, size);
     case OPTION_TEXT:
     case OPTION_MAYBE:
     case OPTION_CHOICE:

@@ -44,7 +44,7 @@ typedef struct command {
 extern const command command_devices, command_train, command_eval, command_predict, command_bench, command_layers, command_summary, command_explain, command_tune,
                      command_ops;
 
-enum { EXIT_RUN = 1, EXIT_USAGE = 2 };
+enum { EXIT_RUN = 1, EXIT_USAGE = 2, EXIT_NOT_FINITE = 3 };
 
 /* Fills the struct at `fields`. False when the arguments are wrong (said on standard error). */
 bool options_parse(const command *cmd, int argc, char **argv, void *fields);
@@ -60,6 +60,9 @@ bool option_text(const option *o, const void *fields, char *text, size_t size);
 /* Say what went wrong on standard error, after the command's name; return the exit status. */
 int fail(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int usage(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Says what goes wrong and does not end anything. */
+void warn(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Is `end` what a longer name ends with? */
 bool ends_with(const char *name, const char *end);

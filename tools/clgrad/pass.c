@@ -97,9 +97,17 @@ void pass_begin(pass *p, const uint64_t *seed)
     clg_tensor *const sums[] = {p->loss_sum, p->right_sum, p->confusion, p->top_sum};
     for (int i = 0; i < 4; i++)
         if (sums[i]) clear(sums[i]);
+    pass_resume(p, seed, 0);
+}
+
+void pass_resume(pass *p, const uint64_t *seed, int64_t steps)
+{
+    const int64_t count = clg_dataset_count(p->data), dealt = steps * p->batch;
     p->loader = clg_loader_begin(
         p->data, &(clg_loader_desc){.batch = p->batch, .shuffle = seed, .seed = seed ? *seed : 0});
-    p->seen = p->steps = 0;
+    p->loader.next = dealt;
+    p->seen = dealt < count ? dealt : count;
+    p->steps = steps;
 }
 
 static void mark_real(pass *p, int64_t rows)

@@ -41,6 +41,9 @@ void pass_keep_outputs(pass *p);
 /* Begins anew, with the images in the order given by `seed` or, without one, in that of the file. */
 void pass_begin(pass *p, const uint64_t *seed);
 
+/* Goes on after so many steps of such a pass, whose sums are there. */
+void pass_resume(pass *p, const uint64_t *seed, int64_t steps);
+
 /* Enqueues the next batch; false at the end of the data and in a failed context. */
 bool pass_next(pass *p);
 

@@ -31,7 +31,7 @@ void report_progress(const epoch_result *r, int64_t images_now, double seconds_n
 {
     static const char bar[] = "##############################";
     const double  share = (double)images_now / (double)r->images;
-    const double  rate = (double)images_now / seconds_now;
+    const double  rate = (double)(images_now - r->images_before) / seconds_now;
     const int64_t left = (r->epochs - r->epoch + 1) * r->images - images_now;
     const int     width = (int)sizeof bar - 1;
     const int64_t seconds = (int64_t)((double)left / rate);
@@ -41,20 +41,22 @@ void report_progress(const epoch_result *r, int64_t images_now, double seconds_n
     fflush(stdout);
 }
 
+static double images_per_second(const epoch_result *r) { return (double)(r->images - r->images_before) / r->seconds; }
+
 void report_epoch(const epoch_result *r, bool terminal)
 {
     char score[64];
     if (r->regression) snprintf(score, sizeof score, "%s R^2 %.4f", r->part, r->test_accuracy);
     else snprintf(score, sizeof score, "%s accuracy %.2f%%", r->part, 100.0 * r->test_accuracy);
     printf("%sepoch %lld/%lld  train loss %.4f  %s loss %.4f  %s  %.0f images/s%s\n", terminal ? "\r" : "",
-           (long long)r->epoch, (long long)r->epochs, r->train_loss, r->part, r->test_loss, score, (double)r->images / r->seconds,
+           (long long)r->epoch, (long long)r->epochs, r->train_loss, r->part, r->test_loss, score, images_per_second(r),
            terminal ? "\033[K" : "");
     fflush(stdout);
 }
 
 bool report_log(const epoch_result *r, FILE *log)
 {
-    const double steps = (double)r->steps;
+    const double steps = r->steps ? (double)r->steps : 1.0;
     char         loss[32], score[32];
     snprintf(loss, sizeof loss, "%s_loss", r->part);
     snprintf(score, sizeof score, "%s_%s", r->part, r->regression ? "r2" : "accuracy");
@@ -66,8 +68,8 @@ bool report_log(const epoch_result *r, FILE *log)
         {"train_loss", r->train_loss},
         {loss, r->test_loss},
         {score, r->test_accuracy},
-        {"images_per_second", (double)r->images / r->seconds},
-        {"steps", steps},
+        {"images_per_second", images_per_second(r)},
+        {"steps", (double)r->steps},
         {"bytes_to_device_per_step", (double)(r->after.bytes_to_device - r->before.bytes_to_device) / steps},
         {"bytes_from_device_per_step", (double)(r->after.bytes_from_device - r->before.bytes_from_device) / steps},
         {"launches_per_step", (double)(r->after.launches - r->before.launches) / steps},

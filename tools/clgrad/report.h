@@ -13,6 +13,7 @@
 typedef struct epoch_result {
     int64_t      epoch, epochs; /* from 1 */
     int64_t      images, steps;
+    int64_t      images_before; /* of these, seen by a run that this one goes on with; not among the steps */
     double       seconds;       /* of the training steps */
     double       train_loss, test_loss, test_accuracy;
     bool         regression; /* test_accuracy is R^2 */

@@ -94,6 +94,31 @@ static void step(const learner *l, uint64_t seed, uint64_t number)
     clg_plan_run(l->plan);
 }
 
+/* From where it is to the end of the epoch, or to a signal; 0, or the exit status. */
+static int learn_epoch(const command *cmd, clg_context *ctx, const text_options *o, learner *l, int64_t steps, progress *at)
+{
+    const float   zero = 0.0f;
+    const double  start = clock_seconds();
+    const int64_t before = at->step;
+    int           status = 0;
+    if (!before) clg_tensor_write(l->sum, &zero, sizeof zero);
+    bool finite = true;
+    for (leash queue = {0}; at->step < steps && finite && !status && !interrupted();) {
+        step(l, o->seed, (uint64_t)((at->epoch - 1) * steps + at->step++));
+        if (leash_step(&queue, ctx)) finite = isfinite(clg_tensor_scalar(l->sum));
+        if (finite) status = checkpoint_step(o->keep, at);
+    }
+    const double mean = at->step ? clg_tensor_scalar(l->sum) / (double)at->step : 0.0;
+    if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
+    if (!status && !isfinite(mean)) status = checkpoint_diverged(o->keep, cmd, at);
+    if (status) return status;
+    if (interrupted()) printf("interrupted after %lld steps\n", (long long)at->step);
+    else printf("epoch %lld/%lld  train loss %.4f  %.0f characters/s\n", (long long)at->epoch, (long long)o->epochs, mean,
+                (double)(steps - before) * (double)(l->batch * l->context) / (clock_seconds() - start));
+    fflush(stdout);
+    return 0;
+}
+
 static int learn(const command *cmd, clg_context *ctx, const text_options *o, learner *l)
 {
     const network_kind *gpt = network_find("gpt");
@@ -109,28 +134,31 @@ static int learn(const command *cmd, clg_context *ctx, const text_options *o, le
     l->plan = clg_plan_train_with(loss, opt, &sum, 1);
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
 
-    const uint64_t steps = 1 + (l->size - 1) / (uint64_t)(l->batch * l->context);
+    const int64_t steps = 1 + (int64_t)((l->size - 1) / (uint64_t)(l->batch * l->context));
+    checkpoint   *keep = o->keep;
+    progress      at;
+    keep->model = model;
+    keep->optimizer = opt;
+    keep->graph = g;
+    keep->sum = l->sum;
+    checkpoint_setting_add(keep, "training data", "%zu characters with the checksum %016llx", l->size,
+                           (unsigned long long)clg_hash(0, l->text, l->size));
     interrupt_catch();
     printf("gpt, %zu characters, %d different, on %s\n", l->size, l->vocabulary->size, clg_context_device(ctx)->name);
-    for (int64_t epoch = 0; epoch < o->epochs; epoch++) {
-        const float  zero = 0.0f;
-        const double start = clock_seconds();
-        clg_tensor_write(l->sum, &zero, sizeof zero);
-        leash    queue = {0};
-        uint64_t done = 0;
-        for (; done < steps && !interrupted(); leash_step(&queue, ctx)) step(l, o->seed, (uint64_t)epoch * steps + done++);
-        const double mean = done ? clg_tensor_scalar(l->sum) / (double)done : 0.0;
-        if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
-        if (interrupted()) printf("interrupted after %llu steps\n", (unsigned long long)done);
-        else printf("epoch %lld/%lld  train loss %.4f  %.0f characters/s\n", (long long)epoch + 1, (long long)o->epochs, mean,
-               (double)steps * (double)(l->batch * l->context) / (clock_seconds() - start));
-        fflush(stdout);
-        if (!isfinite(mean)) return fail(cmd, "the loss is no longer a number; try a smaller --lr. Nothing was saved");
-        if (interrupted()) break;
+    int status = checkpoint_resume(keep, o->epochs, steps, &at);
+    while (at.epoch <= o->epochs && !status && !interrupted()) {
+        status = learn_epoch(cmd, ctx, o, l, steps, &at);
+        if (status || interrupted()) break;
+        at.epoch++;
+        at.step = 0;
+        status = checkpoint_epoch(keep, &at);
     }
+    if (!status) status = checkpoint_save(keep, &at);
+    if (!status) status = checkpoint_check_model(keep, cmd, model);
+    if (status) return status;
     if (save(l->vocabulary, l->context, model, o->out)) return fail_context(cmd, ctx);
     printf("saved %s\n", o->out);
-    return interrupted() ? EXIT_INTERRUPTED : 0;
+    return interrupted() ? interrupted_status() : 0;
 }
 
 int text_train(const command *cmd, clg_context *ctx, const text_options *o)

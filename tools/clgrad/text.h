@@ -2,6 +2,7 @@
 #ifndef TEXT_H
 #define TEXT_H
 
+#include "checkpoint.h"
 #include "options.h"
 
 #include <clgrad/clgrad.h>
@@ -11,6 +12,7 @@ typedef struct text_options {
     int64_t     epochs, batch;
     uint64_t    seed;
     float       lr;
+    checkpoint *keep;
 } text_options;
 
 /* Trains and saves; the exit status, what went wrong having been said. */

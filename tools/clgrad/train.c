@@ -2,6 +2,7 @@
  *
  * What can be refused is refused before the first step: options, where the model goes, device,
  * data, the log. */
+#include "checkpoint.h"
 #include "folds.h"
 #include "interrupt.h"
 #include "lr_find.h"
@@ -26,6 +27,7 @@ typedef struct train_options {
     const char *class_weights, *init_from, *freeze, *lr_find;
     learn_options learn;
     bool        normalize, metrics, stream;
+    checkpoint_options checkpoint;
 } train_options;
 
 static const train_options defaults = {.epochs = 5, .seed = 1, .learn.momentum = LEARN_UNSET};
@@ -58,7 +60,8 @@ static const option options[] = {
     {"seed", OPTION_SEED, FIELD(seed), "N", "of the first weights and of the order of images (default 1)", 0, 0},
     {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
     {"out", OPTION_TEXT, FIELD(out), "FILE", "where the model goes (default clgrad-MODEL.safetensors)", 0, 0},
-    {"log", OPTION_TEXT, FIELD(log), "FILE", "one JSON object per epoch and line, replacing the file", 0, 0},
+    CHECKPOINT_ROWS(FIELD(checkpoint)),
+    {"log", OPTION_TEXT, FIELD(log), "FILE", "one JSON object per epoch and line, replacing the file; with --resume, after the lines of the epochs before", 0, 0},
     {"report", OPTION_TEXT, FIELD(report), "FILE", "write a page of HTML: curves, confusion, scores, worst mistakes, settings", 0, 0},
     {"trace", OPTION_TEXT, FIELD(trace), "FILE", "write kernels, transfers and host work for chrome://tracing", 0, 0},
     {0},
@@ -104,8 +107,8 @@ static bool check_files(const train_options *o)
 {
     const struct {
         const char *name, *path;
-    } files[] = {{"out", o->out}, {"log", o->log}, {"trace", o->trace}, {"report", o->report}};
-    for (int i = 0; i < 4; i++)
+    } files[] = {{"out", o->out}, {"log", o->log}, {"trace", o->trace}, {"report", o->report}, {"checkpoint", o->checkpoint.path}};
+    for (int i = 0; i < 5; i++)
         for (int k = 0; k < i; k++)
             if (files[i].path && files[k].path && (!strcmp(files[i].path, files[k].path) || same_file(files[i].path, files[k].path)))
                 return usage(&command_train, "--%s and --%s name the same file", files[i].name, files[k].name), false;
@@ -173,7 +176,19 @@ static int final_test(const train_options *o, const network *net, pass *test, bo
     return o->metrics ? metrics_report(&command_train, test, net, "test", o->log) : 0;
 }
 
-static int train(const train_options *o, clg_context *ctx, const source *src)
+/* A training that is resumed must have the same data. */
+static int describe_data(clg_dataset *data, checkpoint *keep)
+{
+    uint64_t sum;
+    char     shape[128];
+    if (!checkpoint_is_used(keep)) return 0;
+    if (clg_dataset_checksum(data, &sum)) return fail_context(&command_train, clg_model_context(keep->model));
+    checkpoint_setting_add(keep, "training data", "%s with the checksum %016llx", clg_shape_text(clg_dataset_shape(data), shape, sizeof shape),
+                           (unsigned long long)sum);
+    return 0;
+}
+
+static int train(const train_options *o, clg_context *ctx, const source *src, checkpoint *keep)
 {
     const command *cmd = &command_train;
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
@@ -218,7 +233,12 @@ static int train(const train_options *o, clg_context *ctx, const source *src)
     status = o->folds || o->lr_find ? 0 : learn_schedule(cmd, &o->learn, opt, o->epochs * ((count + o->batch - 1) / o->batch));
     if (status) return status;
     pass training = pass_train(&net, model, opt, train_data, o->batch, o->class_weights ? weight : NULL);
-    if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
+    keep->model = model;
+    keep->optimizer = opt;
+    keep->graph = clg_tensor_graph(training.loss);
+    keep->sum = training.loss_sum;
+    status = clg_context_failed(ctx) ? fail_context(cmd, ctx) : describe_data(train_data, keep);
+    if (status) return status;
 
     const clg_device_info *device = clg_context_device(ctx);
     printf("%s, %lld parameters, %lld %s, on %s (%d:%d)\n", net.model, (long long)network_elements(model, 0, clg_model_count(model), false), (long long)count,
@@ -226,20 +246,22 @@ static int train(const train_options *o, clg_context *ctx, const source *src)
     fflush(stdout);
     interrupt_catch();
     history epochs = {0};
+    keep->history = &epochs;
     loop l = {.cmd = cmd, .ctx = ctx, .model = model, .train = &training, .watch = &watching, .epochs = o->epochs,
               .part = o->folds || o->validation > 0.0f ? "validation" : "test", .log = o->log, .trace = o->trace,
-              .out = o->out, .patience = o->patience, .seed = o->seed, .history = o->report ? &epochs : NULL};
+              .out = o->out, .patience = o->patience, .seed = o->seed, .history = o->folds ? NULL : &epochs, .keep = keep};
     if (o->lr_find) return lr_find(cmd, &training, opt, o->seed, *o->lr_find ? o->lr_find : NULL);
     if (o->folds) return folds_run(&l, &o->learn, opt, o->folds);
     status = loop_run(&l);
-    if (status && status != EXIT_INTERRUPTED) return free(epochs.at), status;
+    const int bad = status && status != interrupted_status() ? status : checkpoint_check_model(keep, cmd, model);
+    if (bad) return free(epochs.at), bad;
     const int unsaved = network_save(&net, model, o->out) ? fail_context(cmd, ctx) : 0;
-    int       wrong = unsaved || status ? unsaved : final_test(o, &net, final, final != &watching, &l.loss, &l.score);
+    int       wrong = unsaved || status ? unsaved : final_test(o, &net, final, final != &watching, &l.at.loss, &l.at.score);
     if (!unsaved) printf("saved %s\n", o->out);
     if (!wrong && o->report) {
         const page p = {.cmd = cmd, .options = o, .data = o->data, .net = &net, .model = model, .train = &training, .history = &epochs,
-                        .part = l.part, .watched = clg_dataset_count(watch_data), .epochs = o->epochs, .best = l.best,
-                        .final = status ? NULL : final, .final_part = "test", .loss = l.loss, .score = l.score};
+                        .part = l.part, .watched = clg_dataset_count(watch_data), .epochs = o->epochs, .best = l.at.best_epoch,
+                        .final = status ? NULL : final, .final_part = "test", .loss = l.at.loss, .score = l.at.score};
         wrong = page_write(&p, o->report);
         if (!wrong) printf("saved %s\n", o->report);
     }
@@ -255,14 +277,20 @@ static int run_options(train_options *o)
     const bool          text = !strcmp(o->model, "gpt");
     char                out[64];
     if (text && !o->data) return usage(cmd, "--model gpt needs --data FILE, a text");
-    const char *other = text ? options_beyond(cmd, "model|data|epochs|batch|lr|seed|device|out", o, &defaults) : NULL;
+    const char *other = text ? options_beyond(cmd, "model|data|epochs|batch|lr|seed|device|out|checkpoint|checkpoint-every|resume", o, &defaults) : NULL;
     if (other)
-        return usage(cmd, "--%s: --model gpt takes no options but --data, --epochs, --batch, --lr, --seed, --device and --out", other);
+        return usage(cmd, "--%s: --model gpt takes no options but --data, --epochs, --batch, --lr, --seed, --device, --out, --checkpoint, "
+                          "--checkpoint-every and --resume", other);
     if (o->patience && !(o->validation > 0.0f) && !o->folds) return usage(cmd, "--patience needs --validation, a share to measure on");
     if (o->folds && o->lr_find) return usage(cmd, "--folds and --lr-find do not go together");
     if ((o->folds || o->lr_find) && (o->out || o->log || o->trace || o->validation > 0.0f || o->metrics || o->report))
         return usage(cmd, "--%s takes no --out, --log, --trace, --validation, --metrics or --report", o->folds ? "folds" : "lr-find");
     if (o->folds == 1) return usage(cmd, "--folds takes at least 2");
+    if ((o->folds || o->lr_find) && (o->checkpoint.path || o->checkpoint.resume))
+        return usage(cmd, "--%s takes no --checkpoint and no --resume", o->folds ? "folds" : "lr-find");
+    checkpoint keep;
+    const int  begun = checkpoint_begin(&keep, cmd, &o->checkpoint);
+    if (begun) return begun;
     const float lr = o->learn.lr; /* before the default */
     const int   learn = learn_check(cmd, &o->learn);
     if (learn) return learn;
@@ -283,11 +311,16 @@ static int run_options(train_options *o)
     if (o->stream) setenv("CLGRAD_STREAM", "1", 1);
     if (!o->folds && !o->lr_find && !can_save("out", o->out)) return EXIT_RUN;
     if (o->report && !can_save("report", o->report)) return EXIT_RUN;
+    if (o->checkpoint.path && !can_save("checkpoint", o->checkpoint.path)) return EXIT_RUN;
 
+    if (checkpoint_is_used(&keep)) checkpoint_settings_add(&keep, o);
+    if (checkpoint_is_used(&keep) && strcmp(o->learn.schedule, "constant")) /* it is laid out over them */
+        checkpoint_setting_add(&keep, "--epochs", "%lld", (long long)o->epochs);
     clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o->device, .trace = o->trace != NULL});
-    const text_options t = {o->data, o->out, o->epochs, o->batch, o->seed, lr};
-    const int          status = text ? text_train(cmd, ctx, &t) : train(o, ctx, &src);
+    const text_options t = {o->data, o->out, o->epochs, o->batch, o->seed, lr, &keep};
+    const int          status = text ? text_train(cmd, ctx, &t) : train(o, ctx, &src, &keep);
     clg_context_destroy(&ctx);
+    checkpoint_end(&keep);
     return status;
 }
 
