@@ -303,6 +303,29 @@ static clg_dataset *open_text(const char *text, const clg_csv_desc *desc)
     return clg_dataset_open_csv(ctx, scratch_path("table.csv"), desc);
 }
 
+/* Another value, answer or order is another checksum; the memory that the examples lie in is not. */
+static void checksums_tell_data_apart(void **state)
+{
+    (void)state;
+    enum { ROWS = 5 };
+    const float   first[ROWS * 2] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, other[ROWS * 2] = {1, 2, 3, 4, 5, 6, 7, 8, 9, -10};
+    const int32_t labels[ROWS] = {0, 1, 2, 1, 0}, changed[ROWS] = {0, 1, 2, 1, 1};
+    const clg_dataset_desc desc = {.shape = CLG_SHAPE(ROWS, 2), .examples = first, .labels = labels};
+    clg_dataset_desc d[4] = {desc, desc, desc, desc};
+    d[1].stream = true, d[2].examples = other, d[3].labels = changed;
+    clg_dataset *data[7];
+    uint64_t     sum[7];
+    for (int i = 0; i < 4; i++) data[i] = clg_dataset_create_from(ctx, &d[i]);
+    data[4] = clg_dataset_part(data[0], &(clg_part_desc){.shuffle = true, .seed = 3, .end = ROWS});
+    data[5] = clg_dataset_part(data[1], &(clg_part_desc){.shuffle = true, .seed = 3, .end = ROWS});
+    data[6] = clg_dataset_part(data[0], &(clg_part_desc){.begin = 1, .end = ROWS + 1});
+    for (int i = 0; i < 7; i++) assert_int_equal(clg_dataset_checksum(data[i], &sum[i]), CLG_OK);
+    for (int i = 0; i < 7; i++)
+        for (int k = 0; k < i; k++) assert_true((sum[i] == sum[k]) == ((i == 1 && k == 0) || (i == 5 && k == 4)));
+    assert_int_equal(clg_dataset_checksum(NULL, &sum[0]), CLG_INVALID_ARGUMENT);
+    for (int i = 6; i >= 0; i--) clg_dataset_destroy(&data[i]);
+}
+
 static void csv_classes(void **state)
 {
     (void)state;
@@ -585,7 +608,7 @@ int main(void)
         cmocka_unit_test(npy_refuses),
     };
     const struct CMUnitTest sets[] = {
-        cmocka_unit_test(csv_classes),
+        cmocka_unit_test(checksums_tell_data_apart), cmocka_unit_test(csv_classes),
         cmocka_unit_test(csv_targets_and_parts),
         cmocka_unit_test(csv_data_sets_refuse),
         cmocka_unit_test(npy_data_sets),
