@@ -223,9 +223,8 @@ C_DO(futimens, int, (int fd, const struct timespec t[2]), (fd, t), -1)
 C_DO(rename, int, (const char *from, const char *to), (from, to), -1)
 C_DO(mkdir, int, (const char *path, mode_t mode), (path, mode), -1)
 C_DO(access, int, (const char *path, int mode), (path, mode), -1)
-C_CALL(gzopen64, gzFile, (const char *path, const char *mode), (path, mode), NULL, held.files)
-C_DO(gzread, int, (gzFile f, void *to, unsigned size), (f, to, size), -1)
-C_DONE(gzclose_r, int, (gzFile f), (f), Z_ERRNO, held.files)
+C_DO(inflateInit2_, int, (z_streamp z, int bits, const char *version, int size), (z, bits, version, size), Z_MEM_ERROR)
+C_DO(inflate, int, (z_streamp z, int flush), (z, flush), Z_MEM_ERROR)
 
 WRAP(open64, int, (const char *path, int flags, ...))
 {

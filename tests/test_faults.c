@@ -91,7 +91,8 @@ static const struct {
 } files[] = {
     FILE_OF("table.csv", "a,b,kind\n1,2,x\n3,4,y\n5,6,x\n"),
     FILE_OF("train-images-idx3-ubyte", "\0\0\10\3\0\0\0\2\0\0\0\1\0\0\0\2abcd"),
-    FILE_OF("train-labels-idx1-ubyte", "\0\0\10\1\0\0\0\2\1\0"),
+    FILE_OF("train-labels-idx1-ubyte.gz", "\037\213\010\000\000\000\000\000\002\003\143\140\340\140\144\140\140\140\142\144\000" /* 0 0 8 1, 0 0 0 2, 1 0 */
+            "\000\130\235\207\214\012\000\000\000"),
     FILE_OF("x.npy", "\x93NUMPY\1\0\x46\0{'descr': '|u1', 'fortran_order': False, 'shape': (2, 2), }          \nabcd"),
 };
 

@@ -85,6 +85,8 @@ typedef struct clg__cache_key {
 char          *clg__cache_dir(void); /* created if need be; NULL when there is none; to be freed */
 void           clg__cache_key_add(clg__cache_key *key, const void *data, size_t bytes);
 unsigned char *clg__cache_read(const char *dir, const clg__cache_key *key, size_t *size); /* to be freed, or NULL */
+/* Is bytes[size] a sound file of this key? Its data are the first *data_size of them. */
+bool           clg__cache_parse(const uint8_t *bytes, size_t size, const clg__cache_key *key, size_t *data_size);
 void           clg__cache_write(const char *dir, const clg__cache_key *key, const void *data, size_t size);
 bool           clg__cache_is_empty(const char *dir);
 void           clg__cache_trim(const char *dir, uint64_t most); /* bytes */

@@ -1,6 +1,6 @@
 /* cache.c - files that only save time: $XDG_CACHE_HOME/clgrad (else ~/.cache/clgrad), one per thing that was expensive.
  *
- * A file is a header and the data. It is named by a hash of everything that the data depend on (the key); the header
+ * A file is the data and a trailer. It is named by a hash of everything that the data depend on (the key); the trailer
  * repeats that hash, a second, independent one, and a checksum of the data. Files are written beside their place and
  * renamed into it, so that other processes see all of one or none. Whatever is wrong with a file, it is not there;
  * whatever hinders writing one, nothing is. What was not read for longest goes when all together grow too large. */
@@ -15,13 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
-typedef struct header {
+typedef struct trailer {
     char           magic[8];
     clg__cache_key key;
     uint64_t       size, checksum;
-} header;
+} trailer;
 
-static const char magic[8] = "clgrad2";
+static const char magic[8] = "clgrad3";
 
 /* ---- places ------------------------------------------------------------------------------------------------------ */
 
@@ -36,13 +36,20 @@ static bool make_directories(char *path)
     return mkdir(path, 0700) == 0 || errno == EEXIST;
 }
 
+/* A link that somebody else made leads where somebody else wants. */
+static bool is_foreign_link(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && st.st_uid != geteuid();
+}
+
 char *clg__cache_dir(void)
 {
     const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     clg__text   path = {0};
     if (xdg && xdg[0] == '/') clg__text_append(&path, "%s/clgrad", xdg); /* a relative one is invalid by its standard */
     else if (home && home[0] == '/') clg__text_append(&path, "%s/.cache/clgrad", home);
-    if (path.data && make_directories(path.data)) return path.data;
+    if (path.data && make_directories(path.data) && !is_foreign_link(path.data)) return path.data;
     clg__text_free(&path);
     return NULL;
 }
@@ -86,20 +93,23 @@ static bool read_all(int file, void *data, size_t size)
     return true;
 }
 
+bool clg__cache_parse(const uint8_t *bytes, size_t size, const clg__cache_key *key, size_t *data_size)
+{
+    trailer t;
+    if (size < sizeof t) return false;
+    *data_size = size - sizeof t;
+    memcpy(&t, bytes + *data_size, sizeof t);
+    return memcmp(t.magic, magic, sizeof magic) == 0 && memcmp(&t.key, key, sizeof *key) == 0 && t.size == *data_size &&
+           t.checksum == checksum(bytes, *data_size);
+}
+
 static unsigned char *read_file(int file, const clg__cache_key *key, size_t *size)
 {
     struct stat st;
-    header      h;
-    if (fstat(file, &st) != 0 || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    if (fstat(file, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
         return NULL; /* code that someone else could have put there is not run */
-    if (!read_all(file, &h, sizeof h) || memcmp(h.magic, magic, sizeof magic) != 0 ||
-        memcmp(&h.key, key, sizeof *key) != 0 || h.size > SIZE_MAX - sizeof h || (uint64_t)st.st_size != sizeof h + h.size)
-        return NULL;
-    unsigned char *data = malloc((size_t)h.size + 1);
-    if (data && read_all(file, data, (size_t)h.size) && checksum(data, (size_t)h.size) == h.checksum) {
-        *size = (size_t)h.size;
-        return data;
-    }
+    unsigned char *data = malloc((size_t)st.st_size + 1);
+    if (data && read_all(file, data, (size_t)st.st_size) && clg__cache_parse(data, (size_t)st.st_size, key, size)) return data;
     free(data);
     return NULL;
 }
@@ -108,7 +118,7 @@ unsigned char *clg__cache_read(const char *dir, const clg__cache_key *key, size_
 {
     if (!dir) return NULL;
     clg__text path = path_of(dir, key, "");
-    const int file = path.data ? open(path.data, O_RDONLY | O_CLOEXEC) : -1;
+    const int file = path.data ? open(path.data, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
     clg__text_free(&path);
     if (file < 0) return NULL;
     unsigned char *data = read_file(file, key, size);
@@ -119,23 +129,23 @@ unsigned char *clg__cache_read(const char *dir, const clg__cache_key *key, size_
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
-static bool write_file(FILE *file, const header *h, const void *data)
+static bool write_file(FILE *file, const trailer *t, const void *data)
 {
-    const bool written = fwrite(h, sizeof *h, 1, file) == 1 && fwrite(data, 1, (size_t)h->size, file) == h->size;
+    const bool written = fwrite(data, 1, (size_t)t->size, file) == t->size && fwrite(t, sizeof *t, 1, file) == 1;
     return fclose(file) == 0 && written;
 }
 
 void clg__cache_write(const char *dir, const clg__cache_key *key, const void *data, size_t size)
 {
     if (!dir) return;
-    header h = {.key = *key, .size = size, .checksum = checksum(data, size)};
-    memcpy(h.magic, magic, sizeof magic);
+    trailer t = {.key = *key, .size = size, .checksum = checksum(data, size)};
+    memcpy(t.magic, magic, sizeof magic);
     clg__text path = path_of(dir, key, ""), temporary = path_of(dir, key, ".XXXXXX");
     if (path.data && temporary.data) {
         const int fd = mkstemp(temporary.data); /* mode 0600 */
         FILE     *file = fd < 0 ? NULL : fdopen(fd, "wb");
         if (fd >= 0 && !file) close(fd);
-        if (fd >= 0 && (!file || !write_file(file, &h, data) || rename(temporary.data, path.data) != 0))
+        if (fd >= 0 && (!file || !write_file(file, &t, data) || rename(temporary.data, path.data) != 0))
             unlink(temporary.data);
     }
     clg__text_free(&path);

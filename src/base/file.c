@@ -93,6 +93,7 @@ clg_status clg__file_load(clg__root *root, const char *path, uint8_t **bytes, si
                              (long long)info.st_size);
     } else {
         *size = fread(*bytes, 1, (size_t)info.st_size, file);
+        (*bytes)[*size] = 0;
         if (ferror(file)) status = clg__report(root, CLG_IO, "%s: %s", path, strerror(errno));
     }
     fclose(file);

@@ -4,7 +4,7 @@
 
 #include "base/base.h"
 
-/* The whole file into *bytes, the caller's to free; NULL on an error. */
+/* The whole file into *bytes, the caller's to free, with a zero after its end that is not counted; NULL on an error. */
 clg_status clg__file_load(clg__root *root, const char *path, uint8_t **bytes, size_t *size);
 
 /* Leaves `path` with these bytes, or as it was. */

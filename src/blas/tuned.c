@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { LARGEST_FILE = 1 << 20, LARGEST_LOG = 31 };
 
@@ -106,7 +107,7 @@ static char *path_of(const char *dir, const clg__text *identity)
     return path.data;
 }
 
-static clg__text checksum_line(const char *data, size_t size)
+clg__text clg__tuned_checksum(const void *data, size_t size)
 {
     clg__text line = {0};
     clg__text_append(&line, "clgrad-tuning 1 %016llx\n", (unsigned long long)clg__hash(0, data, size));
@@ -162,17 +163,9 @@ static bool parse_line(clg__tuned *t, const clg_profile *profile, const char *li
     return put(t, row);
 }
 
-static bool parse(clg__tuned *t, const clg_profile *profile, const clg__text *identity, char *data, size_t size)
+static bool parse_lines(clg__tuned *t, const clg_profile *profile, char *at)
 {
-    const char *first = memchr(data, '\n', size);
-    if (!first) return false;
-    const size_t head = (size_t)(first + 1 - data);
-    clg__text    line = checksum_line(data + head, size - head);
-    const bool   intact = line.size == head && memcmp(line.data, data, head) == 0 && size - head >= identity->size &&
-                          memcmp(data + head, identity->data, identity->size) == 0;
-    clg__text_free(&line);
-    if (!intact) return false;
-    for (char *at = data + head + identity->size, *end; *at; at = end + 1) {
+    for (char *end; *at; at = end + 1) {
         end = strchr(at, '\n');
         if (!end) return false;
         *end = '\0';
@@ -181,17 +174,31 @@ static bool parse(clg__tuned *t, const clg_profile *profile, const clg__text *id
     return true;
 }
 
+bool clg__tuned_parse(clg__tuned *t, const clg_profile *profile, const clg__text *identity, const uint8_t *bytes, size_t size)
+{
+    const uint8_t *first = size < LARGEST_FILE && !memchr(bytes, '\0', size) ? memchr(bytes, '\n', size) : NULL;
+    if (!first) return false;
+    const size_t head = (size_t)(first + 1 - bytes), body = size - head;
+    clg__text    line = clg__tuned_checksum(first + 1, body), lines = {0};
+    if (line.size == head && memcmp(line.data, bytes, head) == 0 && body >= identity->size &&
+        memcmp(first + 1, identity->data, identity->size) == 0)
+        clg__text_append(&lines, "%.*s", (int)(body - identity->size), (const char *)first + 1 + identity->size);
+    const bool good = lines.data && parse_lines(t, profile, lines.data);
+    clg__text_free(&line);
+    clg__text_free(&lines);
+    return good;
+}
+
 /* False: there is a file, and it cannot be used. */
 static bool load(clg__tuned *t, const clg_profile *profile, const clg__text *identity)
 {
-    FILE *file = t->path ? fopen(t->path, "rb") : NULL;
-    if (!file) return !t->path || errno == ENOENT;
-    char        *data = calloc(1, LARGEST_FILE + 1);
-    const size_t size = data ? fread(data, 1, LARGEST_FILE, file) : 0;
-    const bool   usable = data && !ferror(file) && size < LARGEST_FILE && !memchr(data, '\0', size) &&
-                          parse(t, profile, identity, data, size);
-    fclose(file);
-    free(data);
+    clg__root root = {0};
+    uint8_t  *bytes = NULL;
+    size_t    size = 0;
+    if (!t->path || (access(t->path, F_OK) != 0 && errno == ENOENT)) return true;
+    const bool usable = clg__file_load(&root, t->path, &bytes, &size) == CLG_OK &&
+                        clg__tuned_parse(t, profile, identity, bytes, size);
+    free(bytes);
     return usable;
 }
 
@@ -219,7 +226,7 @@ clg_status clg__tuned_save(clg_context *ctx, const clg__tuned *t)
             clg__text_append(&body, "clblast %s %s\n", clg__clblast_kernel_name(k),
                              clg__clblast_set_text(t->set[k], text, sizeof text));
     }
-    clg__text file = checksum_line(body.data ? body.data : "", body.size);
+    clg__text file = clg__tuned_checksum(body.data ? body.data : "", body.size);
     if (!body.failed) clg__text_append(&file, "%s", body.data);
     const clg_status status = body.failed || file.failed
                                   ? clg__report(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while writing %s", t->path)

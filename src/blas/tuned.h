@@ -39,6 +39,10 @@ bool        clg__tuned_same(clg__choice a, clg__choice b);
 
 void        clg__tuned_keep(clg__tuned *t, const clg__gemm *gemm, clg__choice choice);
 int         clg__tuned_count(const clg__tuned *t); /* choices that differ from none */
+/* The choices in a file's bytes[size], measured with what `identity` says; false when a doubt is left about any of them. */
+bool        clg__tuned_parse(clg__tuned *t, const clg_profile *profile, const clg__text *identity, const uint8_t *bytes,
+                             size_t size);
+clg__text   clg__tuned_checksum(const void *data, size_t size); /* a file's first line, of all that follows it */
 clg_status  clg__tuned_save(clg_context *ctx, const clg__tuned *t);
 
 /* ---- tune.c ------------------------------------------------------------------------------------------------------- */

@@ -208,20 +208,23 @@ static bool seal_holds(const uint8_t *bytes, size_t size)
     return holds;
 }
 
+clg_status clg__file_parse(clg__root *root, const char *path, const uint8_t *bytes, size_t size, clg__safetensors *file)
+{
+    char             error[CLG__ERROR_TEXT];
+    const clg_status status = clg__safetensors_parse(bytes, size, file, error, sizeof error);
+    if (status) return clg__report(root, status, "%s: %s", path, error);
+    file->sealed = is_sealed(file, size, bytes);
+    if (!file->sealed || seal_holds(bytes, size)) return CLG_OK;
+    clg__safetensors_free(file);
+    return clg__report(root, CLG_FORMAT, "%s: damaged: its contents do not have its checksum", path);
+}
+
 clg_status clg__file_open(clg__root *root, const char *path, uint8_t **bytes, clg__safetensors *file)
 {
     size_t     size = 0;
     clg_status status = clg__file_load(root, path, bytes, &size);
-    if (status) return status;
-    char error[CLG__ERROR_TEXT];
-    status = clg__safetensors_parse(*bytes, size, file, error, sizeof error);
-    if (status) clg__report(root, status, "%s: %s", path, error);
-    if (!status) file->sealed = is_sealed(file, size, *bytes);
-    if (!status && file->sealed && !seal_holds(*bytes, size)) {
-        clg__safetensors_free(file);
-        status = clg__report(root, CLG_FORMAT, "%s: damaged: its contents do not have its checksum", path);
-    }
-    if (status) free(*bytes);
+    if (!status) status = clg__file_parse(root, path, *bytes, size, file);
+    if (status) free(*bytes), *bytes = NULL;
     return status;
 }
 

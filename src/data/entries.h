@@ -32,6 +32,9 @@ void clg__entries_free(clg__entries *e);
 
 clg_status clg__entries_save(const clg__entries *e, const char *path, const clg_metadata *meta, size_t count);
 
+/* What bytes[size] hold, `path` being what messages call it; *file is to be freed when this returns CLG_OK. */
+clg_status clg__file_parse(clg__root *root, const char *path, const uint8_t *bytes, size_t size, clg__safetensors *file);
+
 /* Reads and parses; *bytes and *file are valid, and to be freed, when this returns CLG_OK. A file that has a checksum is held
  * to it. */
 clg_status clg__file_open(clg__root *root, const char *path, uint8_t **bytes, clg__safetensors *file);

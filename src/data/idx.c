@@ -1,17 +1,14 @@
 /* idx.c - reading IDX files, plain or compressed; the layout is in idx.h.
  *
- * The header is read first and tells how many bytes a sound file has. Reading stops one byte beyond that, which is
- * enough to see trailing bytes; the buffer grows with what really arrives. So neither a header that lies about its
- * extents nor a small file that inflates to gigabytes takes the machine's memory. */
+ * The header is read first and tells how many bytes a sound file has, so neither one that lies about its extents nor a small
+ * file that inflates to gigabytes takes the machine's memory. */
 #include "data/idx.h"
 
 #include "base/base.h"
-#include <errno.h>
+#include "base/file.h"
+#include "data/gzip.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <zlib.h>
 
 enum { UNSIGNED_BYTE = 8 };
 
@@ -72,66 +69,35 @@ clg_status clg__idx_parse(const uint8_t *bytes, size_t size, int rank, clg__idx 
     return CLG_OK;
 }
 
-/* Appends to the buffer until it holds `wanted` bytes or the file ends. */
-static clg_status read_up_to(gzFile file, size_t wanted, uint8_t **bytes, size_t *size, char *error, size_t error_size)
+/* Of what is compressed no more is inflated than the header announces, and one byte, enough to see trailing ones. */
+static clg_status inflate_idx(int rank, uint8_t **bytes, size_t *size, clg__idx *idx, char *error, size_t error_size)
 {
-    size_t capacity = *size;
-    while (*size < wanted) {
-        if (*size == capacity) {
-            capacity = CLG__MIN(wanted, CLG__MAX(2 * capacity, (size_t)1 << 20));
-            uint8_t *grown = realloc(*bytes, capacity);
-            if (!grown) {
-                snprintf(error, error_size, "no memory for %zu bytes", capacity);
-                return CLG_OUT_OF_MEMORY;
-            }
-            *bytes = grown;
-        }
-        const unsigned part = (unsigned)CLG__MIN(capacity - *size, (size_t)1 << 20);
-        const int got = gzread(file, *bytes + *size, part);
-        if (got > 0) *size += (size_t)got;
-        if (got < (int)part) break;
+    uint8_t    *packed = *bytes;
+    const char *reason = NULL;
+    size_t      packed_size = *size;
+    clg_status  status = clg__gunzip(packed, packed_size, header_size(rank), bytes, size, &reason);
+    if (!status) status = parse_header(*bytes, *size, rank, idx, error, error_size);
+    if (!status) {
+        free(*bytes);
+        status = clg__gunzip(packed, packed_size, header_size(rank) + idx->size + 1, bytes, size, &reason);
     }
-    int code = Z_OK;
-    gzerror(file, &code);
-    if (code == Z_OK || code == Z_STREAM_END) return CLG_OK;
-    if (code == Z_ERRNO) {
-        snprintf(error, error_size, "%s", strerror(errno));
-        return CLG_IO;
-    }
-    snprintf(error, error_size, "%s",
-             code == Z_MEM_ERROR   ? "no memory to decompress it"
-             : code == Z_BUF_ERROR ? "truncated: the compressed data end too early"
-                                   : "the compressed data are corrupt");
-    return code == Z_MEM_ERROR ? CLG_OUT_OF_MEMORY : CLG_FORMAT;
-}
-
-static clg_status read_file(const char *path, int rank, uint8_t **bytes, clg__idx *idx, char *error, size_t error_size)
-{
-    struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
-        snprintf(error, error_size, "not a regular file");
-        return CLG_IO;
-    }
-    errno = 0;
-    gzFile file = gzopen(path, "rb"); /* passes a plain file through */
-    if (!file) {
-        snprintf(error, error_size, "%s", strerror(errno ? errno : ENOMEM));
-        return CLG_IO;
-    }
-    size_t size = 0;
-    clg_status status = read_up_to(file, header_size(rank), bytes, &size, error, error_size);
-    if (!status) status = parse_header(*bytes, size, rank, idx, error, error_size);
-    if (!status) status = read_up_to(file, header_size(rank) + idx->size + 1, bytes, &size, error, error_size);
-    if (!status) status = clg__idx_parse(*bytes, size, rank, idx, error, error_size);
-    gzclose_r(file);
+    if (reason) snprintf(error, error_size, "%s", reason);
+    free(packed);
     return status;
 }
 
 clg_status clg__idx_read(const char *path, int rank, uint8_t **bytes, clg__idx *idx, char *error, size_t error_size)
 {
-    char reason[256] = "";
-    *bytes = NULL;
-    const clg_status status = read_file(path, rank, bytes, idx, reason, sizeof reason);
+    clg__root  root = {0};
+    char       reason[256] = "";
+    size_t     size = 0;
+    clg_status status = clg__file_load(&root, path, bytes, &size);
+    if (status) {
+        snprintf(error, error_size, "%s", root.text);
+        return status;
+    }
+    if (clg__is_gzip(*bytes, size)) status = inflate_idx(rank, bytes, &size, idx, reason, sizeof reason);
+    if (!status) status = clg__idx_parse(*bytes, size, rank, idx, reason, sizeof reason);
     if (status) {
         snprintf(error, error_size, "%s: %s", path, reason);
         free(*bytes);

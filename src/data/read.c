@@ -1,51 +1,85 @@
 /* read.c - a whole file into memory, inflated when it is compressed by gzip. */
+#include "base/file.h"
 #include "data/dataset.h"
+#include "data/gzip.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
+#define ZLIB_CONST
 #include <zlib.h>
 
-static clg_status read_all(gzFile file, uint8_t **bytes, size_t *size, const char **error)
+enum { GZIP_ONLY = 16 }; /* of inflateInit2 */
+
+bool clg__is_gzip(const uint8_t *bytes, size_t size)
 {
-    for (size_t capacity = 0;;) {
-        if (*size + 1 >= capacity) {
-            capacity = CLG__MAX(2 * capacity, (size_t)1 << 16);
-            uint8_t *grown = realloc(*bytes, capacity);
-            if (!grown) return *error = "no memory for it", CLG_OUT_OF_MEMORY;
-            *bytes = grown;
-        }
-        const unsigned part = (unsigned)CLG__MIN(capacity - *size - 1, (size_t)1 << 24);
-        const int      got = gzread(file, *bytes + *size, part);
-        if (got > 0) *size += (size_t)got;
-        if (got < (int)part) break;
+    return size >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b;
+}
+
+/* Room for one byte more, and the zero. */
+static bool grow(uint8_t **out, size_t *capacity, size_t used, size_t most)
+{
+    if (used + 1 < *capacity) return true;
+    const size_t larger = CLG__MIN(CLG__MAX(2 * *capacity, (size_t)1 << 16), CLG__MAX(most, used + 1) + 1);
+    uint8_t     *grown = realloc(*out, larger);
+    if (grown) *out = grown, *capacity = larger;
+    return grown != NULL;
+}
+
+static clg_status refuse(const char **error, clg_status status, const char *text) { return *error = text, status; }
+
+static clg_status out_of_memory(const char **error) { return refuse(error, CLG_OUT_OF_MEMORY, "no memory to decompress it"); }
+
+static clg_status inflate_all(z_stream *z, const uint8_t *bytes, size_t size, size_t most, uint8_t **out, size_t *out_size,
+                              const char **error)
+{
+    const uint8_t *const end = bytes + size;
+    size_t               capacity = 0;
+    z->next_in = bytes;
+    while (*out_size < most) {
+        if (!grow(out, &capacity, *out_size, most)) return out_of_memory(error);
+        const uInt given = (uInt)CLG__MIN((size_t)(end - z->next_in), (size_t)1 << 30);
+        const uInt room = (uInt)CLG__MIN(CLG__MIN(capacity - 1, most) - *out_size, (size_t)1 << 30);
+        z->avail_in = given;
+        z->next_out = *out + *out_size;
+        z->avail_out = room;
+        const int code = inflate(z, Z_NO_FLUSH);
+        *out_size += room - z->avail_out;
+        const size_t left = (size_t)(end - z->next_in);
+        if (code == Z_STREAM_END && left == 0) break;
+        if (code == Z_STREAM_END && !clg__is_gzip(z->next_in, left))
+            return refuse(error, CLG_FORMAT, "trailing bytes after the compressed data");
+        if (code == Z_STREAM_END) inflateReset(z); /* another member */
+        else if (code == Z_BUF_ERROR) return refuse(error, CLG_FORMAT, "truncated: the compressed data end too early");
+        else if (code == Z_MEM_ERROR) return out_of_memory(error);
+        else if (code != Z_OK) return refuse(error, CLG_FORMAT, "the compressed data are corrupt");
     }
-    (*bytes)[*size] = 0;
-    int code = Z_OK;
-    gzerror(file, &code);
-    if (code == Z_OK || code == Z_STREAM_END) return CLG_OK;
-    *error = code == Z_ERRNO ? strerror(errno) : code == Z_BUF_ERROR ? "truncated: the compressed data end too early"
-                                                                      : "the compressed data are corrupt";
-    return code == Z_ERRNO ? CLG_IO : CLG_FORMAT;
+    if (!grow(out, &capacity, *out_size, most)) return out_of_memory(error);
+    (*out)[*out_size] = 0;
+    return CLG_OK;
+}
+
+clg_status clg__gunzip(const uint8_t *bytes, size_t size, size_t most, uint8_t **out, size_t *out_size, const char **error)
+{
+    z_stream z = {0};
+    *out = NULL;
+    *out_size = 0;
+    if (inflateInit2(&z, MAX_WBITS + GZIP_ONLY) != Z_OK) return out_of_memory(error);
+    const clg_status status = inflate_all(&z, bytes, size, most, out, out_size, error);
+    inflateEnd(&z);
+    if (status) free(*out), *out = NULL;
+    return status;
 }
 
 uint8_t *clg__file_read(clg__root *root, const char *path, size_t *size)
 {
-    struct stat info;
+    uint8_t *bytes = NULL, *content = NULL;
     *size = 0;
     if (!path) return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: no path given"), NULL;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) return clg__fail(root, CLG_IO, "%s: not a regular file", path), NULL;
-    errno = 0;
-    gzFile file = gzopen(path, "rb"); /* passes a plain file through */
-    if (!file) return clg__fail(root, CLG_IO, "%s: %s", path, strerror(errno ? errno : ENOMEM)), NULL;
-    gzbuffer(file, 1 << 18);
-    uint8_t    *bytes = NULL;
-    const char *error = "";
-    clg_status  status = read_all(file, &bytes, size, &error);
-    gzclose_r(file);
-    if (!status) return bytes;
-    clg__fail(root, status, "%s: %s", path, error);
+    clg_status status = clg__file_load(root, path, &bytes, size);
+    if (status) return clg__fail(root, status, "%s", root->text), NULL;
+    if (!clg__is_gzip(bytes, *size)) return bytes;
+    const char *error;
+    status = clg__gunzip(bytes, *size, SIZE_MAX / 4, &content, size, &error);
+    if (status) clg__fail(root, status, "%s: %s", path, error);
     free(bytes);
-    return NULL;
+    return content;
 }
