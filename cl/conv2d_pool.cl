@@ -17,37 +17,66 @@
 #define PLACES  (POOL_H * POOL_W)
 #define LANE(t) ((ulong)(t) * VEC)
 #if WG == 1
-#define PIXELS VEC /* that an item turns into vectors of pixels at once */
+#define STRIP (6 * VEC) /* pixels that an item brings from memory, or there, at once: an image's neighbours one after another */
 #else
-#define PIXELS 1 /* neighbours store neighbours */
+#define STRIP 1 /* neighbours store neighbours */
 #endif
+/* The first pixel of a strip, or of a vector: the last one overlaps that before, for a part of a vector takes long. */
+#define OVERLAP(at, count) ((count) < VEC || STRIP == 1 ? (at) : min(at, (count) - VEC))
 
 /* Element (place, tap) of a pooled pixel whose first element is at p, in rows of `w` vectors. */
 #define TAP(p, place, kh, kw, w) \
     VLOAD((p) + LANE(((place) / POOL_W * STRIDE_H + (kh) * DIL_H) * (w) + (place) % POOL_W * STRIDE_W + (kw) * DIL_W))
 
+/* Pixels i from p0 on, with `at` where their windows begin in a plane. */
+#define EACH_PIXEL(i, p0, count, at, plane)                                                                              \
+    global const float *at = (plane) + LANE((p0) / dst_w * POOL_H * STRIDE_H * w + (p0) % dst_w * POOL_W * STRIDE_W);    \
+    for (int i = 0, column = (p0) % dst_w; i < (count);                                                                  \
+         i++, column = column + 1 < dst_w ? column + 1 : 0,                                                              \
+             at += LANE(POOL_W * STRIDE_W + (column ? 0 : POOL_H * STRIDE_H * w - dst_w * POOL_W * STRIDE_W)))
+
 /* r[i] = pixel i, `count` of them, of VEC images, `left` of them and zeros behind, that lie `step` apart; and back. */
-static inline void load_pixels(vec *r, global const float *p, const ulong step, const int left, const int count)
+static inline void load_strip(vec *r, global const float *p, const ulong step, const int left, const int count)
 {
-#if PIXELS == 1
+#if STRIP == 1
     float t[VEC] = {0.0f};
     EACH_LANE(i, min(VEC, left)) t[i] = p[i * step];
     r[0] = VLOAD(t);
 #else
-    for (int i = 0; i < VEC; i++) r[i] = i < left ? load_part(p + i * step, count) : 0.0f;
-    transpose_tile(r);
+    float t[VEC * STRIP];
+    for (int j = 0; j < VEC; j++)
+        for (int i = 0; i < count; i += VEC) {
+            const int at = OVERLAP(i, count);
+            VSTORE(j < left ? load_part(p + j * step + at, count - at) : 0.0f, t + j * STRIP + at);
+        }
+    for (int i = 0; i < count; i += VEC) {
+        const int at = OVERLAP(i, count);
+        for (int j = 0; j < VEC; j++) r[at + j] = VLOAD(t + j * STRIP + at);
+        transpose_tile(r + at);
+    }
 #endif
 }
 
-static inline void store_pixels(vec *r, global float *p, const ulong step, const int left, const int count)
+static inline void store_strip(const vec *r, global float *p, const ulong step, const int left, const int count)
 {
-#if PIXELS == 1
+#if STRIP == 1
     float t[VEC];
     VSTORE(r[0], t);
     EACH_LANE(i, min(VEC, left)) p[i * step] = t[i];
 #else
-    transpose_tile(r);
-    for (int i = 0; i < min(VEC, left); i++) store_part(r[i], p + i * step, count);
+    float t[VEC * STRIP];
+    for (int i = 0; i < count; i += VEC) {
+        const int at = OVERLAP(i, count);
+        vec       turned[VEC];
+        for (int j = 0; j < VEC; j++) turned[j] = r[at + j];
+        transpose_tile(turned);
+        for (int j = 0; j < VEC; j++) VSTORE(turned[j], t + j * STRIP + at);
+    }
+    for (int j = 0; j < min(VEC, left); j++)
+        for (int i = 0; i < count; i += VEC) {
+            const int at = OVERLAP(i, count);
+            store_part(VLOAD(t + j * STRIP + at), p + j * step + at, count - at);
+        }
 #endif
 }
 
@@ -56,7 +85,7 @@ KERNEL conv2d_pool_lanes(TENSOR_OF(const float, x), TENSOR(out), const ulong x_p
 {
     const int h = src_h + 2 * pad_h, w = src_w + 2 * pad_w;
     x += x_at, out += out_at + x_part;
-    EACH_UNIT(u, blocks * channels * h) { /* a row of a plane */
+    EACH_UNIT(u, blocks * channels * h) { /* a row of a plane, which without a border is one row */
         const int  y = u % h - pad_h, c = u / h % channels, first = u / (h * channels) * VEC, count = min(VEC, n - first);
         const bool inside = y >= 0 && y < src_h;
         global float *to = out + LANE(u * w);
@@ -96,10 +125,11 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
         const ulong plane = (ulong)h * w;
         global const float *weights[ROWS_FORWARD];
         UNROLL for (int r = 0; r < ROWS_FORWARD; r++) weights[r] = weight + min(first + r, rows - 1) * (ulong)taps;
-        for (int p0 = (int)get_local_id(0) * PIXELS; p0 < pixels; p0 += WG * PIXELS) {
-            vec tile[ROWS_FORWARD][PIXELS];
-            for (int i = 0; i < PIXELS && p0 + i < pixels; i++) {
-                const int p = p0 + i;
+        for (int p0 = (int)get_local_id(0) * STRIP; p0 < pixels; p0 += WG * STRIP) {
+            const int count = min(STRIP, pixels - p0);
+            vec tile[ROWS_FORWARD][STRIP];
+            EACH_PIXEL(i, p0, count, corner, x + LANE(block * channels * plane)) {
+                global const float *at = corner;
                 vec sum[ROWS_FORWARD][PLACES];
                 UNROLL for (int r = 0; r < ROWS_FORWARD; r++)
                     UNROLL for (int k = 0; k < PLACES; k++)
@@ -108,19 +138,14 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
 #else
                         sum[r][k] = 0.0f;
 #endif
-                for (int c = 0; c < channels; c++) {
-                    global const float *at = x + LANE((block * channels + c) * plane +
-                                                      (p / dst_w * POOL_H * STRIDE_H) * w + p % dst_w * POOL_W * STRIDE_W);
+                for (int c = 0; c < channels; c++, at += LANE(plane))
                     UNROLL for (int kh = 0; kh < KH; kh++)
-                        UNROLL for (int kw = 0; kw < KW; kw++) {
-                            vec v[PLACES];
-                            UNROLL for (int k = 0; k < PLACES; k++) v[k] = TAP(at, k, kh, kw, w);
+                        UNROLL for (int kw = 0; kw < KW; kw++)
                             UNROLL for (int r = 0; r < ROWS_FORWARD; r++) {
                                 const vec s = weights[r][c * WINDOW + kh * KW + kw];
-                                UNROLL for (int k = 0; k < PLACES; k++) sum[r][k] = fma(s, v[k], sum[r][k]);
+                                UNROLL for (int k = 0; k < PLACES; k++)
+                                    sum[r][k] = fma(s, TAP(at, k, kh, kw, w), sum[r][k]);
                             }
-                        }
-                }
                 UNROLL for (int r = 0; r < ROWS_FORWARD; r++) {
                     vec best = sum[r][0], place = 0.0f;
                     UNROLL for (int k = 1; k < PLACES; k++) {
@@ -130,13 +155,13 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
                     }
                     tile[r][i] = best < 0.0f ? 0.0f : best;
                     if (first + r < rows)
-                        VPUT(best <= 0.0f ? (vec)-1.0f : place, code + LANE(((ulong)block * rows + first + r) * pixels + p));
+                        VPUT(best <= 0.0f ? (vec)-1.0f : place, code + LANE(((ulong)block * rows + first + r) * pixels + p0 + i));
                 }
             }
             UNROLL for (int r = 0; r < ROWS_FORWARD; r++)
                 if (first + r < rows) {
                     global float *to = y + ((ulong)block * VEC * rows + first + r) * pixels + p0;
-                    store_pixels(tile[r], to, (ulong)rows * pixels, n - (int)block * VEC, pixels - p0);
+                    store_strip(tile[r], to, (ulong)rows * pixels, n - (int)block * VEC, count);
                 }
         }
     }
@@ -162,29 +187,31 @@ KERNEL conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, 
                 sum_b[r] = 0.0f;
                 UNROLL for (int t = 0; t < WINDOW; t++) sum[r][t] = 0.0f;
             }
-            for (int p0 = (int)get_local_id(0) * PIXELS; p0 < pixels; p0 += WG * PIXELS) {
-                vec tile[ROWS_BACKWARD][PIXELS];
+            for (int p0 = (int)get_local_id(0) * STRIP; p0 < pixels; p0 += WG * STRIP) {
+                const int count = min(STRIP, pixels - p0);
+                vec tile[ROWS_BACKWARD][STRIP];
                 UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) {
                     const ulong row = (ulong)block * VEC * rows + min(first + r, rows - 1);
-                    load_pixels(tile[r], dy + row * pixels + p0, (ulong)rows * pixels, left, pixels - p0);
+                    load_strip(tile[r], dy + row * pixels + p0, (ulong)rows * pixels, left, count);
                 }
-                for (int i = 0; i < PIXELS && p0 + i < pixels; i++) {
-                    const int p = p0 + i;
-                    global const float *at = x + LANE((block * channels + c) * plane +
-                                                      (p / dst_w * POOL_H * STRIDE_H) * w + p % dst_w * POOL_W * STRIDE_W);
-                    vec place[ROWS_BACKWARD];
+                EACH_PIXEL(i, p0, count, at, x + LANE((block * channels + c) * plane)) {
                     UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) {
-                        place[r] = VLOAD(code + LANE(((ulong)block * rows + min(first + r, rows - 1)) * pixels + p));
-                        sum_b[r] += place[r] >= 0.0f ? tile[r][i] : 0.0f;
-                    }
-                    UNROLL for (int k = 0; k < PLACES; k++) {
-                        vec d[ROWS_BACKWARD];
-                        UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) d[r] = place[r] == (vec)k ? tile[r][i] : 0.0f;
+                        const vec place = VLOAD(code + LANE(((ulong)block * rows + min(first + r, rows - 1)) * pixels + p0 + i));
+                        const vec d = place >= 0.0f ? tile[r][i] : 0.0f;
+                        vec across = place;
+                        UNROLL for (int m = 1; m < POOL_H; m++)
+                            across = place >= (vec)(m * POOL_W) ? place - (vec)(m * POOL_W) : across;
+                        sum_b[r] += d;
                         UNROLL for (int kh = 0; kh < KH; kh++)
-                            UNROLL for (int kw = 0; kw < KW; kw++) {
-                                const vec v = TAP(at, k, kh, kw, w);
-                                UNROLL for (int r = 0; r < ROWS_BACKWARD; r++)
-                                    sum[r][kh * KW + kw] = fma(d[r], v, sum[r][kh * KW + kw]);
+                            UNROLL for (int kw = 0; kw < KW; kw++) { /* the tap of the maximum: its row, then its column */
+                                vec v = 0.0f;
+                                UNROLL for (int k = 0; k < POOL_W; k++) {
+                                    vec t = TAP(at, k, kh, kw, w);
+                                    UNROLL for (int m = 1; m < POOL_H; m++)
+                                        t = place >= (vec)(m * POOL_W) ? TAP(at, m * POOL_W + k, kh, kw, w) : t;
+                                    v = k == 0 ? t : across >= (vec)k ? t : v;
+                                }
+                                sum[r][kh * KW + kw] = fma(d, v, sum[r][kh * KW + kw]);
                             }
                     }
                 }

@@ -476,7 +476,7 @@ static const op_row pool_rows[] = {
      terms, {.conv_pool = {__VA_ARGS__}}}
 
 static const op_row conv_pool_rows[] = {
-    CONV_POOL(WHOLE, EXACT | FIXED, 9, 37, 1, 28, 28, 7, 3, 3, WHOLE, .pool = {.kernel = 2}),
+    CONV_POOL(WHOLE, EXACT | FIXED, 9, 37, 1, 22, 23, 7, 3, 3, WHOLE, .pool = {.kernel = 2}),
     CONV_POOL(WHOLE, EXACT | FIXED, 25, 16, 1, 43, 7, 9, 5, 5, WHOLE, .pool = {.kernel = 3}, .conv = {.pad = 2}),
     CONV_POOL(NORMAL, SMOOTH, 19 * 9, 19, 1, 9, 8, 5, 3, 3, NORMAL, .pool = {.kernel = 2}),
     CONV_POOL(NORMAL, 0, 19 * 18, 17, 2, 11, 12, 3, 3, 3, NOTHING, .pool = {.kernel_hw = {3, 2}}, .conv = {.pad_hw = {0, 1}}),

@@ -119,11 +119,11 @@ static clg_tensor *filter_gradient(const clg__grad *g, int input) /* inputs: nod
 
 /* ---- launches ---------------------------------------------------------------------------------------------------- */
 
-/* Output channels that a unit holds in registers, of which an item of a GPU has fewer. */
+/* Output channels that a unit holds in registers: on a CPU as many as leave room for what they share. */
 static int64_t rows_of(const clg__record *r, bool forward)
 {
     const bool cpu = r->profile->base[0] == 'c';
-    return forward ? (cpu ? 4 : 2) : cpu ? 2 : 1;
+    return forward || cpu ? 2 : 1;
 }
 
 static clg_status record(clg__record *r, bool forward)
@@ -143,8 +143,10 @@ static clg_status record(clg__record *r, bool forward)
         status = clg__record_units(r, "conv2d_pool", kernel, defines.data, (uint64_t)(units), CLG__ARGS(__VA_ARGS__))
     const int64_t n = a->conv.x.dim[0];
     if (forward) {
-        LAUNCH("conv2d_pool_lanes", l.blocks * l.channels * l.height, CLG__IN(0), CLG__OUT, CLG__ULONG(l.x), CLG__INT(n),
-               CLG__UINT(l.blocks), CLG__INT(l.channels), CLG__INT(a->conv.x.dim[2]), CLG__INT(a->conv.x.dim[3]),
+        const bool    plain = !a->conv.pad[0] && !a->conv.pad[1]; /* a plane is a row */
+        const int64_t high = plain ? 1 : a->conv.x.dim[2], wide = a->conv.x.dim[3] * (plain ? a->conv.x.dim[2] : 1);
+        LAUNCH("conv2d_pool_lanes", l.blocks * l.channels * (high + 2 * a->conv.pad[0]), CLG__IN(0), CLG__OUT, CLG__ULONG(l.x),
+               CLG__INT(n), CLG__UINT(l.blocks), CLG__INT(l.channels), CLG__INT(high), CLG__INT(wide),
                CLG__INT(a->conv.pad[0]), CLG__INT(a->conv.pad[1]));
         LAUNCH("conv2d_pool", l.blocks * ((l.rows + rows_of(r, true) - 1) / rows_of(r, true)), CLG__IN(1), CLG__IN(bias ? 2 : 1),
                CLG__OUT, CLG__ULONG(l.code), CLG__ULONG(l.x), CLG__INT(n), CLG__UINT(l.blocks), CLG__INT(l.rows),
