@@ -30,6 +30,17 @@ typedef CAT(float, VEC) vec_at __attribute__((aligned(4)));
 #define VPUT(v, p)   (*(global vec_at *)(p) = (v))
 #define VLOAD_I32(p) CAT(convert_float, VEC)(VLOAD(p))
 #endif
+/* A store past the caches: memory is not read before it is overwritten. Such stores want whole vectors of memory. */
+#if WG == 1 && VEC > 1 && defined(__clang__)
+#if __has_builtin(__builtin_nontemporal_store)
+#define VPUT_PAST(v, p)                                                                          \
+    if ((ulong)(p) % sizeof(vec) == 0) __builtin_nontemporal_store(v, (global vec *)(p));        \
+    else VPUT(v, p)
+#endif
+#endif
+#ifndef VPUT_PAST
+#define VPUT_PAST(v, p) VPUT(v, p)
+#endif
 
 #define UNROLL _Pragma("unroll")
 /* Some of an array's lanes: with one item a group by a loop, else by constants, which leave the array in registers. */
@@ -128,17 +139,25 @@ WG_REDUCE(wg_sum, ADD)
  * x (1 + p(x^2)) up to 15/16 and 1 - exp(q(|x|)) from there on, where q is log(erfc). The polynomials are minimax fits; results
  * are within 2 ulp. 2^n is applied in two halves, for it may lie outside of what a float holds. */
 #if WG == 1
+#define EXP_PARTS(x, T) /* n + 12582912 and exp(r) */                                          \
+    const T moved = fma(x, (T)1.44269504f, (T)12582912.0f), n = moved - (T)12582912.0f;        \
+    const T r = fma(n, (T)-1.42860677e-6f, fma(n, (T)-0.693145752f, x));                       \
+    T p = fma(r, (T)0.00139504892f, (T)0.00836888980f);                                        \
+    p = fma(fma(fma(p, r, (T)0.0416662060f), r, (T)0.166665182f), r, (T)0.5f);                 \
+    p = fma(r * r, p, r) + (T)1.0f;
 #define EXP_FUNCTION(name, T, as_number, as_bits)                                              \
     static inline T __attribute__((overloadable)) name(T x)                                    \
     {                                                                                          \
         x = x > (T)104.0f ? (T)104.0f : x < (T)-104.0f ? (T)-104.0f : x; /* NaN stays */       \
-        const T moved = fma(x, (T)1.44269504f, (T)12582912.0f), n = moved - (T)12582912.0f;    \
-        const T r = fma(n, (T)-1.42860677e-6f, fma(n, (T)-0.693145752f, x));                   \
-        T p = fma(r, (T)0.00139504892f, (T)0.00836888980f);                                    \
-        p = fma(fma(fma(p, r, (T)0.0416662060f), r, (T)0.166665182f), r, (T)0.5f);             \
-        p = fma(r * r, p, r) + (T)1.0f;                                                        \
+        EXP_PARTS(x, T)                                                                        \
         return p * as_number((((as_bits(moved) - 0x4B400000) >> 1) + 127) << 23) *             \
                as_number((((as_bits(moved) - 0x4B400000 + 1) >> 1) + 127) << 23);              \
+    }
+#define EXP_WITHIN_FUNCTION(name, T, as_number, as_bits) /* from -87 to 88 */                  \
+    static inline T __attribute__((overloadable)) name(const T x)                              \
+    {                                                                                          \
+        EXP_PARTS(x, T)                                                                        \
+        return p * as_number((as_bits(moved) - 0x4B400000 + 127) << 23);                       \
     }
 #define ERF_FUNCTION(name, T, exp_name)                                                        \
     static inline T __attribute__((overloadable)) name(const T x)                              \
@@ -152,10 +171,12 @@ WG_REDUCE(wg_sum, ADD)
         return t <= (T)0.9375f ? p : copysign((T)1.0f - exp_name(q), x);                       \
     }
 EXP_FUNCTION(quick_exp, float, as_float, as_int)
-ERF_FUNCTION(quick_erf, float, quick_exp)
+EXP_WITHIN_FUNCTION(quick_exp_within, float, as_float, as_int)
+ERF_FUNCTION(quick_erf, float, quick_exp_within)
 #if VEC > 1
 EXP_FUNCTION(quick_exp, vec, CAT(as_float, VEC), CAT(as_int, VEC))
-ERF_FUNCTION(quick_erf, vec, quick_exp)
+EXP_WITHIN_FUNCTION(quick_exp_within, vec, CAT(as_float, VEC), CAT(as_int, VEC))
+ERF_FUNCTION(quick_erf, vec, quick_exp_within)
 #endif
 #undef exp
 #undef erf

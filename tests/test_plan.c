@@ -511,6 +511,35 @@ static void stale_reshapes_are_refused(void **state)
     EXPECT(early, 12.0f); /* what the first run assigned */
 }
 
+/* Results beyond the profile's limit go past the caches: whatever their alignment, but not where an input is read. */
+static void large_results_stream(void **state)
+{
+    (void)state;
+    enum { MOST = 40 * 64 };
+    static const clg_shape shapes[] = {{.rank = 2, .dim = {40, 64}}, {.rank = 2, .dim = {31, 77}}, {.rank = 2, .dim = {3, 5}}};
+    float                  value[MOST], got[MOST];
+    for (int i = 0; i < MOST; i++) value[i] = 0.25f * (float)(i % 37) - 4.0f;
+    for (size_t k = 0; k < CLG__COUNT(shapes); k++) {
+        clg_context  *own = clg_context_create(&(clg_context_desc){.profile = "cpu,stream=1"});
+        clg_graph    *g = clg_graph_create(own, NULL);
+        const int64_t rows = shapes[k].dim[0], n = shapes[k].dim[1];
+        clg_tensor   *x = given(g, shapes[k], value), *row = given(g, CLG_SHAPE(n), value), *sum = clg_state(g, CLG_F32, shapes[k]);
+        clg_tensor   *y = clg_mul(x, row);
+        clg_plan     *p = clg_plan_create(y), *in_place = clg_plan_create(clg_assign(sum, clg_add(sum, x)));
+        assert_true(p && in_place);
+        assert_int_equal(strstr(p->source.data, "VPUT_PAST") != NULL, rows * n * 4 > 1024);
+        assert_null(strstr(in_place->source.data, "VPUT_PAST"));
+        clg_plan_run(p);
+        assert_int_equal(clg_tensor_read(y, got, (size_t)(rows * n) * 4), CLG_OK);
+        for (int64_t i = 0; i < rows * n; i++) assert_true(got[i] == value[i] * value[i % n]);
+        clg_plan_run(in_place);
+        clg_plan_run(in_place);
+        assert_int_equal(clg_tensor_read(sum, got, (size_t)(rows * n) * 4), CLG_OK);
+        for (int64_t i = 0; i < rows * n; i++) assert_true(got[i] == 2.0f * value[i]);
+        clg_context_destroy(&own);
+    }
+}
+
 static void missing_arrays_are_survived(void **state)
 {
     (void)state;
@@ -550,6 +579,7 @@ int main(int argc, char **argv) /* an argument selects tests: "assign*" */
         cmocka_unit_test_setup(gradients_that_would_mix_are_refused, begin),
         cmocka_unit_test_setup(hooks_add_to_the_optimizer, begin),
         cmocka_unit_test_setup(stale_reshapes_are_refused, begin),
+        cmocka_unit_test_setup(large_results_stream, begin),
         cmocka_unit_test_setup(missing_arrays_are_survived, begin),
         cmocka_unit_test_setup(too_much_memory_is_refused, begin),
         cmocka_unit_test_setup(two_threads_train_alike, begin),

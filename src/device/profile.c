@@ -31,11 +31,12 @@ static const field fields[] = {
     {FIELD(tile_k),  {16, 4096, true},    {4, 64, true}},
     {FIELD(clblast), {0, 1, false},       {0, 1, false}},
     {FIELD(winograd), {0, 4, true},       {0, 4, true}},
+    {FIELD(stream),  {0, 1 << 24, false}, {0, 1 << 24, false}},
 };
 
 static const clg_profile bases[] = {
     {.base = "cpu", .wg = 1, .vec = 4, .groups = 4, .chunk = 8192, .tile_m = 6, .tile_n = 2, .tile_k = 256,
-     .winograd = 4},
+     .winograd = 4, .stream = 32768},
     {.base = "gpu", .wg = 256, .vec = 4, .groups = 32, .chunk = 4096, .tile_m = 64, .tile_n = 64, .tile_k = 16,
      .clblast = 1},
 };
@@ -101,7 +102,7 @@ static clg_status set_value(clg_profile *profile, const char *item, size_t size,
     if (!f)
         return bad(error, error_size,
                    "profile: unknown key in \"%.*s\"; a profile is cpu or gpu, then key=value of wg, vec, groups, "
-                   "chunk, tile_m, tile_n, tile_k, clblast, winograd, separated by commas", (int)size, item);
+                   "chunk, tile_m, tile_n, tile_k, clblast, winograd, stream, separated by commas", (int)size, item);
     const limit *l = strcmp(profile->base, "cpu") == 0 ? &f->cpu : &f->gpu;
     uint32_t     value = 0;
     if (!parse_number(equals + 1, size - name_size - 1, &value) || value < l->low || value > l->high ||

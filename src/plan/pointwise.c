@@ -27,6 +27,7 @@ typedef struct group {
     uint64_t         extent[CLG_MAX_RANK];
     int              dims;
     bool             flat; /* short rows on a wide device: one element after another, whatever its row */
+    bool             past; /* results go past the caches: nobody would find all of them there */
 } group;
 
 /* The index of `t` in a table, entering it when it is new; -1 when the table is full. */
@@ -45,6 +46,17 @@ static bool leaves_group(const group *g, const clg_tensor *t)
 {
     const clg__place at = clg__plan_where(g->p, t);
     return at.storage || at.interval >= 0;
+}
+
+/* Does a result lie where an input lay, in the lines that are in the caches then? */
+static bool in_place(const group *g)
+{
+    for (int i = 0; i < g->outs; i++)
+        for (int k = 0; k < g->inputs; k++) {
+            const clg__place out = clg__plan_where(g->p, g->out[i]), in = clg__plan_where(g->p, g->in[k].t);
+            if (out.storage == in.storage && out.interval == in.interval) return true;
+        }
+    return false;
 }
 
 static bool collect(group *g)
@@ -128,7 +140,7 @@ static const char *type_of(clg_dtype dtype) { return dtype == CLG_I32 ? "int" : 
 static void emit_element(clg__text *body, const group *g, const char *type, bool vector)
 {
     const bool  f32 = g->step->nodes[0]->dtype == CLG_F32;
-    const char *put = vector ? (f32 ? "VPUT" : "VSTORE") : "";
+    const char *put = vector ? (f32 ? g->past ? "VPUT_PAST" : "VPUT" : "VSTORE") : "";
     EMIT("            typedef %s T;\n", type);
     for (int i = 0; i < g->inputs; i++) {
         const bool convert = f32 && g->in[i].t->dtype == CLG_I32;
@@ -271,6 +283,7 @@ clg_status clg__plan_pointwise(clg_plan *p, int s)
     if (rows > UINT32_MAX || n > UINT32_MAX || units > UINT32_MAX)
         return clg__fail(root, CLG_UNSUPPORTED, "%s: an extent is beyond 2^32", first->op->name);
 
+    g.past = profile->stream && rows * n >= (uint64_t)profile->stream * (1024 / sizeof(float)) && !in_place(&g);
     define_operators(p, step, profile->chunk);
     clg__text body = {0};
     emit_kernel(&body, &g);
