@@ -2,6 +2,7 @@
  *
  * WG   work-items in a group of row-wise and pointwise kernels (a power of two; 1 on CPU devices)
  * VEC  floats in a vector (16 on CPU devices, 1 to 4 on GPUs)
+ * SLOW_FMA  defined where the device has no instruction for fma()
  *
  * A tensor reaches a kernel as a buffer and an offset in elements: TENSOR(x) declares both, x += x_at applies it. */
 #if !defined(WG) || !defined(VEC)
@@ -9,6 +10,12 @@
 #endif
 #define CAT_(a, b) a##b
 #define CAT(a, b)  CAT_(a, b)
+
+/* In software it takes a hundred operations, and loops around it stay loops: Mesa's llvmpipe counts the turns of all loops
+ * of a work-item, and after 65,535 of them ends each after its first. */
+#ifdef SLOW_FMA
+#define fma(a, b, c) ((a) * (b) + (c))
+#endif
 
 #if VEC == 1
 typedef float vec;

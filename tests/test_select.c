@@ -141,6 +141,9 @@ static void profiles_suit_the_device(void **state)
     assert_int_equal(p.wg, 256);
     clg__profile_of(&p, "gpu", &(clg_device_info){.max_work_group = 100});
     assert_int_equal(p.wg, 64);
+    assert_string_equal(clg__profile_base(&(clg_device_info){.type = CLG_DEVICE_CPU, .vector_width = 4}), "cpu");
+    assert_string_equal(clg__profile_base(&(clg_device_info){.type = CLG_DEVICE_CPU, .vector_width = 1}), "gpu");
+    assert_string_equal(clg__profile_base(&(clg_device_info){.type = CLG_DEVICE_GPU, .vector_width = 4}), "gpu");
 }
 
 static void profiles_are_parsed(void **state)

@@ -84,6 +84,7 @@ clg_device_info *clg__list_info(clg_device_list *list, const clg_device_info *in
 const char      *clg__list_engine(const clg_profile *profile);
 
 /* profile.c */
+const char *clg__profile_base(const clg_device_info *info);
 void clg__profile_of(clg_profile *profile, const char *base, const clg_device_info *info);
 /* The device's profile with `text` applied, over what suits the device under the base that the text names. */
 clg_status clg__profile_apply(clg_device_info *info, const char *text, char *error, size_t error_size);

@@ -94,7 +94,7 @@ static bool describe(list *l, clg_device_info *info, cl_device_id id)
     info->clock_mhz = number_cl_uint(id, CL_DEVICE_MAX_CLOCK_FREQUENCY);
     info->vector_width = number_cl_uint(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
     info->max_work_group = number_size_t(id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
-    clg__profile_of(&info->profile, info->type == CLG_DEVICE_CPU ? "cpu" : "gpu", info);
+    clg__profile_of(&info->profile, clg__profile_base(info), info);
     info->gemm_engine = clg__list_engine(&info->profile);
     if (getenv("CLGRAD_PROFILE")) clg__profile_apply(info, getenv("CLGRAD_PROFILE"), NULL, 0); /* a context reports errors */
     return true;

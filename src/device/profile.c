@@ -158,6 +158,12 @@ static void fit(clg_profile *profile, const clg_device_info *info)
     while (profile->wg > 1 && profile->wg > info->max_work_group) profile->wg /= 2;
 }
 
+/* A CPU device whose vectors are single floats fills the processor's with work-items, as GPUs do. */
+const char *clg__profile_base(const clg_device_info *info)
+{
+    return info->type == CLG_DEVICE_CPU && info->vector_width > 1 ? "cpu" : "gpu";
+}
+
 void clg__profile_of(clg_profile *profile, const char *base, const clg_device_info *info)
 {
     const clg_profile *found = base_named(base, strlen(base));

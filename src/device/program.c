@@ -58,7 +58,10 @@ static clg_status append_unit(clg_context *ctx, clg__text *text, const char *uni
 static clg_status assemble(clg_context *ctx, clg__text *text, const clg__program_desc *desc)
 {
     const clg_profile *profile = &ctx->info->profile;
+    cl_device_fp_config config = 0;
+    clGetDeviceInfo(ctx->device, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
     clg__text_append(text, "#define WG %u\n#define VEC %u\n", profile->wg, profile->vec);
+    if (!(config & CL_FP_FMA)) clg__text_append(text, "#define SLOW_FMA\n");
     if (desc->defines) clg__text_append(text, "#line 1 \"defines\"\n%s\n", desc->defines);
     clg_status status = append_unit(ctx, text, "prelude");
     clg__text_append(text, "\n");
