@@ -72,7 +72,11 @@ typedef struct clg_context_desc {
 } clg_context_desc;
 
 /* Opens a device. Returns a context even when that fails, so that clg_context_error can say why; a failed context turns
- * every constructor into NULL. NULL only when out of host memory. */
+ * every constructor into NULL. NULL only when out of host memory.
+ *
+ * A process that forks before it has used clgrad may use it on both sides. After that the child may not: what it has
+ * inherited can only be destroyed (which leaves the memory to the end of the process), a device list is empty and a context
+ * fails (CLG_UNSUPPORTED), for drivers do not survive a fork. A child that calls exec is as free as any program. */
 CLG_API clg_context *clg_context_create(const clg_context_desc *desc);
 
 /* Waits for the device, then frees everything created from the context. */

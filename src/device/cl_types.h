@@ -26,6 +26,7 @@ typedef struct clg__tuned  clg__tuned;
 
 struct clg_context {
     clg__root        root;
+    int              process; /* clg__process when it was opened */
     clg_device_list *list;
     clg_device_info *info; /* in list; its profile is the one in use */
     cl_device_id     device;
@@ -68,7 +69,15 @@ struct clg__program {
     bool          unsaved; /* built from source, to be stored on disk when the context ends */
 };
 
-static inline bool clg__usable(const clg_context *ctx) { return ctx && ctx->queue && ctx->root.status == CLG_OK; }
+/* fork.c: which process this is, counted from its first ancestor that used OpenCL; and whether this one may: it may not
+ * where an ancestor has. */
+extern int clg__process;
+bool       clg__may_use_opencl(void);
+
+static inline bool clg__usable(const clg_context *ctx)
+{
+    return ctx && ctx->queue && ctx->root.status == CLG_OK && ctx->process == clg__process;
+}
 
 /* "CL_INVALID_VALUE"; never NULL. */
 const char *clg__cl_name(cl_int code);

@@ -29,6 +29,9 @@ static clg_status choose_profile(clg_context *ctx, const char *text)
 
 static clg_status open_device(clg_context *ctx, const clg_context_desc *desc)
 {
+    if (!clg__may_use_opencl())
+        return clg__fail(&ctx->root, CLG_UNSUPPORTED, "OpenCL was in use when this process was forked, and drivers do not survive "
+                         "that; fork before the first context or device list, or start a program of its own (exec)");
     ctx->list = clg_device_list_create();
     if (!ctx->list) return clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while listing OpenCL devices");
     char error[CLG__ERROR_TEXT];
@@ -59,7 +62,9 @@ static clg_status open_device(clg_context *ctx, const clg_context_desc *desc)
 clg_context *clg_context_create(const clg_context_desc *desc)
 {
     clg_context *ctx = calloc(1, sizeof *ctx);
-    if (ctx) open_device(ctx, desc ? desc : &(clg_context_desc){0});
+    if (!ctx) return NULL;
+    ctx->process = clg__process;
+    open_device(ctx, desc ? desc : &(clg_context_desc){0});
     return ctx;
 }
 
@@ -70,6 +75,8 @@ void clg_context_destroy(clg_context **pointer)
 {
     if (!pointer || !*pointer) return;
     clg_context *ctx = *pointer;
+    *pointer = NULL;
+    if (ctx->process != clg__process) return; /* the parent's, and as it was at some moment of its work */
     clg__builders_destroy(&ctx->builders);
     if (ctx->queue) {
         clFinish(ctx->queue);
@@ -88,7 +95,6 @@ void clg_context_destroy(clg_context **pointer)
     free(ctx->dump_dir);
     free(ctx->root.build_log);
     free(ctx);
-    *pointer = NULL;
 }
 
 bool clg_context_failed(const clg_context *ctx)
@@ -98,12 +104,15 @@ bool clg_context_failed(const clg_context *ctx)
 
 clg_status clg_context_status(const clg_context *ctx)
 {
-    return ctx ? ctx->root.status : CLG_OUT_OF_MEMORY;
+    if (!ctx) return CLG_OUT_OF_MEMORY;
+    return ctx->process == clg__process ? ctx->root.status : CLG_UNSUPPORTED;
 }
 
 const char *clg_context_error(const clg_context *ctx)
 {
-    return ctx ? ctx->root.text : "no context: out of memory";
+    if (!ctx) return "no context: out of memory";
+    if (ctx->process == clg__process) return ctx->root.text;
+    return "this context belongs to the process that this one was forked from; here it can only be destroyed";
 }
 
 const char *clg_context_build_log(const clg_context *ctx)
@@ -113,7 +122,7 @@ const char *clg_context_build_log(const clg_context *ctx)
 
 void clg_context_clear_error(clg_context *ctx)
 {
-    if (!ctx || !ctx->queue) return; /* there is no device to go on with */
+    if (!ctx || !ctx->queue || ctx->process != clg__process) return; /* there is no device to go on with */
     free(ctx->root.build_log);
     ctx->root.build_log = NULL;
     ctx->root.status = CLG_OK;
