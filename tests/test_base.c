@@ -343,6 +343,37 @@ static void cache_keeps_what_it_is_given(void **state)
     scratch_remove(state);
 }
 
+static void cache_has_nothing_where_a_bit_has_flipped(void **state)
+{
+    enum { BYTES = 3000, FLIPS = 1000 };
+    scratch_create(state);
+    keep("a", BYTES);
+    char name[32];
+    snprintf(name, sizeof name, "%016llx.bin", (unsigned long long)key_of("a").hash[0]);
+    size_t   size;
+    uint8_t *bytes = scratch_read(name, &size);
+    for (uint64_t i = 0; i < FLIPS; i++) {
+        const size_t  at = clg_random_u32(1, 2 * i) % size;
+        const uint8_t bit = (uint8_t)(1u << clg_random_u32(1, 2 * i + 1) % 8);
+        bytes[at] ^= bit;
+        scratch_write(name, bytes, size);
+        if (is_kept("a", BYTES)) fail_msg("byte %zu may differ by %d", at, bit);
+        bytes[at] ^= bit;
+    }
+    scratch_write(name, bytes, size);
+    assert_true(is_kept("a", BYTES));
+    char beside[64];
+    snprintf(beside, sizeof beside, "%s.real", name);
+    char from[512], to[512];
+    strcpy(from, scratch_path(name));
+    strcpy(to, scratch_path(beside));
+    assert_int_equal(rename(from, to), 0);
+    assert_int_equal(symlink(to, from), 0);
+    assert_false(is_kept("a", BYTES)); /* a link is not followed */
+    free(bytes);
+    scratch_remove(state);
+}
+
 static void cache_forgets_what_was_not_used_for_longest(void **state)
 {
     scratch_create(state);
@@ -381,6 +412,7 @@ int main(void)
         cmocka_unit_test(first_error_wins),
         cmocka_unit_test(calloc_reports_what_cannot_be),
         cmocka_unit_test(cache_keeps_what_it_is_given),
+        cmocka_unit_test(cache_has_nothing_where_a_bit_has_flipped),
         cmocka_unit_test(cache_forgets_what_was_not_used_for_longest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,7 @@
 """test_training.py CLGRAD - how the program trains: optimisers and schedules, validation, folds, transfer, metrics, signals."""
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +35,21 @@ def test_optimisers_and_schedules_learn():
         _, rows, _ = train("--epochs", 8, *(arguments if "--lr" in arguments else [*arguments, "--lr", 0.02]))
         assert rows[-1]["test_accuracy"] > 0.5 and rows[-1]["train_loss"] < rows[0]["train_loss"], (arguments, rows)
         assert rows[-1]["program_builds"] == 0, rows[-1]
+
+
+def test_two_processes_fill_one_cache():
+    cache = ROOT / "two"
+    cache.mkdir()
+    out = [ROOT / "two-0.safetensors", ROOT / "two-1.safetensors"]
+    both = [subprocess.Popen([CLGRAD, "train", "--data", DATA, "--model", SPEC, "--batch", "32", "--epochs", "2", "--out", path],
+                             env={**os.environ, "XDG_CACHE_HOME": str(cache)}, text=True, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE) for path in out]
+    for process in both:
+        said, errors = process.communicate(timeout=240)
+        assert process.returncode == 0 and not errors, (said, errors)
+    assert out[0].read_bytes() == out[1].read_bytes()
+    names = [path.name for path in (cache / "clgrad").iterdir()]
+    assert names and all(re.fullmatch(r"[0-9a-f]{16}\.bin", name) for name in names), names
 
 
 def test_early_stopping_keeps_the_best():
