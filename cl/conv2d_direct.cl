@@ -58,32 +58,32 @@ static inline int offset_of(const axis *a, const int tap)
 #define REGION const int high, const int wide, const int low_h, const int low_w, const int rows, const int cols, \
                const int plane, const int step_h, const int skip_h, const int skip_w
 
-/* to[i] = from[x + i * skip] for i < count, zeros outside of the row of w pixels */
-static inline void copy_row(global float *to, global const float *from, const int x, const int w, const int skip,
-                            const int count)
+/* to [channels][plane] = rows of `cols` pixels from (y0, x0) on, each skip-th of them, with zeros outside of the image;
+ * `inside` elements from x on may be read. Up to a vector may be written behind a row, before the next one is. */
+static inline void copy_region(global float *to, global const float *x, const ulong inside, const int channels,
+                               const int src_h, const int src_w, const int y0, const int x0, const int rows,
+                               const int cols, const int plane, const int skip_h, const int skip_w)
 {
-    const int begin = clamp((-x + skip - 1) / skip, 0, count), end = clamp((w - x + skip - 1) / skip, begin, count);
-    for (int i = 0; i < begin; i++) to[i] = 0.0f;
-    if (skip == 1 && end - begin >= VEC)
-        for (int i = begin; i < end; i += VEC) {
-            const int at = min(i, end - VEC);
-            VPUT(VLOAD(from + x + at), to + at);
-        }
-    else
-        for (int i = begin; i < end; i++) to[i] = from[x + i * skip];
-    for (int i = end; i < count; i++) to[i] = 0.0f;
-}
-
-static inline void copy_region(global float *to, global const float *x, const int channels, const int src_h,
-                               const int src_w, const int y0, const int x0, const int rows, const int cols,
-                               const int plane, const int skip_h, const int skip_w)
-{
-    for (int c = 0; c < channels; c++, x += (ulong)src_h * src_w)
+    const int begin = clamp((skip_w - 1 - x0) / skip_w, 0, cols);
+    const int end = clamp((src_w - x0 + skip_w - 1) / skip_w, begin, cols);
+    for (int c = 0; c < channels; c++)
         for (int i = 0; i < rows; i++) {
-            const int y = y0 + i * skip_h;
-            const bool inside = y >= 0 && y < src_h;
-            copy_row(to + (ulong)c * plane + i * cols, x + (inside ? (ulong)y * src_w : 0), x0, inside ? src_w : 0,
-                     skip_w, cols);
+            global float *row = to + (ulong)c * plane + i * cols;
+            const int   y = y0 + i * skip_h;
+            const ulong at = ((ulong)c * src_h + y) * src_w; /* of an image's row */
+            if (y < 0 || y >= src_h || begin == end) {
+                for (int p = 0; p < cols; p += VEC) VPUT((vec)0.0f, row + p);
+                continue;
+            }
+            for (int p = 0; p < begin; p++) row[p] = 0.0f;
+            if (skip_w == 1 && (end - begin >= VEC || at + x0 + begin + VEC <= inside))
+                for (int p = begin; p < end; p += VEC) {
+                    const int from = max(min(p, end - VEC), begin); /* the last vector may overlap the one before */
+                    VPUT(VLOAD(x + at + (x0 + from)), row + from);
+                }
+            else
+                for (int p = begin; p < end; p++) row[p] = x[at + (x0 + p * skip_w)];
+            for (int p = end; p < cols; p++) row[p] = 0.0f;
         }
 }
 
@@ -99,32 +99,31 @@ TILE_KERNEL conv2d_pack(TENSOR_OF(const float, weight), TENSOR(packed), const in
         const int k0 = unit % parts * NR;
         global float *to = packed + (ulong)unit * count * NR;
         const ulong first = unit / parts * (ulong)outputs * count, size = (ulong)groups * outputs * count;
-        for (int v = 0; v < NR && k0 + v < outputs; v += VEC) {
-            const int lanes = min(VEC, outputs - k0 - v);
+        for (int v = 0; v < NR && k0 + v < outputs && !back; v += VEC) {
             const ulong at = first + (k0 + v) * row_step;
-            if (!back) {
-                for (int i = 0; i < count; i += VEC) {
-                    vec r[VEC];
-                    load_turned(r, weight + at + i, row_step, lanes, count - i, size - at - i);
-                    UNROLL for (int j = 0; j < VEC; j++)
-                        if (j < count - i) VPUT(r[j], to + (ulong)(i + j) * NR + v);
-                }
-                continue;
+            for (int i = 0; i < count; i += VEC) {
+                vec r[VEC];
+                load_turned(r, weight + at + i, row_step, min(VEC, outputs - k0 - v), count - i, size - at - i);
+                UNROLL for (int j = 0; j < VEC; j++)
+                    if (j < count - i) VPUT(r[j], to + (ulong)(i + j) * NR + v);
             }
-            for (int q = 0; q < window; q += VEC) {
-                int place[VEC], step[VEC];
-                for (int j = 0; j < VEC && q + j < window; j++) { /* where the first channel's tap goes */
-                    const int tap_h = (q + j) / kw, tap_w = (q + j) % kw;
-                    const int eh = phase_of(&h, tap_h), ew = phase_of(&w, tap_w);
-                    const int across = taps_of_phase(&w, ew, kw);
-                    int before = 0;
-                    for (int e = 0; e < eh * phases_of(&w) + ew; e++)
-                        before += taps_of_phase(&h, e / phases_of(&w), kh) * taps_of_phase(&w, e % phases_of(&w), kw);
-                    step[j] = taps_of_phase(&h, eh, kh) * across;
-                    place[j] = before * channels + taps_of_phase(&h, eh, tap_h) * across + taps_of_phase(&w, ew, tap_w);
-                }
-                for (int c = 0; c < channels; c++) {
-                    const ulong from = at + c * channel_step + q;
+        }
+        for (int q = 0; q < window && back; q += VEC) {
+            int place[VEC], step[VEC];
+            for (int j = 0; j < VEC && q + j < window; j++) { /* where the first channel's tap goes */
+                const int tap_h = (q + j) / kw, tap_w = (q + j) % kw;
+                const int eh = phase_of(&h, tap_h), ew = phase_of(&w, tap_w);
+                const int across = taps_of_phase(&w, ew, kw);
+                int before = 0;
+                for (int e = 0; e < eh * phases_of(&w) + ew; e++)
+                    before += taps_of_phase(&h, e / phases_of(&w), kh) * taps_of_phase(&w, e % phases_of(&w), kw);
+                step[j] = taps_of_phase(&h, eh, kh) * across;
+                place[j] = before * channels + taps_of_phase(&h, eh, tap_h) * across + taps_of_phase(&w, ew, tap_w);
+            }
+            for (int c = 0; c < channels; c++)
+                for (int v = 0; v < NR && k0 + v < outputs; v += VEC) {
+                    const int   lanes = min(VEC, outputs - k0 - v);
+                    const ulong from = first + (k0 + v) * row_step + c * channel_step + q;
                     vec r[VEC];
                     if (window == 1)
                         r[0] = load_part(weight + from, lanes);
@@ -133,7 +132,6 @@ TILE_KERNEL conv2d_pack(TENSOR_OF(const float, weight), TENSOR(packed), const in
                     UNROLL for (int j = 0; j < VEC; j++)
                         if (q + j < window) VPUT(r[j], to + (ulong)(place[j] + c * step[j]) * NR + v);
                 }
-            }
         }
     }
 }
@@ -174,8 +172,9 @@ TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float,
         const int row0 = unit / across % down * high, col0 = unit % across * wide;
         const int count = min(high, (dst_h + up_h - 1) / up_h - row0);
         const ulong ng = unit / (down * across), g = ng % groups;
-        copy_region(region, x + ng * channels * src, channels, src_h, src_w, row0 * step_h * skip_h + low_h,
-                    col0 * STEP * skip_w + low_w, rows - (high - count) * step_h, cols, plane, skip_h, skip_w);
+        copy_region(region, x + ng * channels * src, (n * groups - ng) * channels * src, channels, src_h, src_w,
+                    row0 * step_h * skip_h + low_h, col0 * STEP * skip_w + low_w, rows - (high - count) * step_h, cols,
+                    plane, skip_h, skip_w);
         for (int k = 0; k < outputs; k += NR) {
             global const float *weight = packed + (g * ((outputs + NR - 1) / NR) + k / NR) * channels * window * NR;
             for (int e = 0; e < up_h * up_w; e++) {
@@ -277,8 +276,9 @@ TILE_KERNEL conv2d_share(TENSOR_OF(const float, x), TENSOR_OF(const float, dy), 
                     const ulong image = row / dst_h;
                     const int top = row % dst_h, count = min((int)(row1 - row), dst_h - top);
                     const int tall = (count - 1) * step_h + rows; /* rows: of a window */
-                    copy_region(region + used * cols, x + (image * groups + g) * channels * src, channels, src_h, src_w,
-                                top * step_h * skip_h + low_h, low_w, tall, cols, plane, skip_h, skip_w);
+                    const ulong first = (image * groups + g) * channels * src;
+                    copy_region(region + used * cols, x + first, (ulong)n * groups * channels * src - first, channels,
+                                src_h, src_w, top * step_h * skip_h + low_h, low_w, tall, cols, plane, skip_h, skip_w);
                     for (int i = 0; i < count; i++) start[row - row0 + i] = (used + i * step_h) * cols;
                     row += count, used += tall;
                 }

@@ -191,6 +191,22 @@ ERF_FUNCTION(quick_erf, vec, quick_exp_within)
 #define erf quick_erf
 #endif
 
+/* The lanes of a vector's halves; by name, for of halves themselves some compilers make three shuffles in place of one. */
+#define PAIR(i) a.s##i, b.s##i
+#if VEC == 16
+#define EACH_LOW(F)  F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7)
+#define EACH_HIGH(F) F(8), F(9), F(a), F(b), F(c), F(d), F(e), F(f)
+#elif VEC == 8
+#define EACH_LOW(F)  F(0), F(1), F(2), F(3)
+#define EACH_HIGH(F) F(4), F(5), F(6), F(7)
+#elif VEC == 4
+#define EACH_LOW(F)  F(0), F(1)
+#define EACH_HIGH(F) F(2), F(3)
+#elif VEC == 2
+#define EACH_LOW(F)  F(0)
+#define EACH_HIGH(F) F(1)
+#endif
+
 /* r[i] lane j becomes r[j] lane i: log2(VEC) perfect shuffles. */
 static inline void transpose_tile(vec *r)
 {
@@ -198,8 +214,8 @@ static inline void transpose_tile(vec *r)
     for (int step = 1; step < VEC; step *= 2) {
         vec t[VEC];
         UNROLL for (int i = 0; i < VEC / 2; i++) {
-            t[2 * i].even = r[i].lo, t[2 * i].odd = r[i + VEC / 2].lo;
-            t[2 * i + 1].even = r[i].hi, t[2 * i + 1].odd = r[i + VEC / 2].hi;
+            const vec a = r[i], b = r[i + VEC / 2];
+            t[2 * i] = (vec)(EACH_LOW(PAIR)), t[2 * i + 1] = (vec)(EACH_HIGH(PAIR));
         }
         UNROLL for (int i = 0; i < VEC; i++) r[i] = t[i];
     }

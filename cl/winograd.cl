@@ -30,6 +30,7 @@
 #endif
 #define A  (WINOGRAD + 2)
 #define NR (TILE_N * VEC)
+#define U_STEP(depth) ((ulong)(depth) * NR + VEC)
 
 /* ---- transforms: one dimension in place, at a stride ------------------------------------------------------------- */
 
@@ -276,7 +277,7 @@ typedef struct filters {
 /* u [t][end - begin][NR] = G w G^T of input channels begin to end, output channels from `row` on. */
 static inline void transform_weights(global float *u, const filters *w, const int row, const int begin, const int end)
 {
-    const ulong t_step = (ulong)(end - begin) * NR;
+    const ulong t_step = U_STEP(end - begin);
     for (int v = 0; v < NR && row + v < w->rows; v += VEC)
         for (int c = begin; c < end; c++) {
             const ulong at = (row + v) * w->row_step + c * w->channel_step;
@@ -321,7 +322,7 @@ static inline void multiply_block(global float *m, const ulong m_step, global co
 {
     for (int t = 0; t < A * A; t++)
         for (int i = 0; i < g->cap; i += TILE_M)
-            multiply(m + t * m_step + i * NR, v + t * v_step + i * VEC, (ulong)g->cap * VEC, u + t * (ulong)depth * NR,
+            multiply(m + t * m_step + i * NR, v + t * v_step + i * VEC, (ulong)g->cap * VEC, u + t * U_STEP(depth),
                      depth, add);
 }
 
@@ -354,7 +355,7 @@ TILE_KERNEL winograd_weights(TENSOR_OF(const float, weight), TENSOR(u), const in
                        turn ? outputs * 9 : 9, outputs, turn};
     u += u_at;
     EACH_UNIT(k, (outputs + NR - 1) / NR)
-        transform_weights(u + (ulong)k * A * A * channels * NR, &w, k * NR, 0, channels);
+        transform_weights(u + k * (A * A * U_STEP(channels)), &w, k * NR, 0, channels);
 }
 
 TILE_KERNEL winograd(TENSOR_OF(const float, u), TENSOR_OF(const float, x), TENSOR_OF(const float, bias), TENSOR(y),
@@ -373,7 +374,7 @@ TILE_KERNEL winograd(TENSOR_OF(const float, u), TENSOR_OF(const float, x), TENSO
         for (int c = 0; c < channels; c += VEC)
             transform_input(v + (ulong)c * cap, V_STEP, region, &from, &g, &b, c, pad);
         for (int k = 0; k < outputs; k += NR) {
-            multiply_block(m, M_STEP, v, V_STEP, &g, u + (ulong)k * A * A * channels, channels, false);
+            multiply_block(m, M_STEP, v, V_STEP, &g, u + k / NR * (A * A * U_STEP(channels)), channels, false);
             for (int j = 0; j < NR && k + j < outputs; j += VEC)
                 transform_output(y, bias, m + j, M_STEP, region, &to, &g, &b, k + j);
         }
@@ -388,7 +389,7 @@ TILE_KERNEL winograd_few(TENSOR_OF(const float, weight), TENSOR_OF(const float, 
                        turn ? outputs * 9 : 9, outputs, turn};
     const images to = {0, 0, outputs, dst_h, dst_w};
     const grid   g = GRID_OF;
-    global float *u = scratch + scratch_at + get_group_id(0) * scratch_size, *m = u + A * A * (ulong)depth * NR;
+    global float *u = scratch + scratch_at + get_group_id(0) * scratch_size, *m = u + A * A * U_STEP(depth);
     global float *region = m + blocks_of(&g) * A * A * M_STEP;
     v += v_at, bias += bias_at, y += y_at;
 

@@ -8,8 +8,8 @@
 enum {
     CACHED         = 1 << 18, /* floats of transformed windows that stay in a core's cache while weights pass by */
     FEW_WEIGHTS    = 3 << 18, /* floats of transformed weights beyond which blocks may not each read them again */
-    PIXELS         = 448,     /* outputs of a block of direct convolution */
-    CHUNK          = 64,      /* taps in a few channels: their weights stay in half of the first cache */
+    PIXELS         = 784,     /* outputs of a block of direct convolution */
+    CHUNK          = 128,     /* taps in a few channels: their weights stay in half of the first cache */
     MOST_TAPS      = 256, MOST_ROWS = 64, /* as in cl/conv2d_direct.cl */
     LARGEST_REGION = 1 << 24, /* floats */
     MOST_WINDOWS   = 256,     /* of winograd_few */
@@ -119,7 +119,8 @@ static clg_status winograd_product(clg__record *r, const winograd *w, clg__arg w
     if (few_windows(w)) {
         const int64_t  depth = CLG__ROUND_UP(CLG__MIN(w->channels, DEPTH), w->lanes);
         const uint64_t groups = most_groups(w, parts);
-        const uint64_t each = (uint64_t)(squared * depth * w->width) + (uint64_t)w->blocks * w->product + w->region;
+        const uint64_t u = (uint64_t)(squared * (depth * w->width + w->lanes));
+        const uint64_t each = u + (uint64_t)w->blocks * w->product + w->region;
         const clg__arg v = floats_of(r, (uint64_t)w->blocks * w->v);
         status = winograd_input(r, w, src, v);
         if (status != CLG_OK) return status;
@@ -129,7 +130,7 @@ static clg_status winograd_product(clg__record *r, const winograd *w, clg__arg w
                                          CLG__INT(w->dst[1]), CLG__INT(w->op == DATA), CLG__INT(depth)));
     }
     const uint64_t groups = most_groups(w, w->blocks), each = w->v + w->product + w->region;
-    const clg__arg u = floats_of(r, (uint64_t)(squared * w->channels * parts * w->width));
+    const clg__arg u = floats_of(r, (uint64_t)(squared * parts * (w->channels * w->width + w->lanes)));
     status = winograd_launch(r, w, "winograd_weights", most_groups(w, parts),
                              CLG__ARGS(weight, u, CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->op == DATA)));
     if (status != CLG_OK) return status;
