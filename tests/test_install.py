@@ -1,5 +1,6 @@
 """test_install.py SOURCE BUILD CC - what `meson install` leaves suffices to build and run a program."""
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -35,6 +36,15 @@ def test_install():
     run(["meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", ROOT / "stage"])
     assert (prefix() / "bin/clgrad").is_file()
     assert (prefix() / "include/clgrad/clgrad.h").is_file()
+
+
+def test_manual_and_completion():
+    clgrad = BUILD / "clgrad"
+    commands = re.findall(r"^  ([a-z]+) ", run([clgrad, "help"]), re.M)
+    pages = {path.name: path.read_text() for path in (prefix() / "share/man/man1").iterdir()}
+    assert set(pages) == {"clgrad.1", *(f"clgrad-{command}.1" for command in commands)}, set(pages)
+    assert all(pages[f"clgrad-{command}.1"] == run([clgrad, "help", "--man", command]) for command in commands)
+    assert "_clgrad()" in (prefix() / "share/bash-completion/completions/clgrad").read_text()
 
 
 def test_pkg_config_knows_the_version():

@@ -85,7 +85,7 @@ OPTIONS = [
     ("train --patience 2", "--patience"), ("train --folds 1", "--folds"), ("train --folds 2 --lr-find", "--lr-find"),
     ("train --out same --log same", "--log"), ("train --optimizer adam --weight-decay 1", "--weight-decay"),
     ("train --model gpt", "--data"), ("train extra", "'extra'"), ("explain m p.png", "--out"), ("eval", "MODEL"),
-    ("predict", "MODEL"), ("explain m", "IMAGE"), ("summary", "MODEL"), ("bench", "--op"), ("bench --op add", "--shape"),
+    ("predict", "MODEL"), ("explain m", "IMAGE"), ("summary", "NETWORK"), ("bench", "--op"), ("bench --op add", "--shape"),
     ("bench --op matmul --shape 1,2", "--shape"), ("bench --model mlp --op add", "--op"),
     ("tune --forget --json", "--forget"), ("ops --json --markdown", "--markdown"), ("frobnicate", "'frobnicate'"),
     ("--frobnicate", "--frobnicate"), ("summary relu --input 1,,2", "--input"), ("summary mlp --input 0", "--input"),
@@ -137,7 +137,7 @@ for text, at, says in (
     if text not in ("", "  # nothing", "relu \x01"):
         spec(text, at, says)
     else:
-        row(f"spec: {text!r}", ["train", "--model", text], "--model" if text else "MODEL", status=2)
+        row(f"spec: {text!r}", ["train", "--model", text], "--model", status=2)
 for text, at, says in (
         ("relu linear(10)", 5, "flatten"), ("flatten", 0, "nothing to learn"),
         ("flatten linear(10) softmax", 19, "softmax"),

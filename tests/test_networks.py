@@ -228,7 +228,7 @@ def test_summary():
     refuses("summary", ROOT / "absent.safetensors", status=2)
     refuses("summary", ROOT, says=str(ROOT))
     refuses("summary", DATA / "train-labels-idx1-ubyte", says="train-labels")
-    refuses("summary", status=2, says="MODEL")
+    refuses("summary", status=2, says="NETWORK")
 
 
 def test_every_layer_is_listed():

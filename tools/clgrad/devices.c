@@ -21,7 +21,7 @@ typedef struct devices_options {
 static const option options[] = {
     {"device", OPTION_TEXT, FIELD(device), "DEVICE", "mark this one: P:D, gpu, cpu, or part of a name", 0, 0},
     {"verbose", OPTION_FLAG, FIELD(verbose), NULL, "what matters for training", 0, 'v'},
-    {"json", OPTION_FLAG, FIELD(json), NULL, "for machines", 0, 0},
+    OPTION_JSON_ROW(FIELD(json)),
     {0},
 };
 
@@ -193,4 +193,11 @@ static int run(int argc, char **argv)
     return status;
 }
 
-const command command_devices = {"devices", "List the OpenCL devices", options, run};
+const command command_devices = {
+    "devices", "List the OpenCL devices", options, run,
+    "Platforms, devices, and which of them is taken when nothing is said. With -v what matters for training, the "
+    "profile that shapes kernels, what clgrad tune has kept, and the environment that drivers listen to.",
+    "  clgrad devices -v\n"
+    "  clgrad devices --device gpu\n"
+    "  CLGRAD_PROFILE=gpu,wg=128 clgrad devices -v\n",
+};

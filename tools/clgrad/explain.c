@@ -19,12 +19,12 @@ typedef struct explain_options {
 #define FIELD(name) offsetof(explain_options, name)
 
 static const option options[] = {
-    {"model", OPTION_ARGUMENT, FIELD(model), "MODEL", "A file that clgrad train has written", 0, 0},
-    {"image", OPTION_ARGUMENT, FIELD(image), "IMAGE", "A PNG or JPEG file", 0, 0},
+    OPTION_MODEL_ROW(FIELD(model)),
+    {"image", OPTION_ARGUMENT, FIELD(image), "IMAGE", "a PNG or JPEG file", 0, 0},
     {"out", OPTION_TEXT, FIELD(out), "FILE", "the PNG to write", 0, 'o'},
     {"class", OPTION_TEXT, FIELD(class), "CLASS", "which to explain, by name or number (default: the likeliest)", 0, 0},
     {"steps", OPTION_COUNT, FIELD(steps), "N", "of the integration (default 32)", 4096, 0},
-    {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
+    OPTION_DEVICE_ROW(FIELD(device)),
     {0},
 };
 
@@ -169,4 +169,10 @@ static int run(int argc, char **argv)
     return status;
 }
 
-const command command_explain = {"explain", "Draw which pixels of a picture speak for its class", options, run};
+const command command_explain = {
+    "explain", "Draw which pixels of a picture speak for its class", options, run,
+    "By integrated gradients (Sundararajan, Taly & Yan 2017), compared with a black picture. The file shows the "
+    "picture and, beside it, red where it speaks for the class, blue where against.",
+    "  clgrad explain cnn.safetensors shirt.png -o why.png\n"
+    "  clgrad explain cnn.safetensors shirt.png -o why.png --class Coat --steps 128\n",
+};

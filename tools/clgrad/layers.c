@@ -30,4 +30,9 @@ static int run(int argc, char **argv)
     return 0;
 }
 
-const command command_layers = {"layers", "List the layers that train --model takes", options, run};
+const command command_layers = {
+    "layers", "List the layers that train --model takes", options, run,
+    NULL,
+    "  clgrad layers\n"
+    "  clgrad train --model \"conv2d(16,3,pad=same) relu global_avg_pool2d linear(classes)\"\n",
+};

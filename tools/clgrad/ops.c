@@ -15,7 +15,7 @@ typedef struct ops_options {
 
 static const option options[] = {
     {"markdown", OPTION_FLAG, FIELD(markdown), NULL, "names by kind, as in the README", 0, 0},
-    {"json", OPTION_FLAG, FIELD(json), NULL, "for machines", 0, 0},
+    {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON array instead of text", 0, 0},
     {0},
 };
 
@@ -88,4 +88,10 @@ static int run(int argc, char **argv)
     return 0;
 }
 
-const command command_ops = {"ops", "List the operators", options, run};
+const command command_ops = {
+    "ops", "List the operators", options, run,
+    "What graphs are made of: how many inputs each operator has, and whether it has a gradient, is pointwise, "
+    "can work in place.",
+    "  clgrad ops\n"
+    "  clgrad ops --json\n",
+};

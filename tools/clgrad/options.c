@@ -226,24 +226,6 @@ bool option_text(const option *o, const void *fields, char *text, size_t size)
     return word && snprintf(text, size, "%s", word);
 }
 
-void options_help(const command *cmd)
-{
-    printf("Usage: clgrad %s", cmd->name);
-    for (const option *o = cmd->options; o->name; o++)
-        if (o->kind == OPTION_ARGUMENT || o->kind == OPTION_ARGUMENTS) printf(" %s", o->value);
-    printf(" [options]\n\n%s.\n\n", cmd->summary);
-    for (const option *o = cmd->options; o->name; o++) {
-        char left[256], letter[8] = "";
-        if (o->letter) snprintf(letter, sizeof letter, "-%c, ", o->letter);
-        if (o->kind == OPTION_ARGUMENT || o->kind == OPTION_ARGUMENTS) snprintf(left, sizeof left, "%s", o->value);
-        else snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value && o->kind != OPTION_MAYBE ? " " : "",
-                      o->value ? o->value : "");
-        printf("  %-22s", left);
-        if (strlen(left) > 22) printf("\n  %22s", ""); /* a long list of words */
-        printf(" %s\n", o->help);
-    }
-}
-
 bool ends_with(const char *name, const char *end)
 {
     const size_t length = strlen(name), tail = strlen(end);

@@ -39,16 +39,25 @@ typedef struct command {
     const char   *name, *summary;
     const option *options; /* ends with a row without a name */
     int (*run)(int argc, char **argv);
+    const char   *more;     /* a paragraph below the summary, or NULL */
+    const char   *examples; /* lines, each indented by two blanks, or NULL */
 } command;
 
+/* Rows of many tables; `offset` is that of the field. */
+#define OPTION_DEVICE_ROW(offset) {"device", OPTION_TEXT, offset, "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0}
+#define OPTION_JSON_ROW(offset)   {"json", OPTION_FLAG, offset, NULL, "one JSON object instead of text", 0, 0}
+#define OPTION_MODEL_ROW(offset)  {"model", OPTION_ARGUMENT, offset, "MODEL", "a file that clgrad train has written", 0, 0}
+
 extern const command command_devices, command_train, command_eval, command_predict, command_bench, command_layers, command_summary, command_explain, command_tune,
-                     command_ops;
+                     command_ops, command_help;
+extern const command *const commands[]; /* all of them, then NULL */
+
+const command *command_find(const char *name); /* NULL: there is none */
 
 enum { EXIT_RUN = 1, EXIT_USAGE = 2, EXIT_NOT_FINITE = 3 };
 
 /* Fills the struct at `fields`. False when the arguments are wrong (said on standard error). */
 bool options_parse(const command *cmd, int argc, char **argv, void *fields);
-void options_help(const command *cmd);
 
 /* The first option whose field differs from that of `defaults` and that is not among the words of `allowed`, "data|lr"; NULL:
  * there is none. */

@@ -22,7 +22,7 @@ typedef struct predict_options {
 #define FIELD(name) offsetof(predict_options, name)
 
 static const option options[] = {
-    {"model", OPTION_ARGUMENT, FIELD(model), "MODEL", "A file that clgrad train has written", 0, 0},
+    OPTION_MODEL_ROW(FIELD(model)),
     {"input", OPTION_ARGUMENTS, FIELD(inputs), "INPUT...", "PNG or JPEG files, or .csv or .npy files, row by row; a gpt takes none", 0, 0},
     {"top", OPTION_COUNT, FIELD(top), "N", "classes to print for each (default 5)", 0, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "examples at once (default 32)", 1 << 20, 0},
@@ -31,7 +31,7 @@ static const option options[] = {
     {"length", OPTION_COUNT, FIELD(length), "N", "gpt: characters to add (default 200)", INT32_MAX, 0},
     {"temperature", OPTION_POSITIVE, FIELD(temperature), "X", "gpt: below 1: the likely ones more often (default 1)", 0, 0},
     {"seed", OPTION_SEED, FIELD(seed), "N", "gpt: of the draws (default 1)", 0, 0},
-    {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
+    OPTION_DEVICE_ROW(FIELD(device)),
     {0},
 };
 
@@ -247,4 +247,11 @@ static int run(int argc, char **argv)
     return status;
 }
 
-const command command_predict = {"predict", "The classes of pictures or rows, or a text continued by a gpt", options, run};
+const command command_predict = {
+    "predict", "The classes of pictures or rows, or a text continued by a gpt", options, run,
+    "A line for each picture or row: the likeliest classes with their probabilities or, of a regression, "
+    "numbers. Pictures are brought to the size that the network takes.",
+    "  clgrad predict cnn.safetensors shirt.png boot.jpg\n"
+    "  clgrad predict iris.safetensors flowers.csv --top 1 --json\n"
+    "  clgrad predict clgrad-gpt.safetensors --prompt \"The \" --length 500\n",
+};

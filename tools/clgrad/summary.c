@@ -19,12 +19,12 @@ typedef struct summary_options {
 #define FIELD(name) offsetof(summary_options, name)
 
 static const option options[] = {
-    {"model", OPTION_ARGUMENT, FIELD(model), "MODEL", "A file that clgrad train has written, or what its --model takes", 0, 0},
+    {"model", OPTION_ARGUMENT, FIELD(model), "NETWORK", "a file that clgrad train has written, or what its --model takes", 0, 0},
     {"input", OPTION_TEXT, FIELD(input), "EXTENTS", "of an example, as C,H,W (default: as in the file, or 1,28,28)", 0, 0},
     {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs (default: as in the file, or 10)", NETWORK_MAX_CLASSES, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "examples at once (default 128; resnet18 and gpt: 8)", 1 << 20, 0},
-    {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
-    {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object instead of text", 0, 0},
+    OPTION_DEVICE_ROW(FIELD(device)),
+    OPTION_JSON_ROW(FIELD(json)),
     {0},
 };
 
@@ -191,4 +191,11 @@ static int run(int argc, char **argv)
     return status;
 }
 
-const command command_summary = {"summary", "Layers, shapes, parameters, operations and memory of a network", options, run};
+const command command_summary = {
+    "summary", "Layers, shapes, parameters, operations and memory of a network", options, run,
+    "The operations of a layer are two for each product of a weight, else one for each number of its output; "
+    "those of a run, and its memory, are what its plan says.",
+    "  clgrad summary cnn.safetensors\n"
+    "  clgrad summary \"flatten linear(128) relu linear(10)\" --input 3,32,32\n"
+    "  clgrad summary resnet18 --batch 32 --json\n",
+};

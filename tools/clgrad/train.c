@@ -43,7 +43,7 @@ static const option options[] = {
     {"image-size", OPTION_TEXT, FIELD(size), "HxW", "scale the pictures of a folder to this height and width", 0, 0},
     {"stream", OPTION_FLAG, FIELD(stream), NULL, "keep the data on the host, as when they are too large for the device", 0, 0},
     {"normalize", OPTION_FLAG, FIELD(normalize), NULL, "each feature (of images: channel) to mean 0 and deviation 1", 0, 0},
-    {"model", OPTION_TEXT, FIELD(model), "MODEL", NETWORK_HELP, 0, 0},
+    {"model", OPTION_TEXT, FIELD(model), "NETWORK", NETWORK_HELP, 0, 0},
     {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default 10, or as a SPEC has it)", NETWORK_MAX_CLASSES, 0},
     {"epochs", OPTION_COUNT, FIELD(epochs), "N", "passes over the data (default 5)", INT32_MAX, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "examples per step (default 128; resnet18 and gpt: 8)", INT32_MAX, 0},
@@ -58,8 +58,8 @@ static const option options[] = {
     {"metrics", OPTION_FLAG, FIELD(metrics), NULL, "at the end: precision, recall, F1 and confusion of the classes", 0, 0},
     {"lr-find", OPTION_MAYBE, FIELD(lr_find), "[=FILE]", "sweep the learning rate, draw the loss (and write FILE, as CSV); saves none", 0, 0},
     {"seed", OPTION_SEED, FIELD(seed), "N", "of the first weights and of the order of images (default 1)", 0, 0},
-    {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
-    {"out", OPTION_TEXT, FIELD(out), "FILE", "where the model goes (default clgrad-MODEL.safetensors)", 0, 0},
+    OPTION_DEVICE_ROW(FIELD(device)),
+    {"out", OPTION_TEXT, FIELD(out), "FILE", "where the model goes (default clgrad-NETWORK.safetensors)", 0, 0},
     CHECKPOINT_ROWS(FIELD(checkpoint)),
     {"log", OPTION_TEXT, FIELD(log), "FILE", "one JSON object per epoch and line, replacing the file; with --resume, after the lines of the epochs before", 0, 0},
     {"report", OPTION_TEXT, FIELD(report), "FILE", "write a page of HTML: curves, confusion, scores, worst mistakes, settings", 0, 0},
@@ -336,4 +336,15 @@ static int run(int argc, char **argv)
     return status;
 }
 
-const command command_train = {"train", "Train a network and save it", options, run};
+const command command_train = {
+    "train", "Train a network and save it", options, run,
+    "After each epoch the network is measured on the test data or, with --validation, on a part of the training "
+    "data. Everything that can be refused is refused before the first step. The same seed gives the same bits on "
+    "the same device. Ctrl-C finishes the step, saves what is learnt so far, and ends with status 130.",
+    "  clgrad train --data fashion-mnist --model cnn --epochs 10 --out cnn.safetensors\n"
+    "  clgrad train --data iris.csv --label species --normalize --report iris.html\n"
+    "  clgrad train --data pictures --image-size 32x32 --validation 0.1 --patience 5\n"
+    "  clgrad train --model \"conv2d(32,3) relu max_pool2d(2) flatten dropout(0.5) linear(10)\"\n"
+    "  clgrad train --model gpt --data anything.txt\n"
+    "  clgrad train --epochs 50 --checkpoint run.ckpt --resume run.ckpt\n",
+};

@@ -19,11 +19,11 @@ typedef struct tune_options {
 #define FIELD(name) offsetof(tune_options, name)
 
 static const option options[] = {
-    {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
+    OPTION_DEVICE_ROW(FIELD(device)),
     {"budget", OPTION_POSITIVE, FIELD(budget), "SECONDS", "stop after so many (default: 120); go on another time", 0, 0},
     {"dry-run", OPTION_FLAG, FIELD(dry_run), NULL, "measure, and keep nothing", 0, 0},
     {"forget", OPTION_FLAG, FIELD(forget), NULL, "measure nothing, and remove what was kept for the device", 0, 0},
-    {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object instead of text", 0, 0},
+    OPTION_JSON_ROW(FIELD(json)),
     {0},
 };
 
@@ -111,4 +111,12 @@ static int run(int argc, char **argv)
     return status;
 }
 
-const command command_tune = {"tune", "Measure matrix products, and keep the fastest choices", options, run};
+const command command_tune = {
+    "tune", "Measure matrix products, and keep the fastest choices", options, run,
+    "Engines and tiles are compared for each class of shapes, and what is wrong on this device is left out. What "
+    "is kept lies in the cache directory and is used from then on; another run goes on where the last one "
+    "stopped.",
+    "  clgrad tune --budget 120\n"
+    "  clgrad tune --dry-run --budget 20 --json\n"
+    "  clgrad tune --forget\n",
+};
