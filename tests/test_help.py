@@ -91,7 +91,7 @@ def test_completion():
         assert {f"--{name}" for name in re.findall(r"\*=?:" + command + r":--([a-z0-9-]+)", succeeds("help", "--completion", "bash"))} \
             == {name for name, value in known.items() if value}, command
         for option, value in known.items():
-            if "|" in value:
+            if "|" in value and "[" not in value:
                 assert complete(command, option, "") == set(value.strip().split("|")), (command, option)
     assert complete("train", "--optimizer", "ada") == complete("train", "--optimizer", "=", "ada") == {"adam", "adamw"}
     assert complete("train", "--schedule", "=") == {"constant", "step", "cosine", "one-cycle"}

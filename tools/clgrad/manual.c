@@ -19,7 +19,7 @@ static void text_of(FILE *to, const char *text, size_t length)
             if (names[k].from == text[i]) name = names[k].to;
         if (name) fputs(name, to);
         else fputc(text[i], to);
-        if (text[i] == '\n' && (text[i + 1] == '.' || text[i + 1] == '\'')) fputs("\\&", to);
+        if (text[i] == '\n' && i + 1 < length && (text[i + 1] == '.' || text[i + 1] == '\'')) fputs("\\&", to);
     }
 }
 
@@ -124,8 +124,7 @@ void help_manual(FILE *to, const command *cmd)
     } else {
         heading(to, cmd);
         fprintf(to, "clgrad\\-%s \\- ", cmd->name);
-        const char first = (char)tolower((unsigned char)cmd->summary[0]);
-        text_of(to, &first, 1);
+        fputc(tolower((unsigned char)cmd->summary[0]), to);
         text(to, cmd->summary + 1);
         fprintf(to, "\n.SH SYNOPSIS\n\\fBclgrad %s\\fR", cmd->name);
         for (const option *o = cmd->options; o->name; o++)
