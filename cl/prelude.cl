@@ -14,6 +14,7 @@
 /* In software it takes a hundred operations, and loops around it stay loops: Mesa's llvmpipe counts the turns of all loops
  * of a work-item, and after 65,535 of them ends each after its first. */
 #ifdef SLOW_FMA
+#undef fma /* some drivers' own is a macro */
 #define fma(a, b, c) ((a) * (b) + (c))
 #endif
 
