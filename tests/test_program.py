@@ -359,6 +359,9 @@ def test_traces():
     train("--epochs", 2, "--trace", ROOT / "t")
     timed = check_trace(ROOT / "t", 20)
     assert any(event["cat"] == "downloads" for event in timed) and any("wait" in event["name"] for event in timed)
+    train("--epochs", 2, "--trace", ROOT / "t", env={"CLGRAD_STREAM": "1"})
+    names = [event["name"] for event in check_trace(ROOT / "t", 20)]
+    assert names.count("send") >= names.count("step"), "every batch's bytes are a transfer"
 
 
 def test_bench_dumps_its_plan():

@@ -49,7 +49,9 @@ void clg__trace_host(clg_context *ctx, const char *name, double start)
 static bool device_time(const clg__traced *t, cl_profiling_info which, double *seconds)
 {
     cl_ulong   ns = 0;
-    const bool ok = t->event && clGetEventProfilingInfo(t->event, which, sizeof ns, &ns, NULL) == CL_SUCCESS;
+    /* an upload beside the main queue may be under way */
+    const bool ok = t->event && clWaitForEvents(1, &t->event) == CL_SUCCESS &&
+                    clGetEventProfilingInfo(t->event, which, sizeof ns, &ns, NULL) == CL_SUCCESS;
     *seconds = 1e-9 * (double)ns;
     return ok;
 }

@@ -45,7 +45,7 @@ clg_upload *clg__upload_create(clg_context *ctx, clg__buffer *buffer, size_t at,
     u->at = at;
     u->bytes = bytes;
     clg__adopt(&ctx->root, &u->object, upload_free);
-    u->queue = clCreateCommandQueue(ctx->cl, ctx->device, 0, &code);
+    u->queue = clCreateCommandQueue(ctx->cl, ctx->device, ctx->tracing ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     if (u->queue) u->pinned = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR, bytes, NULL, &code);
     if (u->pinned)
         u->memory = clEnqueueMapBuffer(u->queue, u->pinned, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0, bytes, 0, NULL, NULL, &code);
@@ -78,8 +78,10 @@ clg_status clg_upload_send(clg_upload *u)
 {
     if (!u || !clg__usable(u->ctx)) return u ? clg_context_status(u->ctx) : CLG_INVALID_ARGUMENT;
     drop(&u->sent);
-    cl_int code = clEnqueueWriteBuffer(u->queue, u->target, CL_FALSE, u->at, u->bytes, u->memory, u->released != NULL,
-                                       u->released ? &u->released : NULL, &u->sent);
+    cl_event *trace = clg__trace(u->ctx, CLG_TRACE_UPLOAD, "send", u->bytes);
+    cl_int    code = clEnqueueWriteBuffer(u->queue, u->target, CL_FALSE, u->at, u->bytes, u->memory, u->released != NULL,
+                                          u->released ? &u->released : NULL, &u->sent);
+    if (code == CL_SUCCESS && trace && clRetainEvent(u->sent) == CL_SUCCESS) *trace = u->sent;
     if (code == CL_SUCCESS) code = clFlush(u->queue);
     u->ctx->counters.bytes_to_device += u->bytes;
     return check(u, code, "starting");
