@@ -22,7 +22,7 @@ def killed_and_resumed(number, seconds):
         command = [CLGRAD, "train", *TRAINING, "--checkpoint", kept, "--checkpoint-every", "7steps", "--out", out, *resume]
         child = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            said, errors = child.communicate(timeout=random.uniform(0, 1.2 * seconds))
+            said, errors = child.communicate(timeout=random.uniform(0, 1.7 * seconds))
         except subprocess.TimeoutExpired:
             child.kill()
             child.communicate()

@@ -2,6 +2,7 @@
 is refused; and what happens when a checkpoint cannot be written."""
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -55,7 +56,7 @@ def test_resuming_gives_the_same_bits():
         every = ["--checkpoint", kept, "--checkpoint-every", "3steps" if number == signal.SIGKILL else 1000, "--log", log, "--report",
                  ROOT / "same.html"]
         stopped(number, *arguments("part", *options, *every, model=model))
-        told = succeeds(*arguments("part", *options, *every, "--resume", kept, model=model))
+        told = succeeds(*arguments("part", *options, *every, "--resume", kept, "--stream", model=model))
         assert "going on after epoch" in told and "note:" not in told, told
         assert whole.splitlines()[-4:-2] == told.splitlines()[-4:-2] or "weights are" not in whole, (whole, told)
         assert (ROOT / "whole.safetensors").read_bytes() == (ROOT / "part.safetensors").read_bytes(), (number, options)
@@ -194,6 +195,26 @@ def test_a_training_that_goes_bad_ends_with_3():
     once[once.index(EPOCHS)] = 1
     done = clgrad(*once)
     assert done.returncode == 3 and (kept.read_bytes(), out.read_bytes()) == before, done
+
+
+def test_where_it_goes_bad_is_told():
+    out = ROOT / "where.safetensors"
+    done = clgrad(*arguments("where", "--optimizer", "sgd", "--lr", 1e30, "--check-numerics"))
+    lines = done.stderr.splitlines()
+    assert done.returncode == 3 and not out.exists(), done
+    assert re.match(r"clgrad train: epoch 1, step \d+ goes bad. First, [a-z_]+.* \[.*\] is (-?nan|-?inf) at element \[.*\]: "
+                    r"\d+ NaN and \d+ infinite of \d+", lines[0]), lines
+    assert re.match(r"  input 0, .*: 0 NaN and 0 infinite of \d+; min \S+, max \S+, mean \S+$", lines[1]), lines
+    good = arguments("where", "--check-numerics", model=DEEP)
+    good[good.index(EPOCHS)] = 1
+    looked = succeeds(*good)
+    good.remove("--check-numerics")
+    losses = [float(said.split("train loss ")[1].split()[0]) for said in (looked, succeeds(*good))]
+    assert abs(losses[0] - losses[1]) < 1e-3 * losses[1], losses
+    holes = ROOT / "holes.csv"
+    holes.write_text("a,b,y\n1,2,3\n4,nan,5\n6,7,8\n")
+    refuses("train", "--data", holes, "--target", "y", says=["holes.csv", "line 3", '"b"'])
+    refuses("train", "--data", DATA, "--lr-find", "--check-numerics", status=2, says="--lr-find")
 
 
 def test_a_text_is_resumed_too():

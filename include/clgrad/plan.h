@@ -27,6 +27,12 @@ CLG_API void clg_plan_run(clg_plan *plan);
 typedef void clg_plan_hook(void *user, uint64_t run);
 CLG_API void clg_plan_on_run(clg_plan *plan, clg_plan_hook *hook, void *user);
 
+/* Runs the plan once, hooks included, and calls visit(user, t) when t has been computed: then t and what it was computed from
+ * (clg_tensor_input) can be read, and assignments that come later have not been made. false ends the run there. For plans of a
+ * graph that was created with .observed; of an operator with several results, t is each of these. */
+typedef bool clg_plan_visit(void *user, clg_tensor *t);
+CLG_API clg_status clg_plan_walk(clg_plan *plan, clg_plan_visit *visit, void *user);
+
 typedef struct clg_plan_stats {
     size_t nodes;          /* of the graph, after pruning */
     size_t launches;       /* kernels of a run */

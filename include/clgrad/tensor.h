@@ -16,6 +16,7 @@ typedef struct clg_tensor clg_tensor;
 
 typedef struct clg_graph_desc {
     bool training; /* layers that differ between training and inference ask for this */
+    bool observed; /* its plans run every node alone and keep its value, for clg_plan_walk: slowly, and in much memory */
 } clg_graph_desc;
 
 CLG_API clg_graph *clg_graph_create(clg_context *ctx, const clg_graph_desc *desc);
@@ -32,6 +33,11 @@ CLG_API int64_t      clg_tensor_count(const clg_tensor *t); /* elements */
 /* A label for messages and plan dumps, copied; returns t. */
 CLG_API clg_tensor *clg_tensor_named(clg_tensor *t, const char *name);
 CLG_API const char *clg_tensor_name(const clg_tensor *t); /* "" when it has none */
+
+/* Where t comes from: the name of the operator that computes it ("leaf": what persists), and what that reads. */
+CLG_API const char *clg_tensor_op(const clg_tensor *t);
+CLG_API int         clg_tensor_input_count(const clg_tensor *t);
+CLG_API clg_tensor *clg_tensor_input(const clg_tensor *t, int i);
 
 /* ---- leaves --------------------------------------------------------------------------------------------------- */
 
@@ -88,6 +94,16 @@ CLG_API clg_status  clg_upload_release(clg_upload *upload);
 
 /* Reads a float32 tensor of one element; NaN (and an error in the context) when that fails. */
 CLG_API double clg_tensor_scalar(clg_tensor *t);
+
+/* What the values of a tensor that can be read (f32 or i32) are like; waits for the device. */
+typedef struct clg_tensor_stats {
+    int64_t count, nans, infinities;
+    double  min, max, mean; /* of the others; NaN when there are none */
+    int64_t first;          /* the first element that is infinite or not a number, and its value; -1: none is */
+    double  value;
+} clg_tensor_stats;
+
+CLG_API clg_status clg_tensor_measure(clg_tensor *t, clg_tensor_stats *stats);
 
 /* A number that no other persistent tensor of the process ever has; 0 for others. Shared tensors have it in common. */
 CLG_API uint64_t clg_tensor_storage_id(const clg_tensor *t);

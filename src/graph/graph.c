@@ -48,6 +48,7 @@ clg_graph *clg_graph_create(clg_context *ctx, const clg_graph_desc *desc)
     if (!g) return NULL;
     g->ctx = ctx;
     g->training = desc && desc->training;
+    g->observed = desc && desc->observed;
     clg__adopt(root, &g->object, graph_destroy);
     return g;
 }
@@ -251,10 +252,10 @@ clg_tensor *clg__apply_n(const clg__op *op, const void *attr, size_t attr_size, 
     return add_node(in[0]->graph, op, attr, attr_size, in, arity);
 }
 
-bool clg__may_rewrite(void)
+bool clg__may_rewrite(const clg_graph *g)
 {
     const char *rewrite = getenv("CLGRAD_REWRITE");
-    return !rewrite || rewrite[0] != '0';
+    return !g->observed && (!rewrite || rewrite[0] != '0');
 }
 
 clg_tensor *clg__apply_once(const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in, int arity)

@@ -39,7 +39,7 @@ struct clg_graph {
     size_t         storage_count, storage_capacity;
     clg_tensor   **updates;
     size_t         update_count, update_capacity;
-    bool           training;
+    bool           training, observed; /* observed: nothing is fused, every value readable */
     bool           alone; /* its plans fuse nothing: for checks of single operators */
 };
 

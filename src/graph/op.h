@@ -94,7 +94,7 @@ clg_tensor *clg__op_fail(const clg_tensor *any, const char *op, clg_status statu
     CLG_PRINTF(4, 5);
 
 /* May operators be made one with their inputs? Not with CLGRAD_REWRITE=0. */
-bool clg__may_rewrite(void);
+bool clg__may_rewrite(const clg_graph *g); /* nor in one that is observed */
 
 /* ---- shape inference -------------------------------------------------------------------------------------------- */
 

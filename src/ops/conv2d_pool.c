@@ -232,7 +232,7 @@ static void filter_reference(const clg__ref *r)
 
 clg_tensor *clg__conv2d_pool(clg_tensor *x, const pool_attr *pool)
 {
-    if (!clg__may_rewrite() || x->op != clg__op_find("relu") || x->in[0]->op != &clg__ops_conv2d[CONV]) return NULL;
+    if (!clg__may_rewrite(x->graph) || x->op != clg__op_find("relu") || x->in[0]->op != &clg__ops_conv2d[CONV]) return NULL;
     const clg_tensor *conv = x->in[0];
     fused_attr        a = {.conv = *(const conv_attr *)conv->attr, .pool = *pool};
     a.conv.x = conv->in[0]->shape;

@@ -60,6 +60,8 @@ static void prune(clg_plan *p, clg_tensor *const *outs, size_t count)
         const clg_tensor *t = p->graph->nodes[i];
         if (!p->needed[i]) continue;
         p->stats.nodes++;
+        if (p->observed && !(t->op->flags & (CLG__LEAF | CLG__VIEW)) && t->op != &clg__op_full && t->op != &clg__op_pack)
+            p->is_output[i] = true;
         for (int k = 0; k < t->arity; k++) p->needed[t->in[k]->id] = true;
     }
 }
@@ -86,6 +88,7 @@ clg_plan *clg__plan_prepare(clg_tensor *const *outs, size_t count, size_t guard)
     if (!p) return NULL;
     p->ctx = g->ctx;
     p->graph = g;
+    p->observed = g->observed;
     p->node_count = g->count;
     p->guard = guard;
     p->last_hook = &p->hooks;

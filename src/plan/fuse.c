@@ -313,7 +313,7 @@ bool clg__plan_fuse(clg_plan *p)
     ok = ok && order_assignments(f);
     f->stack = ok ? clg__calloc(f->root, n + inputs + f->edge_count + 1, sizeof *f->stack) : NULL;
     ok = ok && f->stack;
-    if (ok) find_groups(f, clg__may_rewrite() && !p->graph->alone);
+    if (ok) find_groups(f, clg__may_rewrite(p->graph) && !p->graph->alone);
     for (uint32_t i = 0; ok && i < n; i++) { /* a group at its last node, unless somebody needs it sooner */
         bool last = f->group[i] >= 0;
         EACH_MEMBER(m, i) last = last && m <= i;

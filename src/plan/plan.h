@@ -8,7 +8,7 @@
  *   pointwise.c  the kernel of a group of pointwise nodes, generated
  *   memory.c   the intervals get their addresses
  *   bind.c     buffers, programs and kernels come into being, arguments are set
- * and run.c runs it; cost.c knows what that takes at least. */
+ * and run.c runs it; walk.c does so node by node; cost.c knows what that takes at least. */
 #ifndef CLG_PLAN_INTERNAL_H
 #define CLG_PLAN_INTERNAL_H
 
@@ -107,6 +107,7 @@ struct clg_plan {
     size_t         storage_count, storage_capacity;
     clg__hook     *hooks, **last_hook;
     uint64_t       runs;
+    bool           observed; /* every node alone, and readable */
     size_t         guard; /* elements of slack around every interval, for tests */
     clg_plan_stats stats;
     double        *seconds; /* of each launch, once measured */
@@ -123,6 +124,9 @@ bool clg__plan_bind(clg_plan *p);   /* launches -> kernels */
 
 /* All stages but the last: nothing is allocated on the device or built. clg__plan_bind makes a plan of it. */
 clg_plan *clg__plan_prepare(clg_tensor *const *outs, size_t count, size_t guard);
+
+/* Enqueues launch i (run.c). */
+clg_status clg__plan_launch(clg_plan *p, size_t i);
 
 /* What a step costs at least (cost.c). */
 clg__cost clg__plan_cost(const clg_plan *p, int step);

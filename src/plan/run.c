@@ -15,6 +15,12 @@ void clg_plan_on_run(clg_plan *p, clg_plan_hook *hook, void *user)
     p->last_hook = &h->next;
 }
 
+clg_status clg__plan_launch(clg_plan *p, size_t i)
+{
+    const clg__planned *l = &p->launches[i];
+    return l->is_gemm ? clg__gemm_enqueue(p->ctx, l->call) : clg__kernel_enqueue(p->ctx, l->launch);
+}
+
 /* `mark`, when there is one, becomes the number of commands traced before each launch and after the last. */
 static void run(clg_plan *p, size_t *mark)
 {
@@ -22,9 +28,8 @@ static void run(clg_plan *p, size_t *mark)
     for (const clg__hook *h = p->hooks; h; h = h->next) h->call(h->user, p->runs);
     clg_status status = clg_context_status(p->ctx);
     for (size_t i = 0; i < p->launch_count && status == CLG_OK; i++) {
-        const clg__planned *l = &p->launches[i];
         if (mark) mark[i] = clg__trace_count(p->ctx);
-        status = l->is_gemm ? clg__gemm_enqueue(p->ctx, l->call) : clg__kernel_enqueue(p->ctx, l->launch);
+        status = clg__plan_launch(p, i);
     }
     if (mark) mark[p->launch_count] = clg__trace_count(p->ctx);
     p->runs++;

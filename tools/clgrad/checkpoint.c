@@ -35,7 +35,7 @@ static bool parse_every(const char *text, checkpoint *c)
 
 int checkpoint_begin(checkpoint *c, const command *cmd, const checkpoint_options *o)
 {
-    *c = (checkpoint){.cmd = cmd, .path = o->path, .resume = o->resume, .every = 1};
+    *c = (checkpoint){.cmd = cmd, .path = o->path, .resume = o->resume, .every = 1, .check_numerics = o->check_numerics};
     if (o->every && !o->path) return usage(cmd, "--checkpoint-every needs --checkpoint FILE");
     if (o->every && !parse_every(o->every, c))
         return usage(cmd, "--checkpoint-every takes a number of epochs, as 1 or 1epochs, or of steps, as 200steps, not '%s'", o->every);
@@ -104,7 +104,7 @@ static int diverged(const checkpoint *c, const command *cmd, const char *what)
 {
     char kept[512] = "";
     if (c && c->path) snprintf(kept, sizeof kept, "; %s is as it was", c->path);
-    fail(cmd, "%s; try a smaller --lr. Nothing was saved%s", what, kept);
+    fail(cmd, "%s; try a smaller --lr; --check-numerics tells where it began. Nothing was saved%s", what, kept);
     return EXIT_NOT_FINITE;
 }
 

@@ -1,4 +1,5 @@
-/* checkpoint.h - --checkpoint, --checkpoint-every and --resume: a training kept in a file, and taken up again. */
+/* checkpoint.h - --checkpoint, --checkpoint-every and --resume: a training kept in a file, and taken up again; and what is said
+ * of one that goes bad, for which --check-numerics asks. */
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
 
@@ -8,11 +9,15 @@
 
 typedef struct checkpoint_options {
     const char *path, *every, *resume; /* NULL: not given */
+    bool        check_numerics;
 } checkpoint_options;
 
 /* Rows of a command's table; `at` is where its checkpoint_options lie. */
 #define CHECKPOINT_AT(at, name) ((at) + offsetof(checkpoint_options, name))
 #define CHECKPOINT_ROWS(at)                                                                                                       \
+    {"check-numerics", OPTION_FLAG, CHECKPOINT_AT(at, check_numerics), NULL,                                                      \
+     "run operator by operator, slowly: where a loss or weights cease to be numbers, which ends any training with exit status "   \
+     "3, tell in which operator, tensor and element that began", 0, 0},                                                           \
     {"checkpoint", OPTION_TEXT, CHECKPOINT_AT(at, path), "FILE",                                                                  \
      "keep all that is needed to go on later: replaced as --checkpoint-every says, at the end, and on Ctrl-C", 0, 0},             \
     {"checkpoint-every", OPTION_TEXT, CHECKPOINT_AT(at, every), "N[steps|epochs]", "how often; a bare N means epochs (default 1epochs)", 0, 0}, \
@@ -34,6 +39,7 @@ typedef struct checkpoint {
     const char    *path, *resume; /* NULL: none */
     int64_t        every, since;  /* steps or epochs */
     bool           steps, fresh;  /* the file is of where the training is */
+    bool           check_numerics;
     clg_model     *model;
     clg_optimizer *optimizer;
     clg_graph     *graph;

@@ -37,6 +37,8 @@ static int train_epoch(loop *o, epoch_result *r, bool terminal)
     r->images_before = p->seen;
     for (leash l = {0}; finite && !status && !interrupted() && pass_next(p);) {
         o->at.step = p->steps;
+        if (p->numerics && p->numerics->bad) status = numerics_report(p->numerics, o->cmd, &o->at);
+        if (status) break;
         if (leash_step(&l, o->ctx)) finite = isfinite(pass_loss(p)); /* the device has been waited for anyway */
         if (finite) status = checkpoint_step(o->keep, &o->at);
         if (!terminal || !finite) continue;

@@ -18,6 +18,7 @@ typedef struct network {
     const char        *answer;      /* the column of a CSV file that it predicts, or NULL */
     clg_shape          input;       /* of one example */
     const char *const *class_names; /* [classes], or NULL */
+    struct numerics   *look;        /* training steps are looked into; NULL: they just run */
     const float       *mean, *std;  /* [input.dim[0]]: the network sees (x - mean) / std; or NULL */
 } network;
 

@@ -3,6 +3,7 @@
 #define PASS_H
 
 #include "network.h"
+#include "numerics.h"
 #include "trace.h"
 
 typedef struct pass {
@@ -24,6 +25,7 @@ typedef struct pass {
     int64_t      batch, rows_now, seen, steps;
     int          top;
     trace       *trace;     /* NULL: none */
+    numerics    *numerics;  /* network.look */
 } pass;
 
 /* A pass that trains `model` by the optimiser, and one that only looks. On an error the context has failed. The weights of

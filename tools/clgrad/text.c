@@ -5,6 +5,7 @@
 #include "text.h"
 #include "interrupt.h"
 #include "network.h"
+#include "numerics.h"
 #include "report.h"
 #include "source.h"
 
@@ -74,6 +75,7 @@ typedef struct learner {
     clg_plan         *plan;
     int64_t           batch, context;
     int32_t          *tokens; /* x, then y */
+    numerics         *look;   /* NULL: steps just run */
 } learner;
 
 /* A batch of pieces from anywhere; y is x one character further. */
@@ -91,7 +93,8 @@ static void step(const learner *l, uint64_t seed, uint64_t number)
     }
     clg_tensor_write(l->x, l->tokens, (size_t)count * sizeof *l->tokens);
     clg_tensor_write(l->y, l->tokens + count, (size_t)count * sizeof *l->tokens);
-    clg_plan_run(l->plan);
+    if (l->look) numerics_step(l->look, l->plan);
+    else clg_plan_run(l->plan);
 }
 
 /* From where it is to the end of the epoch, or to a signal; 0, or the exit status. */
@@ -105,6 +108,7 @@ static int learn_epoch(const command *cmd, clg_context *ctx, const text_options 
     bool finite = true;
     for (leash queue = {0}; at->step < steps && finite && !status && !interrupted();) {
         step(l, o->seed, (uint64_t)((at->epoch - 1) * steps + at->step++));
+        if (l->look && l->look->bad) return numerics_report(l->look, cmd, at);
         if (leash_step(&queue, ctx)) finite = isfinite(clg_tensor_scalar(l->sum));
         if (finite) status = checkpoint_step(o->keep, at);
     }
@@ -123,7 +127,7 @@ static int learn(const command *cmd, clg_context *ctx, const text_options *o, le
 {
     const network_kind *gpt = network_find("gpt");
     clg_model *model = clg_model_create(ctx, &(clg_model_desc){.seed = o->seed});
-    clg_graph *g = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
+    clg_graph *g = clg_graph_create(ctx, &(clg_graph_desc){.training = true, .observed = l->look});
     l->x = clg_input(g, CLG_I32, CLG_SHAPE(l->batch, l->context));
     l->y = clg_input(g, CLG_I32, CLG_SHAPE(l->batch * l->context));
     l->sum = clg_state(g, CLG_F32, CLG_SCALAR);
@@ -164,7 +168,8 @@ static int learn(const command *cmd, clg_context *ctx, const text_options *o, le
 int text_train(const command *cmd, clg_context *ctx, const text_options *o)
 {
     const network_kind *gpt = network_find("gpt");
-    learner             l = {.batch = o->batch, .context = gpt->example.dim[0]};
+    numerics            look = {0};
+    learner             l = {.batch = o->batch, .context = gpt->example.dim[0], .look = o->keep->check_numerics ? &look : NULL};
     bool                occurs[256] = {false};
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
     uint8_t *text = read_text(cmd, o->data, &l.size);

@@ -218,6 +218,8 @@ static int train(const train_options *o, clg_context *ctx, const source *src, ch
     int status = o->class_weights ? start_class_weights(cmd, ctx, o->class_weights, train_data, net.classes, weight) : 0;
     if (status) return status;
 
+    numerics   look = {0};
+    if (keep->check_numerics) net.look = &look;
     clg_model *model = clg_model_create(ctx, &(clg_model_desc){.seed = o->seed});
     clg_context_build_later(ctx);
     pass testing = pass_of(&net, model, test_data, o->batch), watching = testing;
@@ -277,14 +279,15 @@ static int run_options(train_options *o)
     const bool          text = !strcmp(o->model, "gpt");
     char                out[64];
     if (text && !o->data) return usage(cmd, "--model gpt needs --data FILE, a text");
-    const char *other = text ? options_beyond(cmd, "model|data|epochs|batch|lr|seed|device|out|checkpoint|checkpoint-every|resume", o, &defaults) : NULL;
+    const char *other = text ? options_beyond(cmd, "model|data|epochs|batch|lr|seed|device|out|checkpoint|checkpoint-every|resume|check-numerics", o, &defaults) : NULL;
     if (other)
         return usage(cmd, "--%s: --model gpt takes no options but --data, --epochs, --batch, --lr, --seed, --device, --out, --checkpoint, "
-                          "--checkpoint-every and --resume", other);
+                          "--checkpoint-every, --resume and --check-numerics", other);
     if (o->patience && !(o->validation > 0.0f) && !o->folds) return usage(cmd, "--patience needs --validation, a share to measure on");
     if (o->folds && o->lr_find) return usage(cmd, "--folds and --lr-find do not go together");
     if ((o->folds || o->lr_find) && (o->out || o->log || o->trace || o->validation > 0.0f || o->metrics || o->report))
         return usage(cmd, "--%s takes no --out, --log, --trace, --validation, --metrics or --report", o->folds ? "folds" : "lr-find");
+    if (o->checkpoint.check_numerics && o->lr_find) return usage(cmd, "--lr-find takes no --check-numerics: its sweep ends where the loss does");
     if (o->folds == 1) return usage(cmd, "--folds takes at least 2");
     if ((o->folds || o->lr_find) && (o->checkpoint.path || o->checkpoint.resume))
         return usage(cmd, "--%s takes no --checkpoint and no --resume", o->folds ? "folds" : "lr-find");
