@@ -8,8 +8,8 @@
  *
  * test_values.c has values known from mathematics, since a wrong formula could be shared by device and reference.
  *
- * CLGRAD_TEST_ELEMENTS=N leaves out rows with more elements, for devices that are slow (tools/lanes); how many is printed,
- * and every operator still needs a row. CLGRAD_TEST_PROGRAMS=DIR writes the programs there and runs nothing. */
+ * CLGRAD_TEST_ELEMENTS=N leaves out rows with more elements, all but a table's smallest, for devices that are slow
+ * (tools/lanes); how many is printed, and every operator still needs a row. CLGRAD_TEST_PROGRAMS=DIR writes the programs there and runs nothing. */
 #include "doctor/cases.h"
 #include <math.h>
 #include <setjmp.h>
@@ -34,16 +34,32 @@ static void failed(void *user, const clg__fault *fault)
     failures++;
 }
 
-/* The cases that are asked for, with few enough elements; with `all`, all of them. */
+/* Elements of the smallest case of a table. */
+static int64_t least_of(const clg__case *cases, size_t count, const char *table)
+{
+    int64_t least = INT64_MAX;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(cases[i].table, table) == 0) least = CLG__MIN(least, cases[i].elements);
+    return least;
+}
+
+/* The cases that are asked for, with few enough elements, of each table one at least; with `all`, all of them. */
 static clg__case *choose(size_t *count, bool all)
 {
     const char   *most = getenv("CLGRAD_TEST_ELEMENTS");
-    const int64_t elements = most && *most ? strtoll(most, NULL, 10) : INT64_MAX;
+    const int64_t limit = most && *most ? strtoll(most, NULL, 10) : INT64_MAX;
+    int64_t       elements = limit;
+    const char   *table = NULL;
     size_t        kept = 0, left_out = 0;
     clg__case    *cases = clg__cases_create(count);
     assert_non_null(cases);
     for (size_t i = 0; i < *count && !all; i++) {
         if (only && strcmp(only, cases[i].table) != 0) continue;
+        if (!table || strcmp(table, cases[i].table) != 0) { /* a table's cases lie together */
+            table = cases[i].table;
+            elements = least_of(cases + i, *count - i, table);
+            elements = elements > limit ? elements : limit;
+        }
         if (cases[i].elements <= elements) cases[kept++] = cases[i];
         else left_out++;
     }
@@ -169,7 +185,7 @@ static int write_programs(const char *directory)
     return bad;
 }
 
-int main(int argc, char **argv) /* arguments select tests and a table of rows: "rows*" shape */
+int main(int argc, char **argv) /* arguments select tests and a table of rows, "rows*" shape; --tables names those */
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(every_operator_has_a_row, forget_failures),
@@ -178,6 +194,14 @@ int main(int argc, char **argv) /* arguments select tests and a table of rows: "
         cmocka_unit_test_setup(rows_keep_within_their_memory, forget_failures),
     };
     const char *programs = getenv("CLGRAD_TEST_PROGRAMS");
+    if (argc == 2 && strcmp(argv[1], "--tables") == 0) {
+        size_t     count;
+        clg__case *cases = clg__cases_create(&count);
+        for (size_t i = 0; i < count; i++)
+            if (i == 0 || strcmp(cases[i].table, cases[i - 1].table) != 0) puts(cases[i].table);
+        free(cases);
+        return 0;
+    }
     if (programs) return write_programs(programs);
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     if (argc > 2) only = argv[2];

@@ -4,7 +4,7 @@ packages='gcc g++ libc6-dev meson ninja-build pkg-config ocl-icd-opencl-dev open
     libcjson-dev libpng-dev libjpeg62-turbo-dev libcmocka-dev pocl-opencl-icd dataset-fashion-mnist'
 
 # Only for tools/bench/gpu-report, which compiles the kernels for GPUs, and tools/lanes, which runs tests elsewhere than
-# on pocl; neither quickstart nor check installs them.
+# on pocl; check installs them, quickstart does not.
 lane_packages='clang-15 libclc-15 llvm-15 intel-opencl-icd oclgrind mesa-opencl-icd'
 
 # Installs what is missing, after saying what. Ends the script where it may not, with the list of what is needed.
