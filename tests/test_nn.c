@@ -1,4 +1,5 @@
-/* test_nn.c - what layers keep besides parameters: the running statistics of batch normalisation, the step of dropout. */
+/* test_nn.c - what layers keep besides parameters: the running statistics of batch normalisation, the steps of dropout
+ * and of augmentation. */
 #include "base/base.h"
 #include <clgrad/clgrad.h>
 #include <math.h>
@@ -143,6 +144,83 @@ static void dropout_draws_a_mask_a_step(void **state)
     clg_context_destroy(&ctx);
 }
 
+/* Pictures whose pixels are 1, 2, ...: two neighbours in the result tell how a picture was changed. */
+enum { PICTURES = 601, SIDE = 9, WINDOW = 7, SHIFT = 1, PLACES = 2 * SHIFT + SIDE - WINDOW + 1 };
+
+static int kind_of(const float *picture) /* of [2, WINDOW, WINDOW]: its place, down and across, and whether it is mirrored; all pixels checked */
+{
+    const int at = WINDOW / 2, middle = (int)picture[at * WINDOW + at] - 1, next = (int)picture[at * WINDOW + at + 1] - 1;
+    const int mirrored = next < middle, down = middle / SIDE - at, across = middle % SIDE - at;
+    for (int i = 0; i < 2 * WINDOW * WINDOW; i++) {
+        const int c = i / (WINDOW * WINDOW), y = i / WINDOW % WINDOW + down, j = i % WINDOW, x = (mirrored ? WINDOW - 1 - j : j) + across;
+        const int pixel = y >= 0 && y < SIDE && x >= 0 && x < SIDE ? (c ? -1 : 1) * (y * SIDE + x + 1) : 0;
+        assert_int_equal((int)picture[i], pixel);
+    }
+    assert_in_range(down + SHIFT, 0, PLACES - 1);
+    assert_in_range(across + SHIFT, 0, PLACES - 1);
+    return (mirrored * PLACES + down + SHIFT) * PLACES + across + SHIFT;
+}
+
+static clg_tensor *pictures(clg_graph *g)
+{
+    static float value[PICTURES][2][SIDE * SIDE];
+    clg_tensor  *x = clg_input(g, CLG_F32, CLG_SHAPE(PICTURES, 2, SIDE, SIDE));
+    for (int n = 0; n < PICTURES; n++)
+        for (int i = 0; i < SIDE * SIDE; i++) value[n][0][i] = (float)(i + 1), value[n][1][i] = -(float)(i + 1);
+    assert_int_equal(clg_tensor_write(x, value, sizeof value), CLG_OK);
+    return x;
+}
+
+static void augmentation_draws_anew_each_step(void **state)
+{
+    (void)state;
+    enum { STEPS = 3, KINDS = 2 * PLACES * PLACES };
+    static float          y[PICTURES][2 * WINDOW * WINDOW];
+    static int            kind[2][STEPS][PICTURES];
+    const clg_augment_desc d = {.flip = true, .shift = SHIFT, .crop_hw = {WINDOW, WINDOW}, .seed = 3};
+    for (int again = 0; again < 2; again++) {
+        clg_context *ctx = clg_context_create(NULL);
+        clg_model   *m = clg_model_create(ctx, NULL);
+        clg_graph   *g = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
+        clg_tensor  *w = clg_model_parameter(m, g, "w", CLG_SHAPE(1), clg_fill_normal, 1.0), *changed = clg_augment(pictures(g), &d);
+        clg_plan    *step = clg_plan_train_with(clg_sum(w, NULL), clg_sgd_create(m, NULL), &changed, 1);
+        for (int t = 0; t < STEPS; t++) {
+            clg_plan_run(step);
+            assert_int_equal(clg_tensor_read(changed, y, sizeof y), CLG_OK);
+            for (int n = 0; n < PICTURES; n++) kind[again][t][n] = kind_of(y[n]);
+        }
+        clg_graph  *inference = clg_graph_create(ctx, NULL);
+        clg_tensor *x = pictures(inference), *middle = clg_augment(x, &d);
+        assert_ptr_equal(clg_augment(x, &(clg_augment_desc){.flip = true, .shift = 2}), x);
+        clg_plan_run(clg_plan_create(middle));
+        assert_int_equal(clg_tensor_read(middle, y, sizeof y), CLG_OK);
+        for (int n = 0; n < PICTURES; n++) assert_int_equal(kind_of(y[n]), (SHIFT + 1) * PLACES + SHIFT + 1);
+        assert_false(clg_context_failed(ctx));
+        clg_context_destroy(&ctx);
+    }
+    assert_memory_equal(kind[0], kind[1], sizeof kind[0]);
+    int of[2][PLACES][PLACES] = {{{0}}}, rows[PLACES] = {0}, columns[PLACES] = {0}, mirrored = 0, same = 0;
+    for (int t = 0; t < STEPS; t++)
+        for (int n = 0; n < PICTURES; n++) {
+            const int k = kind[0][t][n];
+            (&of[0][0][0])[k]++;
+            mirrored += k / (PLACES * PLACES), rows[k / PLACES % PLACES]++, columns[k % PLACES]++;
+            same += t > 0 && k == kind[0][t - 1][n];
+        }
+    assert_in_range(mirrored, 817, 986); /* of 1803: half, and four times the deviation of 21 */
+    /* Places are the sum of two draws of three: 1, 2, 3, 2, 1 ninths. */
+    static const int ninths[PLACES] = {1, 2, 3, 2, 1};
+    for (int k = 0; k < PLACES; k++) {
+        const double p = ninths[k] / 9.0, mean = 1803.0 * p, reach = 4.0 * sqrt(mean * (1.0 - p));
+        assert_true(fabs(rows[k] - mean) < reach && fabs(columns[k] - mean) < reach);
+    }
+    for (int k = 0; k < KINDS; k++) { /* all combinations: the draws do not depend on each other */
+        const double p = ninths[k / PLACES % PLACES] * ninths[k % PLACES] / 162.0, mean = 1803.0 * p;
+        assert_true(fabs((&of[0][0][0])[k] - mean) < 5.0 * sqrt(mean));
+    }
+    assert_in_range(same, 10, 120); /* 1202 * 361 / 13122 = 33 */
+}
+
 static void names_are_parameters_or_states(void **state)
 {
     (void)state;
@@ -166,6 +244,7 @@ int main(void)
         cmocka_unit_test(running_statistics_follow_the_batches),
         cmocka_unit_test(inference_uses_the_saved_statistics),
         cmocka_unit_test(dropout_draws_a_mask_a_step),
+        cmocka_unit_test(augmentation_draws_anew_each_step),
         cmocka_unit_test(names_are_parameters_or_states),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

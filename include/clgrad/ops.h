@@ -218,6 +218,20 @@ typedef struct clg_dropout_desc {
  * one that does, every run of a training plan draws a new mask. Srivastava et al. 2014. */
 CLG_API clg_tensor *clg_dropout(clg_tensor *x, const clg_dropout_desc *desc);
 
+typedef struct clg_augment_desc {
+    bool        flip;       /* mirrors left and right, with a chance of one half */
+    int         shift;      /* moves by up to so many pixels down or up and to either side; 0 comes in */
+    int         crop_hw[2]; /* takes a window of this height and width from anywhere; 0: the picture's own */
+    int         pad;        /* of the picture before that, with 0 on all sides */
+    uint64_t    seed;
+    clg_tensor *step;       /* i32 [1]: the draws are a function of it; NULL: see below */
+} clg_augment_desc;
+
+/* Pictures x [N, C, H, W] -> [N, C, crop], changed at random, all channels of a picture alike: the same on every device for
+ * the same seed and step, and for the same x or, without a step, place of the call in the graph. Without a step, every run of a
+ * training plan changes them anew, and in a graph that does not train it is their middle, or x itself. */
+CLG_API clg_tensor *clg_augment(clg_tensor *x, const clg_augment_desc *desc);
+
 /* ---- losses and metrics, all scalars --------------------------------------------------------------------------- */
 
 /* mean over the rows of -log_softmax(logits)[label]; logits [N, classes] f32, labels [N] i32. A row with a negative label

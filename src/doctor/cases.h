@@ -64,7 +64,7 @@ struct op_row {
             clg_pool2d_desc pool;
         } conv_pool;
         clg_shape       shape;
-        int             dims[2];
+        int             dims[5];
         double          numbers[2];
         int             axes[CLG_MAX_RANK];
         int64_t         pad[2][CLG_MAX_RANK];

@@ -92,6 +92,8 @@ BUILDER(count_correct, clg_count_correct(in[0], in[1]))
 BUILDER(cross_entropy_with, clg_cross_entropy_with(in[0], in[1], &(clg_cross_entropy_desc){
     row->with.numbers[0], in[2], row->with.numbers[1] != 0.0, (int)row->with.numbers[1]}))
 BUILDER(dropout, clg_dropout(in[0], &(clg_dropout_desc){row->with.numbers[0], 9, clg_next(in[1])}))
+BUILDER(augment, clg_augment(in[0], &(clg_augment_desc){row->with.dims[0], row->with.dims[1],
+    {row->with.dims[2], row->with.dims[3]}, row->with.dims[4], 11, clg_next(in[1])}))
 BUILDER(l1, clg_l1(in[0], in[1]))
 BUILDER(huber, clg_huber(in[0], in[1], 0.75))
 BUILDER(hinge, clg_hinge(in[0], in[1]))
@@ -270,6 +272,10 @@ static const op_row softmax_rows[] = {
     {"one_hot", build_cross_entropy_with, {{NORMAL, DIMS(5, 3)}, {NO_LABELS, DIMS(5)}}, 0, 15, {.numbers = {0.5}}},
     {"dropout", build_dropout, {{WHOLE, DIMS(3, 5, 67)}, {NUMBERS, DIMS(1)}}, EXACT | SMOOTH, 1, {.numbers = {0.5}}},
     {"dropout", build_dropout, {{NORMAL, DIMS(7)}, {BITS, DIMS(1)}}, 0, 1, {.numbers = {0.2}}},
+    {"augment", build_augment, {{WHOLE, DIMS(9, 1, 7, 5)}, {NUMBERS, DIMS(1)}}, EXACT | SMOOTH, 1, {.dims = {1, 0, 0, 0, 0}}},
+    {"augment", build_augment, {{WHOLE, DIMS(9, 3, 5, 19)}, {NUMBERS, DIMS(1)}}, EXACT | SMOOTH, 1, {.dims = {0, 2, 0, 0, 0}}},
+    {"augment", build_augment, {{NORMAL, DIMS(9, 2, 8, 7)}, {BITS, DIMS(1)}}, SMOOTH, 1, {.dims = {1, 1, 5, 6, 2}}},
+    {"augment_grad", build_augment, {{WHOLE, DIMS(5, 1, 1, 3)}, {BITS, DIMS(1)}}, EXACT | SMOOTH, 1, {.dims = {1, 0, 1, 2, 0}}},
     {"count_correct", build_count_correct, {{DISTINCT, DIMS(67, 3)}, {LABELS, DIMS(67)}}, EXACT | FIXED, 67,
      {.dims = {0}}},
     {"count_correct", build_count_correct, {{WHOLE, DIMS(301, 9)}, {LABELS, DIMS(301)}}, EXACT | FIXED, 301,

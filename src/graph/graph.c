@@ -352,6 +352,14 @@ void clg_graph_add_update(clg_graph *g, clg_tensor *assignment)
     g->updates[g->update_count++] = assignment;
 }
 
+/* What reads it may be newer than the assignment, as gradients are: they get the value, not the state. */
+clg_tensor *clg__own_step(clg_graph *g)
+{
+    clg_tensor *state = clg_state(g, CLG_I32, CLG_SHAPE(1)), *step = clg_next(state);
+    if (step) clg_graph_add_update(g, clg_assign(state, step));
+    return step;
+}
+
 size_t      clg_graph_update_count(const clg_graph *g) { return g ? g->update_count : 0; }
 clg_tensor *clg_graph_update(const clg_graph *g, size_t i) { return g && i < g->update_count ? g->updates[i] : NULL; }
 

@@ -93,6 +93,9 @@ bool clg__find_axis(const clg_tensor *x, const char *op, int *axis);
 clg_tensor *clg__op_fail(const clg_tensor *any, const char *op, clg_status status, const char *format, ...)
     CLG_PRINTF(4, 5);
 
+/* i32 [1], one more at each run of a training plan: a state of the graph's own, with its update. */
+clg_tensor *clg__own_step(clg_graph *g);
+
 /* May operators be made one with their inputs? Not with CLGRAD_REWRITE=0. */
 bool clg__may_rewrite(const clg_graph *g); /* nor in one that is observed */
 

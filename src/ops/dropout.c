@@ -60,11 +60,9 @@ clg_tensor *clg_dropout(clg_tensor *x, const clg_dropout_desc *desc)
         return clg__op_fail(x, "dropout", CLG_INVALID_ARGUMENT, "the rate is %g: it must be in [0, 1)", d.rate);
     if (d.rate == 0.0 || (!d.step && !clg_graph_training(x->graph))) return x;
     uint32_t place = x->id;
-    if (!d.step) { /* the gradients are newer than the assignment: they need the value, not the state */
-        clg_tensor *state = clg_state(x->graph, CLG_I32, CLG_SHAPE(1));
-        d.step = clg_next(state);
+    if (!d.step) {
+        d.step = clg__own_step(x->graph);
         if (!d.step) return NULL;
-        clg_graph_add_update(x->graph, clg_assign(state, d.step));
         place = d.step->id;
     }
     return clg__apply_attr(&clg__ops_dropout[0], &((dropout_attr){d.rate, clg__hash(d.seed, &place, sizeof place)}), x, d.step);
