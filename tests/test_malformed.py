@@ -99,6 +99,15 @@ for line, says in OPTIONS:
 for value in ("frobnicate", "77:0", "0:77", "-1:0"):
     row(f"devices: --device {value}", ["devices", "--device", value], value)
 
+for changes, at, says in (
+        ("flop", 0, "no such change"), ("flip,flop", 5, "no such change"), ("flip,", 5, "no such change"), (",flip", 0, "no such"),
+        ("flip,flip", 5, "twice"), ("flip=1", 0, "flip"), ("shift", 0, "shift=2"), ("flip,shift=", 5, "shift=2"),
+        ("shift=0", 0, "shift=2"), ("shift=-1", 0, "shift=2"), ("shift=x", 0, "shift=2"), ("shift=2x", 0, "shift=2"),
+        ("shift=99999999999", 0, "32768"), ("crop", 0, "24x24"), ("crop=3", 0, "24x24"), ("crop=3x", 0, "24x24"),
+        ("crop=0x3", 0, "24x24"), ("crop=3x3/", 0, "24x24"), ("crop=3x3/x", 0, "24x24"), ("flip crop=3x3", 0, "no such")):
+    caret = f"\n  {changes}\n  {' ' * at}^"
+    row(f"augment: {changes}", ["train", "--augment", changes], ["--augment", says, caret], status=2)
+
 # ---- lists of layers ----------------------------------------------------------------------------------------------
 
 
@@ -277,6 +286,11 @@ SOUND.append((TRAIN_IDX, IDX))
 SOUND.append((TRAIN_IDX, {f"{name}.gz": gzip.compress(data) for name, data in IDX.items()}))
 
 
+for changes, says in (("shift=4", "[1, 4, 4]"), ("crop=5x4", "5x4"), ("crop=4x4/4", "4 pixels")):
+    row(f"augment: {changes} of 4 x 4 pixels", [*TRAIN_IDX, "--augment", changes], ["--augment", says], IDX)
+row("augment: a table", [*TRAIN_CSV, "--augment", "flip"], ["--augment", "[2]"], {"d.csv": CSV})
+
+
 def index(name, file, data, *says):
     files = {**IDX, file: data} if data is not None else {k: v for k, v in IDX.items() if k != file}
     row(f"idx: {file[:12]} {name}", TRAIN_IDX, [file.removesuffix("-ubyte"), *says], files)
@@ -445,7 +459,7 @@ for key, values in {"network": (None, "", "frob", "linear(", "resnet"),
                     "classes": (None, "", "0", "-1", "x", "3x", "257", "99999999999"),
 "input": (None, "", "1,,4", "0,4,4", "-1,4", "1,4,x", "1,2147483648,1", "1,1,1,1,1,1,1", ",",
           "1000000,1000000,1000000,1000000"),
-                    "task": ("classification",), "class_names": ("[", "[1,2,3]", '["a","b"]', '{"a":1}', "a,b,c"),
+                    "task": ("classification",), "window": ("0,1", "4", "5,4", "4,x", "1,4,4"), "class_names": ("[", "[1,2,3]", '["a","b"]', '{"a":1}', "a,b,c"),
                     "mean": ("x", "nan", "inf", "1,2", "1,", ",1", "1e99"),
                     "std": ("0", "-1", "nan", "x", "1,2")}.items():
     for value in values:

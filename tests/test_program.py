@@ -1,5 +1,6 @@
 """test_program.py CLGRAD - the program end to end: what it prints, writes and refuses."""
 import filecmp
+import gzip
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ from pathlib import Path
 import idx
 import tap
 from program import CLGRAD, DATA, ROOT, clgrad, listing, refuses, succeeds
+from sound import png
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
@@ -117,6 +119,38 @@ def test_csv_classes_and_targets():
     refuses("train", "--data", table("one.csv", ["a", "y"], [(1, 2)]), "--target", "y", says="1 examples")
     refuses("eval", model, "--data", DATA, says="images")
     refuses("eval", model, "--data", classes, says='"y"')
+
+
+# ---- folders of pictures ----------------------------------------------------------------------------------------
+
+
+def test_folders_of_pictures():
+    fashion()
+    names, counts, files = ("ankle boot", "bag", "trouser"), {"train": 80, "test": 30}, []
+    for part, file in (("train", "train"), ("test", "t10k")):
+        pixels, labels = (gzip.decompress((FASHION / f"{file}-{kind}-ubyte.gz").read_bytes())[start:]
+                          for kind, start in (("images-idx3", 16), ("labels-idx1", 8)))
+        for name, label in zip(names, (9, 8, 1)):
+            folder = ROOT / "pictures" / part / name
+            folder.mkdir(parents=True)
+            at = -1
+            for i in range(counts[part]):
+                at = labels.index(label, at + 1)
+                rows = (pixels[784 * at + 28 * y:784 * at + 28 * (y + 1)] for y in range(28))
+                (folder / f"{i}.png").write_bytes(png(28, 28, raw=b"".join(b"\0" + row for row in rows)))
+            files += [(name, folder / f"{i}.png") for i in range(counts[part]) if part == "test"]
+    log, model = train("--model", "flatten linear(classes)", "--epochs", 8, data=ROOT / "pictures", name="folder")
+    assert log[-1]["test_accuracy"] > 0.95, log[-1]
+    told = json.loads(succeeds("eval", model, "--data", ROOT / "pictures", "--json"))
+    assert told["images"] == 90 and told["accuracy"] == log[-1]["test_accuracy"], told
+    lines = [json.loads(line) for line in succeeds("predict", model, *(path for _, path in files), "--json").splitlines()]
+    assert [line["input"] for line in lines] == [str(path) for _, path in files]
+    right = sum(line["classes"][0]["name"] == name for line, (name, _) in zip(lines, files))
+    assert abs(right / 90 - told["accuracy"]) < 1e-6 and lines[0]["classes"][0]["name"] in names, (right, told)
+    # Without a test part, and to other extents.
+    log, _ = train("--model", "flatten linear(classes)", "--epochs", 8, "--image-size", "14x20", data=ROOT / "pictures/train", name="folder")
+    assert log[-1]["test_accuracy"] > 0.9, log[-1]
+    shutil.rmtree(ROOT / "pictures")
 
 
 # ---- text -------------------------------------------------------------------------------------------------------

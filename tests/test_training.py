@@ -99,6 +99,24 @@ def test_metrics_add_up():
     assert rows[-2]["test_accuracy"] <= told["top_accuracy"] <= 1 and "precision" in said, told
 
 
+def test_augmentation_changes_what_is_learnt_alone():
+    common = ["--epochs", 2, "--lr", 0.02, "--augment", "flip,shift=1,crop=10x8/1"]
+    made = {}
+    for name, more in (("once", []), ("again", []), ("streamed", ["--stream"]), ("other", ["--seed", 2])):
+        said, rows, out = train(*common, *more, name=name)
+        most = 4 * 32 + 64 + (32 * 144 if "--stream" in more else 0)  # a step's indices, streamed its pictures too
+        made[name] = out.read_bytes()
+        assert rows[-1]["device_allocations"] == 0 and rows[-1]["bytes_to_device_per_step"] <= most, rows
+        told = json.loads(succeeds("eval", out, "--data", DATA, "--json"))
+        assert told["accuracy"] == rows[-1]["test_accuracy"] and abs(told["loss"] - rows[-1]["test_loss"]) < 1e-6, (told, rows)
+    assert made["once"] == made["again"] == made["streamed"] != made["other"]
+    layers = json.loads(succeeds("summary", ROOT / "once.safetensors", "--json"))["layers"]
+    assert layers[0]["output"][1:] == [80], layers  # of 12 x 12 pixels the middle 10 x 8
+    _, plain, _ = train("--epochs", 1, "--lr", 1e-9, name="plain")
+    _, moved, _ = train("--epochs", 1, "--lr", 1e-9, "--augment", "shift=5", name="moved")
+    assert plain[0]["test_loss"] == moved[0]["test_loss"] and plain[0]["train_loss"] != moved[0]["train_loss"], (plain, moved)
+
+
 def test_class_weights_count():
     _, heavy, _ = train("--epochs", 4, "--lr", 0.02, "--metrics", "--class-weights", "9,1,1,1,1,1,1,1,1,1")
     _, light, _ = train("--epochs", 4, "--lr", 0.02, "--metrics", "--class-weights", "0,1,1,1,1,1,1,1,1,1")

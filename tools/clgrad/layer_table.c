@@ -28,6 +28,7 @@ clg_tensor *layer_table_build(layer_table *t, const network *net, clg_model *mod
     const network_kind *kind = network_find(net->model);
     const char         *text = kind ? kind->spec : net->model;
     spec               *list = text ? spec_parse(text, strlen(text), NULL) : NULL;
+    x = network_window(net, x);
     clg_tensor         *y = list ? x : network_kind_build(kind, model, x, net->classes);
     const size_t        all = clg_model_count(model);
     *t = (layer_table){.layers = text, .rows = calloc(list ? list->count : all + 1, sizeof *t->rows)};

@@ -197,7 +197,7 @@ int network_check(const command *cmd, clg_context *ctx, network *net)
     spec      *s = spec_parse(net->model, strlen(net->model), &error);
     clg_model *model = clg_model_create(ctx, NULL);
     clg_graph *g = clg_graph_create(ctx, NULL);
-    clg_tensor *x = network_input(g, net, 2);
+    clg_tensor *x = network_window(net, network_input(g, net, 2));
     int status = !s || !x ? EXIT_RUN : 0;
     if (!status && !try_layers(s, model, x, net, &error)) {
         clg_context_clear_error(ctx);
@@ -222,6 +222,14 @@ clg_tensor *network_kind_build(const network_kind *kind, clg_model *model, clg_t
     return x;
 }
 
+clg_tensor *network_window(const network *net, clg_tensor *x)
+{
+    if (!x || !net->window.rank) return x;
+    const clg_shape shape = clg_tensor_shape(x);
+    if (shape.dim[2] == net->window.dim[0] && shape.dim[3] == net->window.dim[1]) return x;
+    return clg_augment(x, &(clg_augment_desc){.crop_hw = {(int)net->window.dim[0], (int)net->window.dim[1]}});
+}
+
 /* One number for each place of the first axis of an example, as [1, places, 1, ...]. */
 static clg_tensor *by_channel(clg_tensor *x, const float *value)
 {
@@ -234,6 +242,7 @@ static clg_tensor *by_channel(clg_tensor *x, const float *value)
 
 clg_tensor *network_build(const network *net, clg_model *model, clg_tensor *x)
 {
+    x = network_window(net, x);
     if (x && net->mean) x = clg_sub(x, by_channel(x, net->mean));
     if (x && net->std) x = clg_div(x, by_channel(x, net->std));
     const network_kind *kind = network_find(net->model);

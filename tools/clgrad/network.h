@@ -17,6 +17,8 @@ typedef struct network {
     bool               regression;  /* they are numbers, not scores of classes */
     const char        *answer;      /* the column of a CSV file that it predicts, or NULL */
     clg_shape          input;       /* of one example */
+    clg_shape          window;      /* height and width of the middle of a picture, which is all that the network sees; rank 0: it sees
+                                     * the whole */
     const char *const *class_names; /* [classes], or NULL */
     struct numerics   *look;        /* training steps are looked into; NULL: they just run */
     const float       *mean, *std;  /* [input.dim[0]]: the network sees (x - mean) / std; or NULL */
@@ -48,6 +50,9 @@ bool network_extents(const char *text, clg_shape *shape);
 
 /* The input of `rows` examples. */
 clg_tensor *network_input(clg_graph *g, const network *net, int64_t rows);
+
+/* What the network sees of examples x [N, ...]: all of them, or their windows, which they may be already. */
+clg_tensor *network_window(const network *net, clg_tensor *x);
 
 /* The logits [N, classes], or predictions, for examples x [N, ...]. */
 clg_tensor *network_build(const network *net, clg_model *model, clg_tensor *x);

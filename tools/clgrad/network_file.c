@@ -1,7 +1,7 @@
 /* network_file.c - what a model's file says of its network.
  *
  * Metadata: "network" is a name or a SPEC, "classes" the number of outputs, "input" the extents of an example ("image" in files
- * of version 0.1); when known "class_names", a JSON list of strings, "mean" and "std", numbers between commas, "answer", the column of a CSV
+ * of version 0.1), "window" the height and width of the part of a picture that it sees; when known "class_names", a JSON list of strings, "mean" and "std", numbers between commas, "answer", the column of a CSV
  * file, and "task", which is "regression" or absent. */
 #include "network.h"
 #include "source.h"
@@ -28,16 +28,18 @@ static char *numbers_text(const float *value, int64_t count)
 
 clg_status network_save(const network *net, clg_model *model, const char *path)
 {
-    char  classes[16], input[160] = "", *text[3] = {0};
+    char  classes[16], input[160] = "", window[48], *text[3] = {0};
     int   used = 0;
     cJSON *names = net->class_names ? cJSON_CreateStringArray(net->class_names, net->classes) : NULL;
     snprintf(classes, sizeof classes, "%d", net->classes);
     for (int d = 0; d < net->input.rank; d++)
         used += snprintf(input + used, sizeof input - (size_t)used, "%s%lld", d ? "," : "", (long long)net->input.dim[d]);
-    clg_metadata meta[8] = {{"network", net->model}, {"classes", classes}, {"input", input}};
+    clg_metadata meta[9] = {{"network", net->model}, {"classes", classes}, {"input", input}};
     size_t       count = 3;
     bool         enough = true;
     if (net->regression) meta[count++] = (clg_metadata){"task", "regression"};
+    snprintf(window, sizeof window, "%lld,%lld", (long long)net->window.dim[0], (long long)net->window.dim[1]);
+    if (net->window.rank) meta[count++] = (clg_metadata){"window", window};
     if (net->answer) meta[count++] = (clg_metadata){"answer", net->answer};
     if (net->class_names) {
         text[0] = names ? cJSON_PrintUnformatted(names) : NULL;
@@ -70,8 +72,8 @@ static void *kept(clg_context *ctx, void *memory)
     return NULL;
 }
 
-enum { NETWORK, CLASSES, INPUT, IMAGE, TASK, ANSWER, CLASS_NAMES, MEAN, STD, KEYS };
-static const char *const keys[KEYS] = {"network", "classes", "input", "image", "task", "answer", "class_names", "mean", "std"};
+enum { NETWORK, CLASSES, INPUT, IMAGE, WINDOW, TASK, ANSWER, CLASS_NAMES, MEAN, STD, KEYS };
+static const char *const keys[KEYS] = {"network", "classes", "input", "image", "window", "task", "answer", "class_names", "mean", "std"};
 
 typedef struct found {
     clg_context *ctx;
@@ -152,6 +154,10 @@ static int describe(const found *f, network *net)
         return CLASSES;
     const int input = *f->value[IMAGE] && !*f->value[INPUT] ? IMAGE : INPUT;
     if (!network_extents(f->value[input], &net->input)) return input;
+    const int64_t *whole = net->input.dim, *part = net->window.dim;
+    if (*f->value[WINDOW] && (!network_extents(f->value[WINDOW], &net->window) || net->window.rank != 2 || net->input.rank != 3 ||
+                              part[0] > whole[1] || part[1] > whole[2]))
+        return WINDOW;
     if (net->regression && strcmp(f->value[TASK], "regression")) return TASK;
     net->answer = *f->value[ANSWER] ? f->value[ANSWER] : NULL;
     if (!read_names(f->ctx, f->value[CLASS_NAMES], net)) return CLASS_NAMES;

@@ -29,9 +29,9 @@ typedef struct pass {
 } pass;
 
 /* A pass that trains `model` by the optimiser, and one that only looks. On an error the context has failed. The weights of
- * the classes may be NULL: equal ones. */
+ * the classes may be NULL: equal ones; and so may how to change the pictures at random: not at all. */
 pass pass_train(const network *net, clg_model *model, clg_optimizer *opt, clg_dataset *data, int64_t batch,
-                const float *class_weight);
+                const float *class_weight, const clg_augment_desc *augment);
 pass pass_eval(const network *net, clg_model *model, clg_dataset *data, int64_t batch);
 
 /* Makes a pass that only looks, before it begins for the first time, count confusion and top_sum too. */

@@ -2,6 +2,7 @@
  *
  * What can be refused is refused before the first step: options, where the model goes, device,
  * data, the log. */
+#include "augment.h"
 #include "checkpoint.h"
 #include "folds.h"
 #include "interrupt.h"
@@ -19,7 +20,7 @@
 #include <unistd.h>
 
 typedef struct train_options {
-    const char *data, *test, *label, *target, *size, *model, *device, *out, *log, *trace, *report;
+    const char *data, *test, *label, *target, *size, *augment, *model, *device, *out, *log, *trace, *report;
     int64_t     epochs, batch, limit, classes;
     uint64_t    seed;
     int64_t     patience, folds;
@@ -43,6 +44,7 @@ static const option options[] = {
     {"image-size", OPTION_TEXT, FIELD(size), "HxW", "scale the pictures of a folder to this height and width", 0, 0},
     {"stream", OPTION_FLAG, FIELD(stream), NULL, "keep the data on the host, as when they are too large for the device", 0, 0},
     {"normalize", OPTION_FLAG, FIELD(normalize), NULL, "each feature (of images: channel) to mean 0 and deviation 1", 0, 0},
+    {"augment", OPTION_TEXT, FIELD(augment), "CHANGES", "of the pictures, at random, when they are learnt: " AUGMENT_HELP, 0, 0},
     {"model", OPTION_TEXT, FIELD(model), "NETWORK", NETWORK_HELP, 0, 0},
     {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default 10, or as a SPEC has it)", NETWORK_MAX_CLASSES, 0},
     {"epochs", OPTION_COUNT, FIELD(epochs), "N", "passes over the data (default 5)", INT32_MAX, 0},
@@ -129,7 +131,7 @@ static bool learn_moments(clg_context *ctx, clg_dataset *data, network *net)
 }
 
 /* The network that suits the data; 0, or the exit status. */
-static int describe(const train_options *o, clg_context *ctx, clg_dataset *data, network *net)
+static int describe(const train_options *o, const clg_augment_desc *augment, clg_context *ctx, clg_dataset *data, network *net)
 {
     const command  *cmd = &command_train;
     const clg_shape shape = clg_dataset_shape(data);
@@ -151,6 +153,8 @@ static int describe(const train_options *o, clg_context *ctx, clg_dataset *data,
         for (int64_t i = 0; i < named; i++) names[i] = clg_dataset_class_name(data, i);
         net->class_names = names;
     }
+    const int unfit = o->augment ? augment_fit(cmd, augment, net) : 0;
+    if (unfit) return unfit;
     const int checked = network_check(cmd, ctx, net);
     if (checked) return checked;
     if (!named) net->class_names = source_known_names(o->data, net->classes);
@@ -188,14 +192,14 @@ static int describe_data(clg_dataset *data, checkpoint *keep)
     return 0;
 }
 
-static int train(const train_options *o, clg_context *ctx, const source *src, checkpoint *keep)
+static int train(const train_options *o, const clg_augment_desc *augment, clg_context *ctx, const source *src, checkpoint *keep)
 {
     const command *cmd = &command_train;
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
     clg_dataset *train_data, *test_data;
     network      net;
     if (!source_open_both(cmd, ctx, src, &train_data, &test_data)) return EXIT_RUN;
-    const int described = describe(o, ctx, train_data, &net);
+    const int described = describe(o, augment, ctx, train_data, &net);
     if (described) return described;
     char error[512];
     if (!network_fits(&net, train_data, "training", error, sizeof error) ||
@@ -234,7 +238,8 @@ static int train(const train_options *o, clg_context *ctx, const source *src, ch
     clg_optimizer *opt = learn_optimizer(&o->learn, model);
     status = o->folds || o->lr_find ? 0 : learn_schedule(cmd, &o->learn, opt, o->epochs * ((count + o->batch - 1) / o->batch));
     if (status) return status;
-    pass training = pass_train(&net, model, opt, train_data, o->batch, o->class_weights ? weight : NULL);
+    pass training = pass_train(&net, model, opt, train_data, o->batch, o->class_weights ? weight : NULL,
+                               o->augment ? augment : NULL);
     keep->model = model;
     keep->optimizer = opt;
     keep->graph = clg_tensor_graph(training.loss);
@@ -306,6 +311,8 @@ static int run_options(train_options *o)
     if (o->size && !source_is_folder(o->data))
         return usage(cmd, "--image-size is for a folder of pictures, and --data %s is none", o->data);
     if (o->size) src.image = CLG_SHAPE(0, height, width);
+    clg_augment_desc augment = {.seed = o->seed};
+    if (o->augment && !augment_parse(cmd, o->augment, &augment)) return EXIT_USAGE;
     if (!text && !source_check(cmd, &src)) return EXIT_USAGE;
     if (!o->batch) o->batch = kind ? kind->batch : 128;
     snprintf(out, sizeof out, "clgrad-%s.safetensors", kind ? kind->name : "model");
@@ -321,7 +328,7 @@ static int run_options(train_options *o)
         checkpoint_setting_add(&keep, "--epochs", "%lld", (long long)o->epochs);
     clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o->device, .trace = o->trace != NULL});
     const text_options t = {o->data, o->out, o->epochs, o->batch, o->seed, lr, &keep};
-    const int          status = text ? text_train(cmd, ctx, &t) : train(o, ctx, &src, &keep);
+    const int          status = text ? text_train(cmd, ctx, &t) : train(o, &augment, ctx, &src, &keep);
     clg_context_destroy(&ctx);
     checkpoint_end(&keep);
     return status;
