@@ -74,8 +74,9 @@ for command in COMMANDS:
             continue
         row(f"{command}: --{option} alone", [command, f"--{option}"], ["--" + option, "needs a value"], status=2)
         row(f"{command}: --{option} empty", [command, f"--{option}="], "--" + option, status=2)
-        for wrong in WRONG.get(value, ["frobnicate"] if "|" in value and value != "MODEL" else []):
-            row(f"{command}: --{option} {wrong}", [command, f"--{option}", wrong], ["--" + option, wrong], status=2)
+        for wrong in WRONG.get(value, ["frobnicate"] if "|" in value else []):
+            says = ["--" + option, *([wrong] if value in WRONG else [])]
+            row(f"{command}: --{option} {wrong}", [command, f"--{option}", wrong], says, status=2)
 
 OPTIONS = [
     ("train --data x.csv", "--label"), ("train --data x.csv --label a --target b", "--target"),
