@@ -17,7 +17,7 @@
  * CPU body: the groups, of one item each, share C's tiles evenly. An item goes through the depth `step` at a time: it
  * packs its rows of A, transposed in registers where need be, so that the broadcasts of a tile read one stream, then
  * each panel of TILE_COLS columns of B in turn, and multiplies every tile of A with it. Sums of more than `step`
- * products continue in C. GPU body: a group computes TILE_M x TILE_N of C. The groups are (columns, rows, batch). */
+ * products are added up in C. GPU body: a group computes TILE_M x TILE_N of C. The groups are (columns, rows, batch). */
 #if defined(TILE_SIDE) && TILE_SIDE == 1
 #if !defined(PACK_A) || !defined(PACK_B) || !defined(BLOCK) || !defined(EPILOGUES) || !defined(FIRST_EPILOGUE)
 #error "gemm.cl needs PACK_A, PACK_B, BLOCK, EPILOGUES and the bits of its flags"
@@ -72,8 +72,7 @@ KERNEL gemm_finish(TENSOR(c), TENSOR_OF(const float, bias), TENSOR_OF(const floa
     }
 }
 #elif TILE_SIDE == 1
-#define MULTIPLE(x, of) (((x) + (of) - 1) / (of) * (of))
-#define A_WIDE (MULTIPLE(TILE_M, VEC) / VEC) /* vectors of a packed tile of A at one depth */
+#define A_WIDE ((TILE_M + VEC - 1) / VEC) /* vectors of a tile of A at one depth */
 #if PACK_A
 #define A_SPACE private
 #else
@@ -83,6 +82,13 @@ KERNEL gemm_finish(TENSOR(c), TENSOR_OF(const float, bias), TENSOR_OF(const floa
 #define B_SPACE private
 #else
 #define B_SPACE global
+#endif
+
+/* A line that will be wanted soon; for compilers that target the processor itself. */
+#if defined(__x86_64__) || defined(__aarch64__)
+#define FETCH(p) __builtin_prefetch((const void *)(ulong)(p))
+#else
+#define FETCH(p)
 #endif
 
 /* Where the share of group `g` of `groups` begins: tiles are dealt out as evenly as they can be. */
@@ -98,15 +104,25 @@ static inline vec load_within(global const float *p, global const float *end)
     return load_part(p, (int)min((long)(end - p), (long)VEC));
 }
 
-/* Packing: to [tile][k][wide vectors] = what lies at from[k * ld + i], or turned at from[i * ld + k], for i below
- * `count`, dealt to tiles of `tile` and `distance` vectors apart. Lanes past a tile's end hold neighbours or zeros. */
-static inline __attribute__((always_inline)) void pack(vec *to, global const float *from, const ulong ld,
+typedef vec packed_vec __attribute__((aligned(4)));
+#define PACK(v, p) (*(private packed_vec *)(p) = (v))
+
+/* Packing: to [tile][k][tile's lanes] = what lies at from[k * ld + i], or turned at from[i * ld + k], for i below `count`,
+ * dealt to tiles of `tile` lanes in `wide` vectors, `distance` elements apart. A vector's lanes past its tile's end are
+ * overwritten by what is packed next, so the last vector comes first where tiles are turned; lanes past `count` hold
+ * neighbours or zeros. */
+static inline __attribute__((always_inline)) void pack(private float *to, global const float *from, const ulong ld,
                                                        global const float *end, const int count, const int depth,
                                                        const int tile, const int wide, const int distance)
 {
-    for (int k = 0; k < depth; k++, from += ld, to += wide)
+    const int inside = min((long)depth, (end - from - (count + tile + VEC)) / (long)ld); /* no load passes the end */
+    int k = 0;
+    for (; k < inside; k++, from += ld, to += tile)
         for (int i = 0, t = 0; i < count; i += tile, t += distance)
-            UNROLL for (int v = 0; v < wide; v++) to[t + v] = load_within(from + i + v * VEC, end);
+            UNROLL for (int v = 0; v < wide; v++) PACK(VLOAD(from + i + v * VEC), to + t + v * VEC);
+    for (; k < depth; k++, from += ld, to += tile)
+        for (int i = 0, t = 0; i < count; i += tile, t += distance)
+            UNROLL for (int v = 0; v < wide; v++) PACK(load_within(from + i + v * VEC, end), to + t + v * VEC);
 }
 
 #if PACK_A
@@ -123,26 +139,25 @@ static inline void load_square(vec *r, global const float *from, const ulong ld,
     UNROLL for (int i = 0; i < VEC; i++) r[i] = edge[i];
 }
 
-static void pack_turned(vec *to, global const float *from, const ulong ld, global const float *end, const int count,
-                        const int depth, const int tile, const int wide, const int distance)
+static void pack_turned(private float *to, global const float *from, const ulong ld, global const float *end,
+                        const int count, const int depth, const int tile, const int wide, const int distance)
 {
     for (int i = 0; i < count; i += tile, to += distance)
-        for (int v = 0; v < wide; v++)
+        for (int v = wide - 1; v >= 0; v--)
             for (int k = 0; k < depth; k += VEC) {
                 vec r[VEC];
                 load_square(r, from + (i + v * VEC) * ld + k, ld, end, count - i - v * VEC);
                 transpose_tile(r);
-                UNROLL for (int e = 0; e < VEC; e++) to[(k + e) * wide + v] = r[e];
+                UNROLL for (int e = 0; e < VEC; e++) PACK(r[e], to + (k + e) * tile + v * VEC);
             }
 }
 #else
 /* A product of few columns has little of B: code that is short to compile. */
-static void pack_turned(vec *to, global const float *from, const ulong ld, global const float *end, const int count,
-                        const int depth, const int tile, const int wide, const int distance)
+static void pack_turned(private float *to, global const float *from, const ulong ld, global const float *end,
+                        const int count, const int depth, const int tile, const int wide, const int distance)
 {
-    private float *lane = (private float *)to;
-    for (int k = 0; k < depth; k++, lane += TILE_COLS)
-        for (int i = 0; i < TILE_COLS; i++) lane[i] = i < count ? from[i * ld + k] : 0.0f;
+    for (int k = 0; k < depth; k++, to += TILE_COLS)
+        for (int i = 0; i < TILE_COLS; i++) to[i] = i < count ? from[i * ld + k] : 0.0f;
 }
 #endif
 
@@ -165,25 +180,22 @@ static inline void multiply(vec acc[TILE_M][TILE_N], A_SPACE const float *a, con
 #define EACH_PLACE(i, v) \
     for (int i = 0; i < rows; i++) for (int v = 0; v < TILE_N && v * VEC < cols; v++)
 
-static inline void begin(vec acc[TILE_M][TILE_N], global const float *c, const ulong n, const float keep, const int rows,
+/* c = acc + keep c */
+static inline void store(vec acc[TILE_M][TILE_N], global float *c, const ulong n, const float keep, const int rows,
                          const int cols)
 {
-    EACH_SUM(i, v) acc[i][v] = 0.0f;
-    if (keep == 0.0f) return;
-    vec old[TILE_M][TILE_N];
-    EACH_PLACE(i, v) old[i][v] = keep * load_part(c + i * n + v * VEC, cols - v * VEC);
-    EACH_SUM(i, v) acc[i][v] = old[i][v];
-}
-
-static inline void store(vec acc[TILE_M][TILE_N], global float *c, const ulong n, const int rows, const int cols)
-{
-    if (cols >= TILE_COLS) {
-        EACH_SUM(i, v) VPUT(acc[i][v], c + min(i, rows - 1) * n + v * VEC);
+    if (rows == TILE_M && cols >= TILE_COLS) {
+        if (keep != 0.0f) EACH_SUM(i, v) acc[i][v] = fma(keep, VLOAD(c + i * n + v * VEC), acc[i][v]);
+        EACH_SUM(i, v) VPUT(acc[i][v], c + i * n + v * VEC);
         return;
     }
     vec sum[TILE_M][TILE_N];
     EACH_SUM(i, v) sum[i][v] = acc[i][v];
-    EACH_PLACE(i, v) store_part(sum[i][v], c + i * n + v * VEC, cols - v * VEC);
+    EACH_PLACE(i, v) {
+        vec s = sum[i][v];
+        if (keep != 0.0f) s = fma(keep, load_part(c + i * n + v * VEC, cols - v * VEC), s);
+        store_part(s, c + i * n + v * VEC, cols - v * VEC);
+    }
 }
 
 /* c = epilogue(c + bias, other) of complete sums, which the caches still hold. */
@@ -211,10 +223,10 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
                  const ulong stride_b, const ulong stride_c, const float beta, const int step, const uint flags)
 {
 #if PACK_A
-    vec block[BLOCK];
+    float block[BLOCK * VEC] __attribute__((aligned(64)));
 #endif
 #if PACK_B
-    vec panel[TILE_K * TILE_N];
+    float panel[TILE_K * TILE_COLS] __attribute__((aligned(64)));
 #endif
     a += a_at + get_group_id(2) * stride_a;
     b += b_at + get_group_id(2) * stride_b;
@@ -230,7 +242,7 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
     const ulong a_row = trans_a ? 1 : lda, a_k = trans_a ? lda : 1;
     const ulong b_col = trans_b ? ldb : 1, b_k = trans_b ? 1 : ldb;
     global const float *a_end = a + (ulong)m * k, *b_end = b + (ulong)k * n;
-    const int distance = step * A_WIDE + 1; /* of two tiles, off the powers of two, for caches have sets */
+    const int distance = step * TILE_M + VEC; /* of two tiles, off the powers of two, for caches have sets */
 
     for (int k0 = 0; k0 == 0 || k0 < k; k0 += step) {
         const int depth = min(step, k - k0);
@@ -246,7 +258,12 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
             global const float *side = b + k0 * b_k + j * b_col;
             if (trans_b) pack_turned(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
             else pack(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
-            private const float *right = (private const float *)panel;
+            private const float *right = panel;
+            /* Meanwhile, each tile asks for some of what the next panel is packed from, which no hardware foresees. */
+            global const float *next = side + TILE_COLS * b_col;
+            const int tiles = (i1 - i0 + TILE_M - 1) / TILE_M, line = trans_b ? depth : TILE_COLS;
+            const int quota = j + TILE_COLS < j1 ? (depth * TILE_N + tiles - 1) / max(tiles, 1) : 0;
+            int at = 0;
 #else
             global const float *right = b + k0 * b_k + j;
 #endif
@@ -257,13 +274,23 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
                 ulong row[TILE_M];
                 UNROLL for (int r = 0; r < TILE_M; r++) row[r] = min(r, rows - 1) * a_row;
 #if PACK_A
-                private const float *left = (private const float *)(block + (i - i0) / TILE_M * distance);
+                private const float *left = block + (i - i0) / TILE_M * distance;
 #else
                 global const float *left = a + i * a_row + k0 * a_k;
 #endif
-                begin(acc, to, n, k0 > 0 ? 1.0f : beta, rows, cols);
-                multiply(acc, left, row, PACK_A ? A_WIDE * VEC : a_k, right, PACK_B ? TILE_COLS : ldb, depth);
-                store(acc, to, n, rows, cols);
+                EACH_SUM(e, v) {
+                    acc[e][v] = 0.0f;
+                    FETCH(to + min(e, rows - 1) * (ulong)n + v * VEC);
+                }
+#if PACK_B
+                for (int q = 0; q < quota; q++) {
+                    FETCH(next + at);
+                    at += VEC;
+                    if (at >= line) at = 0, next += ldb;
+                }
+#endif
+                multiply(acc, left, row, PACK_A ? TILE_M : a_k, right, PACK_B ? TILE_COLS : ldb, depth);
+                store(acc, to, n, k0 > 0 ? 1.0f : beta, rows, cols);
                 if (rest) finish_tile(to, n, bias + j, other + (i * (ulong)n + j), rows, cols, rest);
             }
         }

@@ -70,13 +70,14 @@ static shape choose_panels(const clg_device_info *info, const clg__gemm *g, cons
     s.pack_b = g->trans_b || g->n % s.tile.cols != 0 || g->m > 2 * (int64_t)s.tile.m;
     if (tuned->pack_b && !g->trans_b && g->n % s.tile.cols == 0) s.pack_b = tuned->pack_b == 2;
     if (!s.pack_a) s.tile.m = CLG__MIN(s.tile.m, 8); /* a register to each row's address */
-    const uint64_t a_wide = (uint64_t)CLG__CEIL_DIV(s.tile.m, p->vec), block = CLG__MIN(info->local_memory * 5 / 8, MOST_BLOCK);
-    s.block = (uint32_t)CLG__MAX(block / (p->vec * sizeof(float)), SMALL_BLOCK * (a_wide * s.tile.k + 1));
+    /* A block streams through the multiplications in order, so it may take all of the cache: fewer blocks pack B less often. */
+    const uint64_t block = CLG__MIN(info->local_memory, MOST_BLOCK) / sizeof(float);
+    s.block = (uint32_t)CLG__MAX(block, SMALL_BLOCK * (s.tile.m * s.tile.k + p->vec)) / p->vec;
     const int64_t passes = CLG__MAX(CLG__CEIL_DIV(g->k, s.tile.k), 1), depth = CLG__MAX(CLG__CEIL_DIV(g->k, passes), 1);
     s.step = (uint32_t)CLG__ROUND_UP(depth, p->vec);
 
     const int64_t tall = CLG__CEIL_DIV(g->m, s.tile.m), wide = CLG__CEIL_DIV(g->n, s.tile.cols);
-    const int64_t least = s.pack_a ? CLG__CEIL_DIV(tall, (int64_t)(s.block / (s.step * a_wide + 1))) : 1;
+    const int64_t least = s.pack_a ? CLG__CEIL_DIV(tall, (int64_t)(s.block * p->vec / (s.step * s.tile.m + p->vec))) : 1;
     double        best = 0.0;
     for (int64_t down = least; down <= CLG__MIN(tall, least + ROUNDS * (int64_t)cores); down++)
         for (int64_t across = 1; across <= CLG__MIN(wide, ROUNDS * (int64_t)cores); across++) {
