@@ -157,6 +157,8 @@ def test_explains_a_picture():
     assert int(told[1]) == best, told[0]
     assert struct.unpack(">II", saliency.read_bytes()[16:24]) == (2 * 21 * 12 + 8, 21 * 12)
     assert ": class 2, " in succeeds("explain", out, picture, "--out", saliency, "--class", 2, "--steps", 4)
+    told = json.loads(succeeds("explain", out, picture, "--out", saliency, "--class", 2, "--steps", 4, "--json"))
+    assert told["class"] == 2 and told["out"] == str(saliency) and abs(told["score"] - told["black"] - told["sum"]) < 1e-3, told
     saliency.unlink()
     refuses("explain", out, picture, status=2, says="--out")
     refuses("explain", out, status=2, says="IMAGE")
@@ -238,6 +240,9 @@ def test_every_layer_is_listed():
         assert succeeds("help", command).startswith(f"Usage: clgrad {command}")
     for word in ("conv2d", "channels", "whole, or HxW", "dropout", "lstm", "sequence", "batch_norm", "0.01 unless given"):
         assert word in text, text
+    kinds = json.loads(succeeds("layers", "--json"))
+    assert [kind["name"] for kind in kinds] == re.findall(r"^  ([a-z_0-9]+) ", text, re.M)
+    assert all(f"      {a['name']} " in text and a["form"] in text for kind in kinds for a in kind["arguments"])
 
 
 tap.run(sys.modules[__name__])

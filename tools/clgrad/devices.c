@@ -3,6 +3,7 @@
  * Which ICD loader is in use is read off the shared objects of this process, so it works with any loader. */
 #define _GNU_SOURCE /* dl_iterate_phdr */
 #include "options.h"
+#include "report.h"
 
 #include <cjson/cJSON.h>
 #include <clgrad/clgrad.h>
@@ -141,7 +142,7 @@ static void add_device(cJSON *devices, const clg_device_list *list, const clg_de
     cJSON_AddItemToArray(devices, object);
 }
 
-static bool print_json(const clg_device_list *list, const clg_device_info *marked)
+static int print_json(const clg_device_list *list, const clg_device_info *marked)
 {
     cJSON *root = cJSON_CreateObject();
     cJSON *platforms = cJSON_AddArrayToObject(root, "platforms");
@@ -159,11 +160,7 @@ static bool print_json(const clg_device_list *list, const clg_device_info *marke
     cJSON *environment = cJSON_AddObjectToObject(root, "environment");
     for (size_t i = 0; i < VARIABLES; i++)
         if (getenv(variables[i])) cJSON_AddStringToObject(environment, variables[i], getenv(variables[i]));
-    char *text = cJSON_Print(root);
-    cJSON_Delete(root);
-    const bool ok = text && puts(text) >= 0;
-    cJSON_free(text);
-    return ok;
+    return report_json(&command_devices, root);
 }
 
 static int list_devices(const devices_options *o, const clg_device_list *list)
@@ -178,9 +175,10 @@ static int list_devices(const devices_options *o, const clg_device_list *list)
     if (marked && clg_profile_parse(&profile, getenv("CLGRAD_PROFILE"), error, sizeof error) != CLG_OK)
         return fail(cmd, "%s", error);
 
-    if (!o->json) print_tree(list, marked, o->verbose);
-    else if (!print_json(list, marked)) return fail(cmd, "cannot write the list");
-    return list->device_count > 0 ? 0 : fail(cmd, "%s", error);
+    int status = 0;
+    if (o->json) status = print_json(list, marked);
+    else print_tree(list, marked, o->verbose);
+    return status || list->device_count > 0 ? status : fail(cmd, "%s", error);
 }
 
 static int run(int argc, char **argv)

@@ -4,8 +4,10 @@
  *     a = x * mean over k < steps of df/dx at x (k + 1/2) / steps;    sum(a) is about f(x) - f(black), the better the more steps.
  * The file shows the picture and, beside it, the sum of a over the channels: red speaks for the class, blue against it. */
 #include "network.h"
+#include "report.h"
 #include "source.h"
 
+#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,7 @@
 typedef struct explain_options {
     const char *model, *image, *out, *class, *device;
     int64_t     steps;
+    bool        json;
 } explain_options;
 
 #define FIELD(name) offsetof(explain_options, name)
@@ -25,6 +28,7 @@ static const option options[] = {
     {"class", OPTION_TEXT, FIELD(class), "CLASS", "which to explain, by name or number (default: the likeliest)", 0, 0},
     {"steps", OPTION_COUNT, FIELD(steps), "N", "of the integration (default 32)", 4096, 0},
     OPTION_DEVICE_ROW(FIELD(device)),
+    OPTION_JSON_ROW(FIELD(json)),
     {0},
 };
 
@@ -120,6 +124,29 @@ static int draw(const explanation *e, clg_context *ctx, const char *path)
     return status ? fail_context(&command_explain, ctx) : 0;
 }
 
+static int print(const explain_options *o, const explanation *e)
+{
+    double     sum = 0.0;
+    const char *name = e->net.class_names ? e->net.class_names[e->class] : NULL;
+    for (int64_t i = 0; i < e->pixels; i++) sum += (double)e->share[i];
+    if (!o->json) {
+        if (name) printf("%s: %s", o->image, name);
+        else printf("%s: class %d", o->image, e->class);
+        printf(", score %.4f, %.4f for black; the pixels' shares sum to %.4f\nsaved %s\n", (double)e->score[e->class],
+               (double)e->score[e->net.classes + e->class], sum, o->out);
+        return 0;
+    }
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "image", o->image);
+    cJSON_AddNumberToObject(object, "class", e->class);
+    if (name) cJSON_AddStringToObject(object, "name", name);
+    cJSON_AddNumberToObject(object, "score", (double)e->score[e->class]);
+    cJSON_AddNumberToObject(object, "black", (double)e->score[e->net.classes + e->class]);
+    cJSON_AddNumberToObject(object, "sum", sum);
+    cJSON_AddStringToObject(object, "out", o->out);
+    return report_json(&command_explain, object);
+}
+
 static int explain_with(const explain_options *o, clg_context *ctx, explanation *e)
 {
     const command  *cmd = &command_explain;
@@ -141,15 +168,7 @@ static int explain_with(const explain_options *o, clg_context *ctx, explanation 
     if (clg_image_read(ctx, o->image, in, e->bytes) || !score(e, model, o) || !integrate(e, model, o->steps))
         return fail_context(cmd, ctx);
     const int status = draw(e, ctx, o->out);
-    if (status) return status;
-
-    double sum = 0.0;
-    for (size_t i = 0; i < pixels; i++) sum += (double)e->share[i];
-    if (e->net.class_names) printf("%s: %s", o->image, e->net.class_names[e->class]);
-    else printf("%s: class %d", o->image, e->class);
-    printf(", score %.4f, %.4f for black; the pixels' shares sum to %.4f\nsaved %s\n", (double)e->score[e->class],
-           (double)e->score[e->net.classes + e->class], sum, o->out);
-    return 0;
+    return status ? status : print(o, e);
 }
 
 static int run(int argc, char **argv)
