@@ -1,5 +1,5 @@
-/* chart.c - an axis maps low..high to pixels and carries ticks at 1, 2 or 5 times a power of ten; a logarithmic one at powers of
- * ten, and at 2 and 5 of them where there are few. */
+/* chart.c - an axis maps low..high to pixels and carries ticks at 1, 2 or 5 times a power of ten; a logarithmic one at
+ * powers of ten, and at 2 and 5 of them where there are few. */
 #include "chart.h"
 #include "html.h"
 
@@ -50,18 +50,19 @@ static void tick(FILE *to, const axis *a, double value, bool vertical)
     char         text[32];
     snprintf(text, sizeof text, "%.6g%s", fabs(shown) < 1e-12 ? 0.0 : shown, a->percent ? "%" : "");
     if (vertical)
-        fprintf(to, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", LEFT, at, RIGHT,
-                LEFT - 8, at + 4.0, text);
+        fprintf(to, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n",
+                LEFT, at, RIGHT, LEFT - 8, at + 4.0, text);
     else
-        fprintf(to, "<path class=\"axis\" d=\"M%.1f %dv5\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", at, BOTTOM, at,
-                BOTTOM + 19, text);
+        fprintf(to, "<path class=\"axis\" d=\"M%.1f %dv5\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n",
+                at, BOTTOM, at, BOTTOM + 19, text);
 }
 
 static void ticks(FILE *to, const axis *a, bool vertical)
 {
     static const double digits[] = {1.0, 2.0, 5.0};
     if (!a->logarithmic) {
-        for (int64_t i = 0; i <= (int64_t)((a->high - a->low) / a->step + 0.5); i++) tick(to, a, a->low + (double)i * a->step, vertical);
+        const int64_t count = (int64_t)((a->high - a->low) / a->step + 0.5);
+        for (int64_t i = 0; i <= count; i++) tick(to, a, a->low + (double)i * a->step, vertical);
         return;
     }
     for (int power = (int)floor(a->low); power <= (int)ceil(a->high); power++)
@@ -75,10 +76,11 @@ static void frame(FILE *to, const char *label, const char *x_name, const char *y
 {
     fprintf(to, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, HEIGHT);
     html_text(to, label);
-    fprintf(to, "\">\n<path class=\"axis\" d=\"M%d %dH%d\"/>\n<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", LEFT, BOTTOM, RIGHT,
-            (LEFT + RIGHT) / 2, HEIGHT - 4);
+    fprintf(to, "\">\n<path class=\"axis\" d=\"M%d %dH%d\"/>\n<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", LEFT, BOTTOM,
+            RIGHT, (LEFT + RIGHT) / 2, HEIGHT - 4);
     html_text(to, x_name);
-    fprintf(to, "</text>\n<text transform=\"translate(12 %d) rotate(-90)\" text-anchor=\"middle\">", (TOP + BOTTOM) / 2);
+    fprintf(to, "</text>\n<text transform=\"translate(12 %d) rotate(-90)\" text-anchor=\"middle\">",
+            (TOP + BOTTOM) / 2);
     html_text(to, y_name);
     fprintf(to, "%s</text>\n", logarithmic ? ", logarithmic" : "");
 }
@@ -99,7 +101,8 @@ static void legend(FILE *to, const chart *c)
     for (int k = 0; k < c->lines; k++) {
         const double last = value_at(c, k, c->count - 1);
         const int    style = k + (c->lines == 1);
-        fprintf(to, "<span><svg viewBox=\"0 0 26 10\" aria-hidden=\"true\"><path class=\"s%d\" d=\"M1 5H25\"/></svg>", style);
+        fprintf(to, "<span><svg viewBox=\"0 0 26 10\" aria-hidden=\"true\"><path class=\"s%d\" d=\"M1 5H25\"/></svg>",
+                style);
         html_text(to, c->series[k].name);
         if (c->percent) fprintf(to, " <b>%.2f%%</b></span>", 100.0 * last);
         else fprintf(to, " <b>%s</b></span>", chart_number(last, text));
@@ -120,10 +123,12 @@ static void curve(FILE *to, const chart *c, int line, const axis *x, const axis 
         drawing = good;
     }
     fputs("\"/>\n", to);
-    for (int64_t i = 0; c->count <= MOST_DOTS && i < c->count; i++)
-        if (isfinite(value_at(c, line, i)))
-            fprintf(to, "<circle class=\"d%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\"><title>%s %lld: %.6g</title></circle>\n", style,
-                    place(x, (double)i + 1.0), place(y, value_at(c, line, i)), c->x, (long long)i + 1, value_at(c, line, i));
+    for (int64_t i = 0; c->count <= MOST_DOTS && i < c->count; i++) {
+        const double value = value_at(c, line, i);
+        if (isfinite(value))
+            fprintf(to, "<circle class=\"d%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\"><title>%s %lld: %.6g</title></circle>\n",
+                    style, place(x, (double)i + 1.0), place(y, value), c->x, (long long)i + 1, value);
+    }
 }
 
 void chart_curves(FILE *to, const chart *c)
@@ -149,9 +154,11 @@ void chart_curves(FILE *to, const chart *c)
         if (at - 1.0 >= 0.5 * x.step) tick(to, &x, at, false);
     if (c->mark) {
         const double at = place(&x, (double)c->mark);
-        const bool   high_there = place(&y, value_at(c, c->lines - 1, c->mark - 1)) < 0.5 * (TOP + BOTTOM), left = at > (LEFT + RIGHT) / 2;
-        fprintf(to, "<path class=\"mark\" d=\"M%.1f %dV%d\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">best, %s %lld</text>\n", at, TOP, BOTTOM,
-                left ? at - 6.0 : at + 6.0, high_there ? BOTTOM - 8 : TOP + 10, left ? "end" : "start", c->x, (long long)c->mark);
+        const bool   left = at > (LEFT + RIGHT) / 2; /* the text: away from the edge and from the curve */
+        const bool   low_text = place(&y, value_at(c, c->lines - 1, c->mark - 1)) < 0.5 * (TOP + BOTTOM);
+        fprintf(to, "<path class=\"mark\" d=\"M%.1f %dV%d\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">best, %s %lld</text>\n",
+                at, TOP, BOTTOM, left ? at - 6.0 : at + 6.0, low_text ? BOTTOM - 8 : TOP + 10, left ? "end" : "start", c->x,
+                (long long)c->mark);
     }
     for (int k = 0; k < c->lines; k++) curve(to, c, k, &x, &y);
     fputs("</svg>\n", to);
@@ -173,6 +180,7 @@ void chart_cloud(FILE *to, const chart *c, const float *x_value, const float *y_
     fprintf(to, "<path class=\"mark\" d=\"M%d %dL%d %d\"/>\n", LEFT, BOTTOM, RIGHT, TOP);
     for (int64_t i = 0; i < count; i++)
         if (isfinite(x_value[i]) && isfinite(y_value[i]))
-            fprintf(to, "<circle class=\"cloud\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\"/>\n", place(&x, (double)x_value[i]), place(&y, (double)y_value[i]));
+            fprintf(to, "<circle class=\"cloud\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\"/>\n", place(&x, (double)x_value[i]),
+                    place(&y, (double)y_value[i]));
     fputs("</svg>\n", to);
 }

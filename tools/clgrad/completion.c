@@ -1,6 +1,6 @@
-/* completion.c - a shell function with a case for each option that takes a value. What a value may be follows from the words of
- * the table, or from what the help calls it: FILE and its like are completed as paths, DEVICE by the two that are always understood.
- * It needs nothing but bash; "--name=value" arrives as three words and is taken for two. */
+/* completion.c - a shell function with a case for each option that takes a value. What a value may be follows from the words
+ * of the table, or from what the help calls it: FILE and its like are completed as paths, DEVICE by the two that are always
+ * understood. It needs nothing but bash; "--name=value" arrives as three words and is taken for two. */
 #include "help.h"
 #include "network.h"
 
@@ -12,8 +12,8 @@ static const struct {
     const char *name, *words;
     char        paths;
 } values[] = {
-    {"DATA", "fashion-mnist", 'f'}, {"DEVICE", "gpu|cpu", 0}, {"DIR", "", 'd'}, {"FILE", "", 'f'}, {"IMAGE", "", 'f'}, {"INPUT", "", 'f'},
-    {"MODEL", "", 'f'}, {"NETWORK", NETWORK_NAMES, 'f'}, {"WEIGHTS", "balanced", 0},
+    {"DATA", "fashion-mnist", 'f'}, {"DEVICE", "gpu|cpu", 0}, {"DIR", "", 'd'}, {"FILE", "", 'f'}, {"IMAGE", "", 'f'},
+    {"INPUT", "", 'f'}, {"MODEL", "", 'f'}, {"NETWORK", NETWORK_NAMES, 'f'}, {"WEIGHTS", "balanced", 0},
 };
 
 static void word(void *user, const char *text, int length) { fprintf(user, "%.*s ", length, text); }
@@ -32,7 +32,8 @@ static void value(FILE *to, const option *o)
     const char  *words = is_choice ? o->value : "";
     char         paths = 0;
     for (size_t i = 0; !is_choice && i < sizeof values / sizeof values[0]; i++)
-        if (strlen(values[i].name) == length && !strncmp(values[i].name, name, length)) words = values[i].words, paths = values[i].paths;
+        if (strlen(values[i].name) == length && !strncmp(values[i].name, name, length))
+            words = values[i].words, paths = values[i].paths;
     if (*words || is_command) fputs("words='", to);
     help_words(words, word, to);
     if (is_command) command_names(to);
@@ -73,7 +74,8 @@ void help_completion(FILE *to)
         fputs("\n        fi ;;\n", to);
     }
     fputs("    esac\n"
-          "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\"; [[ -z $paths ]] || compgen -\"$paths\" -- \"$cur\")\n"
+          "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\"\n"
+          "        [[ -z $paths ]] || compgen -\"$paths\" -- \"$cur\")\n"
           "    [[ -z $paths ]] || compopt -o filenames 2>/dev/null\n"
           "    return 0\n"
           "}\n\ncomplete -F _clgrad clgrad\n", to);

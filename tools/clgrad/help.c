@@ -13,9 +13,10 @@ typedef struct help_options {
 #define FIELD(name) offsetof(help_options, name)
 
 static const option options[] = {
-    {"command", OPTION_ARGUMENTS, FIELD(command), "[COMMAND]", "which command's options to show (default: all commands)", 0, 0},
+    {"command", OPTION_ARGUMENTS, FIELD(command), "[COMMAND]", "which command's options to show (default: all commands)", 0,
+     0},
     {"man", OPTION_FLAG, FIELD(man), NULL, "as a manual page, for man -l", 0, 0},
-    {"completion", OPTION_CHOICE, FIELD(completion), "bash", "print what completes clgrad's command lines in this shell", 0, 0},
+    {"completion", OPTION_CHOICE, FIELD(completion), "bash", "print what completes clgrad's command lines", 0, 0},
     {0},
 };
 
@@ -102,7 +103,8 @@ void help_text(FILE *to, const command *cmd)
         char left[256], letter[8] = "";
         if (o->letter) snprintf(letter, sizeof letter, "-%c, ", o->letter);
         if (help_is_argument(o)) snprintf(left, sizeof left, "%s", o->value);
-        else snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value && o->kind != OPTION_MAYBE ? " " : "", o->value ? o->value : "");
+        else snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value && o->kind != OPTION_MAYBE ? " " : "",
+                      o->value ? o->value : "");
         row(to, left, o->help);
     }
     if (cmd->examples) fprintf(to, "\nExamples:\n%s", cmd->examples);
@@ -116,7 +118,8 @@ static int run(int argc, char **argv)
     const command *cmd = name ? command_find(name) : NULL;
     if (o.command.count > 1) return usage(&command_help, "unexpected argument '%s'", o.command.at[1]);
     if (name && !cmd) return usage(NULL, "unknown command '%s'", name);
-    if (o.completion && (name || o.man)) return usage(&command_help, "--completion is of all commands: leave out the rest");
+    if (o.completion && (name || o.man))
+        return usage(&command_help, "--completion is of all commands: leave out the rest");
     if (o.completion) help_completion(stdout);
     else if (o.man) help_manual(stdout, cmd);
     else help_text(stdout, cmd);

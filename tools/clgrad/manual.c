@@ -1,5 +1,5 @@
-/* manual.c - pages in the macros of man(7): clgrad(1) and clgrad-COMMAND(1). Characters that roff would take for its own or show as
- * another are written by their names; a line never begins with a control character. */
+/* manual.c - pages in the macros of man(7): clgrad(1) and clgrad-COMMAND(1). Characters that roff would take for its own or
+ * show as another are written by their names; a line never begins with a control character. */
 #include "help.h"
 
 #include <clgrad/clgrad.h>
@@ -11,7 +11,8 @@ static void text_of(FILE *to, const char *text, size_t length)
     static const struct {
         char        from;
         const char *to;
-    } names[] = {{'\\', "\\e"}, {'-', "\\-"}, {'\'', "\\(aq"}, {'`', "\\(ga"}, {'^', "\\(ha"}, {'~', "\\(ti"}, {'"', "\\(dq"}};
+    } names[] = {{'\\', "\\e"},   {'-', "\\-"},   {'\'', "\\(aq"}, {'`', "\\(ga"},
+                 {'^', "\\(ha"}, {'~', "\\(ti"}, {'"', "\\(dq"}};
     if (length && (*text == '.' || *text == '\'')) fputs("\\&", to);
     for (size_t i = 0; i < length; i++) {
         const char *name = NULL;
@@ -95,9 +96,9 @@ static void see_also(FILE *to, const command *but)
 
 static void heading(FILE *to, const command *cmd)
 {
-    char title[64] = "CLGRAD-";
-    for (size_t i = 0; cmd && i <= strlen(cmd->name) && i + 8 < sizeof title; i++) title[7 + i] = (char)toupper((unsigned char)cmd->name[i]);
-    if (!cmd) title[6] = 0;
+    char title[64];
+    snprintf(title, sizeof title, "clgrad%s%s", cmd ? "-" : "", cmd ? cmd->name : "");
+    for (char *at = title; *at; at++) *at = (char)toupper((unsigned char)*at);
     fputs(".\\\" Made by clgrad help \\-\\-man.\n.TH ", to);
     text(to, title);
     fprintf(to, " 1 \"\" \"clgrad %s\" \"User Commands\"\n.SH NAME\n", clg_version());
@@ -106,9 +107,10 @@ static void heading(FILE *to, const command *cmd)
 static void program_manual(FILE *to)
 {
     heading(to, NULL);
-    fputs("clgrad \\- train neural networks on any OpenCL device\n.SH SYNOPSIS\n\\fBclgrad\\fR \\fICOMMAND\\fR [\\fIoptions\\fR]\n"
-          ".SH DESCRIPTION\nTrains, evaluates and measures neural networks on GPUs and CPUs that have an OpenCL driver. Each command has a\n"
-          "page of its own.\n.SH COMMANDS\n", to);
+    fputs("clgrad \\- train neural networks on any OpenCL device\n"
+          ".SH SYNOPSIS\n\\fBclgrad\\fR \\fICOMMAND\\fR [\\fIoptions\\fR]\n"
+          ".SH DESCRIPTION\nTrains, evaluates and measures neural networks on GPUs and CPUs that have an OpenCL driver.\n"
+          "Each command has a page of its own.\n.SH COMMANDS\n", to);
     for (const command *const *c = commands; *c; c++) {
         fprintf(to, ".TP\n.BR clgrad\\-%s (1)\n", (*c)->name);
         sentence(to, (*c)->summary);

@@ -1,5 +1,6 @@
-/* outcome.c - reads each batch's outputs and answers; its inputs only when one of them is among the worst so far. A large picture
- * is shrunk by the mean of k x k pixels; values that are not 0..1 are scaled, the picture's least to black, its most to white. */
+/* outcome.c - reads each batch's outputs and answers; its inputs only when one of them is among the worst so far. A large
+ * picture is shrunk by the mean of k x k pixels; values that are not 0..1 are scaled, the picture's least to black, its
+ * most to white. */
 #include "outcome.h"
 #include "source.h"
 
@@ -16,7 +17,9 @@ typedef struct batch {
     bool     read;   /* the input of this batch */
 } batch;
 
-static int64_t shrink(clg_shape in) { return ((in.dim[1] > in.dim[2] ? in.dim[1] : in.dim[2]) + MOST_SIDE - 1) / MOST_SIDE; }
+static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static int64_t shrink(clg_shape in) { return (-lesser(-in.dim[1], -in.dim[2]) + MOST_SIDE - 1) / MOST_SIDE; }
 
 static clg_shape picture_of(clg_shape in)
 {
@@ -27,7 +30,7 @@ static clg_shape picture_of(clg_shape in)
 
 static uint8_t *draw(const float *value, clg_shape in, clg_shape out)
 {
-    const int64_t count = clg_shape_count(in), k = shrink(in), kh = in.dim[1] < k ? in.dim[1] : k, kw = in.dim[2] < k ? in.dim[2] : k;
+    const int64_t count = clg_shape_count(in), kh = lesser(shrink(in), in.dim[1]), kw = lesser(shrink(in), in.dim[2]);
     uint8_t      *pixels = malloc((size_t)clg_shape_count(out)), *to = pixels;
     float         low = 0.0f, high = 1.0f;
     for (int64_t i = 0; i < count; i++) low = fminf(low, value[i]), high = fmaxf(high, value[i]);
@@ -44,7 +47,10 @@ static uint8_t *draw(const float *value, clg_shape in, clg_shape out)
 }
 
 /* Is a the worse mistake? */
-static bool worse(const mistake *a, const mistake *b) { return a->own < b->own || (a->own == b->own && a->guessed > b->guessed); }
+static bool worse(const mistake *a, const mistake *b)
+{
+    return a->own < b->own || (a->own == b->own && a->guessed > b->guessed);
+}
 
 /* Puts it where it belongs, when it does. */
 static bool keep(outcome *o, pass *p, const network *net, batch *b, int64_t row, mistake m)
@@ -84,7 +90,8 @@ static bool look(outcome *o, pass *p, const network *net, batch *b, int64_t firs
         for (int c = 1; c < net->classes; c++)
             if (share[c] > share[guess]) guess = c;
         const int label = b->label[i];
-        if (guess != label && !keep(o, p, net, b, i, (mistake){label, guess, share[label], share[guess], NULL})) return false;
+        const mistake m = {label, guess, share[label], share[guess], NULL};
+        if (guess != label && !keep(o, p, net, b, i, m)) return false;
     }
     return true;
 }

@@ -1,4 +1,5 @@
-/* outcome.h - example by example, what a model makes of the data that a pass looks at: its worst mistakes, or its predictions. */
+/* outcome.h - example by example, what a model makes of the data that a pass looks at: its worst mistakes, or its
+ * predictions. */
 #ifndef OUTCOME_H
 #define OUTCOME_H
 

@@ -1,5 +1,5 @@
-/* page.c - the whole page is made in memory and then takes the place of the file at once. Sections that have nothing to show are
- * left out: a regression has no classes, a table no pictures, an interrupted training no measurement at its end. */
+/* page.c - the whole page is made in memory and then takes the place of the file at once. Sections that have nothing to show
+ * are left out: a regression has no classes, a table no pictures, an interrupted training no measurement at its end. */
 #include "page.h"
 #include "chart.h"
 #include "html.h"
@@ -39,7 +39,10 @@ static const char *grouped(int64_t number, char text[32])
 static const char *examples(const page *p) { return p->net->input.rank == 3 ? "images" : "examples"; }
 
 /* "cnn", or what stands for a list of layers. */
-static const char *network_name(const page *p) { return network_find(p->net->model) ? p->net->model : "custom network"; }
+static const char *network_name(const page *p)
+{
+    return network_find(p->net->model) ? p->net->model : "custom network";
+}
 
 static double total_seconds(const history *h)
 {
@@ -72,27 +75,30 @@ static void head(FILE *to, const page *p)
     snprintf(part, sizeof part, "%s loss", p->final_part);
     if (p->final) tile(to, part, "%s", chart_number(p->loss, number));
     if (h->count == p->epochs) tile(to, "epochs", "%lld", (long long)h->count);
-    else tile(to, p->final ? "epochs, stopped early" : "epochs, then interrupted", "%lld of %lld", (long long)h->count, (long long)p->epochs);
+    else tile(to, p->final ? "epochs, stopped early" : "epochs, then interrupted", "%lld of %lld", (long long)h->count,
+              (long long)p->epochs);
     tile(to, "parameters", "%s", grouped(network_elements(p->model, 0, clg_model_count(p->model), false), number));
     if (seconds < 60.0) tile(to, "training steps took", "%.3g s", seconds);
     else tile(to, "training steps took", "%lld:%02d min", (long long)(seconds / 60.0), (int)fmod(seconds, 60.0));
     fputs("</div>\n", to);
 }
 
-static const double *column(const history *h, size_t offset) { return (const double *)(const void *)((const char *)h->at + offset); }
+static chart_series column(const char *name, const history *h, const double *first)
+{
+    return (chart_series){name, first, sizeof *h->at / sizeof *first};
+}
 
 static void curves(FILE *to, const page *p)
 {
     const history *h = p->history;
-    const int64_t  stride = sizeof *h->at / sizeof(double);
     if (!h->count) return;
-    chart loss = {.label = "Loss after each epoch", .x = "epoch", .y = p->net->regression ? "mean squared error" : "mean cross-entropy, nats",
-                  .wide = true, .count = h->count, .lines = 2, .mark = p->best,
-                  .series = {{"training", column(h, offsetof(history_point, train_loss)), stride}, {p->part, column(h, offsetof(history_point, loss)), stride}}};
+    chart loss = {.label = "Loss after each epoch", .x = "epoch", .wide = true, .count = h->count, .lines = 2, .mark = p->best,
+                  .y = p->net->regression ? "mean squared error" : "mean cross-entropy, nats",
+                  .series = {column("training", h, &h->at->train_loss), column(p->part, h, &h->at->loss)}};
     chart score = loss;
     score.label = p->net->regression ? "R squared after each epoch" : "Accuracy after each epoch";
     score.y = p->net->regression ? "R², 1 is perfect" : "accuracy";
-    score.series[0] = (chart_series){p->part, column(h, offsetof(history_point, score)), stride};
+    score.series[0] = column(p->part, h, &h->at->score);
     score.percent = !p->net->regression;
     score.wide = false;
     score.lines = 1;
@@ -113,9 +119,9 @@ static int classes(FILE *to, const page *p)
         status = fail_context(p->cmd, clg_tensor_context(p->final->x));
     if (!status) {
         metrics_scores(confusion, p->net->classes, score);
-        fprintf(to, "<div class=\"cards\">\n<div class=\"stack\">\n<section class=\"card\">\n<h2>Confusion</h2>\n<p class=\"note\">Rows: the true class. "
-                "Columns: what it was taken for. The shade is the share of the row. %lld %s %s.</p>\n", (long long)p->final->seen,
-                p->final_part, examples(p));
+        fprintf(to, "<div class=\"cards\">\n<div class=\"stack\">\n<section class=\"card\">\n<h2>Confusion</h2>\n<p class=\"note\">"
+                "Rows: the true class. Columns: what it was taken for. The shade is the share of the row. %lld %s %s.</p>\n",
+                (long long)p->final->seen, p->final_part, examples(p));
         page_matrix(to, p->net, confusion);
         fputs("</section>\n</div>\n<div class=\"stack\">\n", to);
         page_scores(to, p->net, score);
@@ -131,8 +137,8 @@ static int mistakes(FILE *to, const page *p, const outcome *o)
 {
     if (!o->count) return 0;
     clg_context *ctx = clg_tensor_context(p->final->x);
-    fprintf(to, "<section class=\"card\">\n<h2>Worst mistakes</h2>\n<p class=\"note\">Of %lld that are wrong, the %d whose own class was "
-            "thought least likely; in grey, how likely.</p>\n<div class=\"pictures\">\n", (long long)o->wrong, o->count);
+    fprintf(to, "<section class=\"card\">\n<h2>Worst mistakes</h2>\n<p class=\"note\">Of %lld that are wrong, the %d whose own "
+            "class was thought least likely; in grey, how likely.</p>\n<div class=\"pictures\">\n", (long long)o->wrong, o->count);
     for (int i = 0; i < o->count; i++) {
         const mistake *m = &o->worst[i];
         char           number[16];
@@ -154,8 +160,8 @@ static int mistakes(FILE *to, const page *p, const outcome *o)
 static void predictions(FILE *to, const page *p, const outcome *o)
 {
     const chart c = {.label = "Predictions beside the true values", .x = "true value", .y = "predicted"};
-    fprintf(to, "<section class=\"card\">\n<h2>Predictions</h2>\n<p class=\"note\">%lld %s examples%s; on the dotted line they are right.</p>\n",
-            (long long)o->points, p->final_part, p->net->classes > 1 ? ", their first output" : "");
+    fprintf(to, "<section class=\"card\">\n<h2>Predictions</h2>\n<p class=\"note\">%lld %s examples%s; on the dotted line they are "
+            "right.</p>\n", (long long)o->points, p->final_part, p->net->classes > 1 ? ", their first output" : "");
     chart_cloud(to, &c, o->answer, o->prediction, o->points);
     fputs("</section>\n", to);
 }
@@ -182,7 +188,8 @@ static void data(FILE *to, const page *p)
     html_fact(to, "from", "%s", p->data);
     html_fact(to, "trained on", "%s %s", grouped(clg_dataset_count(p->train->data), text), examples(p));
     html_fact(to, "each epoch measured on", "%s, %s", grouped(p->watched, text), p->part);
-    if (p->final && strcmp(p->part, p->final_part)) html_fact(to, "at the end measured on", "%s, %s", grouped(p->final->seen, text), p->final_part);
+    if (p->final && strcmp(p->part, p->final_part))
+        html_fact(to, "at the end measured on", "%s, %s", grouped(p->final->seen, text), p->final_part);
     html_fact(to, "an example", "%s", clg_shape_text(p->net->input, text, sizeof text));
     html_fact(to, p->net->regression ? "outputs" : "classes", "%d", p->net->classes);
     if (p->net->answer) html_fact(to, "column", "%s", p->net->answer);
@@ -202,14 +209,16 @@ static void device(FILE *to, const page *p)
     html_fact(to, "device", "%s, %s (%d:%d)", d->name, clg_device_type_name(d->type), d->platform, d->device);
     html_fact(to, "driver", "%s, %s", d->version, d->driver);
     html_fact(to, "profile", "%s", clg_profile_text(&d->profile, text, sizeof text));
-    html_fact(to, "memory of a step", "%.1f MiB planned, %.1f MiB kept", (double)plan.planned_bytes / 1048576.0, (double)plan.persistent_bytes / 1048576.0);
+    html_fact(to, "memory of a step", "%.1f MiB planned, %.1f MiB kept", (double)plan.planned_bytes / 1048576.0,
+              (double)plan.persistent_bytes / 1048576.0);
     if (seconds > 0.0 && p->history->count) {
         html_fact(to, "speed", "%.0f %s/s, %.3g ms a step", (double)p->history->count * (double)clg_dataset_count(p->train->data) / seconds,
                   examples(p), 1e3 * seconds / steps);
         html_fact(to, "arithmetic of a step", "%.4g Mflop, %.3g GFLOP/s", plan.flops / 1e6, plan.flops * steps / seconds / 1e9);
     }
     html_fact(to, "clgrad", "%s", clg_version());
-    if (localtime_r(&now, &local) && strftime(text, sizeof text, "%Y-%m-%d %H:%M", &local)) html_fact(to, "finished", "%s", text);
+    if (localtime_r(&now, &local) && strftime(text, sizeof text, "%Y-%m-%d %H:%M", &local))
+        html_fact(to, "finished", "%s", text);
     fputs("</table>\n</section>\n", to);
 }
 
@@ -231,8 +240,8 @@ static int layers(FILE *to, const page *p)
     const bool   built = layer_table_build(&t, p->net, model, network_input(g, p->net, 1));
     fprintf(to, "<section class=\"card\">\n<h2>Network</h2>\n<p class=\"note\"><code>");
     html_text(to, p->net->model);
-    fprintf(to, "</code></p>\n<div class=\"scroll\">\n<table>\n<tr><th>%s</th><th></th><th class=\"n\">%s</th><th class=\"n\">parameters</th>%s</tr>\n",
-            t.layers ? "layer" : "tensor", t.layers ? "output" : "shape", t.layers ? "<th class=\"n\">operations an example</th>" : "");
+    fprintf(to, "</code></p>\n<div class=\"scroll\">\n<table>\n<tr><th>%s</th><th></th><th class=\"n\">%s</th>"
+            "<th class=\"n\">parameters</th>%s</tr>\n", t.layers ? "layer" : "tensor", t.layers ? "output" : "shape", t.layers ? "<th class=\"n\">operations an example</th>" : "");
     for (size_t i = 0; i < t.count; i++) {
         layer_row *r = &t.rows[i];
         if (t.layers) /* without the one example */
@@ -247,8 +256,8 @@ static int layers(FILE *to, const page *p)
         if (t.layers) fprintf(to, "<td class=\"n\">%s</td>", grouped((int64_t)r->flops, number));
         fputs("</tr>\n", to);
     }
-    fprintf(to, "<tr class=\"sum\"><td>all</td><td></td><td></td><td class=\"n\">%s</td>%s</tr>\n</table>\n</div>\n</section>\n", grouped(sum, number),
-            t.layers ? "<td></td>" : "");
+    fprintf(to, "<tr class=\"sum\"><td>all</td><td></td><td></td><td class=\"n\">%s</td>%s</tr>\n</table>\n</div>\n</section>\n",
+            grouped(sum, number), t.layers ? "<td></td>" : "");
     layer_table_free(&t);
     clg_graph_destroy(&g);
     clg_model_destroy(&model);

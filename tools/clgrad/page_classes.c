@@ -1,6 +1,6 @@
-/* page_classes.c - the confusion matrix as a picture, and tables beside it. A cell's shade is its share of the row: of what is right
- * as it is, of mistakes the square root, so that the rare ones show. Many classes: smaller cells, then no numbers, then no names;
- * a cell's tip always says everything. */
+/* page_classes.c - the confusion matrix as a picture, and tables beside it. A cell's shade is its share of the row: of what is
+ * right as it is, of mistakes the square root, so that the rare ones show. Many classes: smaller cells, then no numbers, then
+ * no names; a cell's tip always says everything. */
 #include "page.h"
 #include "html.h"
 
@@ -30,8 +30,8 @@ static void axis_names(FILE *to, const network *net, double left, double top, do
         fprintf(to, "<text class=\"name\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">", left - 7.0, top + at + 4.0);
         if (n <= NAMED) named(to, net, c, 14);
         else fprintf(to, "%d", c);
-        if (n <= NAMED) fprintf(to, "</text><text class=\"name\" transform=\"translate(%.1f %.1f) rotate(-45)\">", left + at + 2.0, top - 8.0);
-        else fprintf(to, "</text><text class=\"name\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", left + at, top - 8.0);
+        fprintf(to, "</text><text class=\"name\" transform=\"translate(%.1f %.1f) rotate(%d)\" text-anchor=\"%s\">", left + at,
+                top - 8.0, n <= NAMED ? -45 : 0, n <= NAMED ? "start" : "middle");
         if (n <= NAMED) named(to, net, c, 14);
         else fprintf(to, "%d", c);
         fputs("</text>\n", to);
@@ -41,13 +41,14 @@ static void axis_names(FILE *to, const network *net, double left, double top, do
 void page_matrix(FILE *to, const network *net, const float *confusion)
 {
     const int    n = net->classes;
-    const double cell = n <= 10 ? 38.0 : n <= NUMBERED ? 27.0 : n <= NAMED ? 15.0 : 520.0 / n, gap = n <= NAMED ? 1.0 : 0.0;
-    const double left = n <= NAMED ? 118.0 : 40.0, top = n <= NAMED ? 92.0 : 30.0, width = left + n * cell + (n <= NAMED ? 40.0 : 8.0);
+    const bool   names = n <= NAMED;
+    const double cell = n <= 10 ? 38.0 : n <= NUMBERED ? 27.0 : names ? 15.0 : 520.0 / n, gap = names ? 1.0 : 0.0;
+    const double left = names ? 118.0 : 40.0, top = names ? 92.0 : 30.0, width = left + n * cell + (names ? 40.0 : 8.0);
     float        most = 0.0f;
     for (int i = 0; i < n * n; i++) most = fmaxf(most, confusion[i]);
     const double digits = floor(log10(fmax(1.0, (double)most))) + 1.0, font = fmin(12.0, cell / (0.62 * digits + 0.4));
-    fprintf(to, "<svg viewBox=\"0 0 %.0f %.0f\" style=\"max-width:%.0fpx\" role=\"img\" aria-label=\"Confusion matrix\">\n", width,
-            top + n * cell + 4.0, width);
+    fprintf(to, "<svg viewBox=\"0 0 %.0f %.0f\" style=\"max-width:%.0fpx\" role=\"img\" aria-label=\"Confusion matrix\">\n",
+            width, top + n * cell + 4.0, width);
     axis_names(to, net, left, top, cell);
     fprintf(to, "<path class=\"grid\" d=\"M%.1f %.1fh%.1fv%.1fh-%.1fz\"/>\n", left, top, n * cell, n * cell, n * cell);
     for (int r = 0; r < n; r++) {
@@ -59,8 +60,9 @@ void page_matrix(FILE *to, const network *net, const float *confusion)
             fprintf(to, "<g><title>");
             named(to, net, r, 60);
             if (r != c) fputs(" taken for ", to), named(to, net, c, 60);
-            fprintf(to, ": %.0f of %.0f, %.1f%%</title><rect class=\"%s\" fill-opacity=\"%.3f\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\"/>",
-                    count, sum, 100.0 * share, r == c ? "right" : "wrong", shade, x + gap, y + gap, cell - 2.0 * gap, cell - 2.0 * gap);
+            fprintf(to, ": %.0f of %.0f, %.1f%%</title><rect class=\"%s\" fill-opacity=\"%.3f\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" "
+                    "height=\"%.2f\"/>", count, sum, 100.0 * share, r == c ? "right" : "wrong", shade, x + gap, y + gap,
+                    cell - 2.0 * gap, cell - 2.0 * gap);
             if (n <= NUMBERED && font >= 7.0)
                 fprintf(to, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\" style=\"font-size:%.1fpx\">%.0f</text>",
                         shade > 0.6 ? "on" : "name", x + 0.5 * cell, y + 0.5 * cell + 0.36 * font, font, count);
@@ -90,7 +92,8 @@ void page_pairs(FILE *to, const network *net, const float *confusion)
     for (int r = 0; all && r < n; r++)
         for (int c = 0; c < n; c++)
             if (r != c && confusion[r * n + c] > 0.0f)
-                all[count++] = (pair){r, c, (double)confusion[r * n + c], (double)confusion[r * n + c] / row_sum(net, confusion, r)};
+                all[count++] = (pair){r, c, (double)confusion[r * n + c],
+                                      (double)confusion[r * n + c] / row_sum(net, confusion, r)};
     if (count) {
         qsort(all, (size_t)count, sizeof *all, by_count);
         fputs("<section class=\"card\">\n<h2>Most frequent mistakes</h2>\n<table>\n<tr><th>true class</th><th>taken for</th>"
