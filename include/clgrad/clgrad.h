@@ -5,6 +5,7 @@
 #include <clgrad/base.h>
 #include <clgrad/data.h>
 #include <clgrad/device.h>
+#include <clgrad/doctor.h>
 #include <clgrad/image.h>
 #include <clgrad/io.h>
 #include <clgrad/nn.h>

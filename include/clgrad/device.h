@@ -65,6 +65,7 @@ typedef struct clg_context clg_context;
 typedef struct clg_context_desc {
     const char *device;  /* as clg_device_list_select; NULL: $CLGRAD_DEVICE, else the best */
     const char *profile; /* as clg_profile_parse; NULL: $CLGRAD_PROFILE, else by the device */
+    const char *quarantine; /* entries as in doctor.h; NULL: those that are kept for the device */
     bool        no_cache; /* build every program anew, store none */
     bool        trace;    /* keep the times of what is enqueued, for clg_context_trace and clg_plan_measure */
     const char *dump_programs; /* a directory: the source of every program in use goes there as <unit>-<hash>.cl, exactly as

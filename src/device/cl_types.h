@@ -46,6 +46,8 @@ struct clg_context {
     bool             tracing;
     clg__traced     *trace;
     size_t           trace_count, trace_capacity;
+    char            *quarantine; /* entries, one a line */
+    clg_profile      general;    /* for operators whose own kernels are in quarantine */
     clg__tuned      *tuned; /* src/blas/tuned.c; NULL: not asked for yet */
 };
 
@@ -97,6 +99,12 @@ const char *clg__profile_base(const clg_device_info *info);
 void clg__profile_of(clg_profile *profile, const char *base, const clg_device_info *info);
 /* The device's profile with `text` applied, over what suits the device under the base that the text names. */
 clg_status clg__profile_apply(clg_device_info *info, const char *text, char *error, size_t error_size);
+
+void       clg__profile_avoid(clg_device_info *info, const char *quarantine); /* values that are in quarantine */
+
+/* quarantine.c */
+clg_status clg__quarantine_open(clg_context *ctx, const char *given); /* given NULL: the file's entries */
+bool       clg__quarantine_has(const char *entries, const char *base, const char *key, unsigned value);
 
 /* buffer.c */
 void clg__slots_free(clg_context *ctx);

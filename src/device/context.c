@@ -42,6 +42,7 @@ static clg_status open_device(clg_context *ctx, const clg_context_desc *desc)
     ctx->device = clg__list_device_id(ctx->list, info);
     const clg_status status = choose_profile(ctx, or_environment(desc->profile, "CLGRAD_PROFILE"));
     if (status != CLG_OK) return status;
+    if (clg__quarantine_open(ctx, desc->quarantine) != CLG_OK) return ctx->root.status;
 
     cl_int code = CL_SUCCESS;
     const cl_context_properties properties[] = {
@@ -93,6 +94,7 @@ void clg_context_destroy(clg_context **pointer)
     clg_device_list_destroy(&ctx->list);
     free(ctx->root.cache_dir);
     free(ctx->dump_dir);
+    free(ctx->quarantine);
     free(ctx->root.build_log);
     free(ctx);
 }

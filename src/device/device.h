@@ -56,6 +56,15 @@ double clg__trace_busy(const clg_context *ctx, size_t from, size_t to); /* secon
 void   clg__trace_forget(clg_context *ctx);
 double clg__seconds(void); /* a clock that only runs forward */
 
+/* ---- quarantine (quarantine.c) ------------------------------------------------------------------------------------- */
+
+/* The profile by which the operator launches its kernels; NULL, with the error in the context, when it may not. */
+const clg_profile *clg__profile_for(clg_context *ctx, const char *op);
+
+/* The file: its entries, to be freed, or NULL with the error reported; entries "" remove it. */
+char      *clg__quarantine_load(clg_context *ctx);
+clg_status clg__quarantine_save(clg_context *ctx, const char *entries);
+
 /* ---- kernels (kernel.c) ------------------------------------------------------------------------------------------ */
 
 typedef struct clg__span { /* TENSOR(p) in a kernel: a buffer and an offset in elements, two arguments */

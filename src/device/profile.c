@@ -32,13 +32,15 @@ static const field fields[] = {
     {FIELD(clblast), {0, 1, false},       {0, 1, false}},
     {FIELD(winograd), {0, 4, true},       {0, 4, true}},
     {FIELD(stream),  {0, 1 << 24, false}, {0, 1 << 24, false}},
+    {FIELD(direct),  {0, 1, false},       {0, 1, false}},
+    {FIELD(fuse),    {0, 1, false},       {0, 1, false}},
 };
 
 static const clg_profile bases[] = {
     {.base = "cpu", .wg = 1, .vec = 4, .groups = 4, .chunk = 8192, .tile_m = 6, .tile_n = 2, .tile_k = 256,
-     .winograd = 4, .stream = 32768},
+     .winograd = 4, .stream = 32768, .direct = 1, .fuse = 1},
     {.base = "gpu", .wg = 256, .vec = 4, .groups = 32, .chunk = 4096, .tile_m = 64, .tile_n = 64, .tile_k = 16,
-     .clblast = 1},
+     .clblast = 1, .fuse = 1},
 };
 
 static const struct {
@@ -102,7 +104,8 @@ static clg_status set_value(clg_profile *profile, const char *item, size_t size,
     if (!f)
         return bad(error, error_size,
                    "profile: unknown key in \"%.*s\"; a profile is cpu or gpu, then key=value of wg, vec, groups, "
-                   "chunk, tile_m, tile_n, tile_k, clblast, winograd, stream, separated by commas", (int)size, item);
+                   "chunk, tile_m, tile_n, tile_k, clblast, winograd, stream, direct, fuse, separated by commas", (int)size,
+                   item);
     const limit *l = strcmp(profile->base, "cpu") == 0 ? &f->cpu : &f->gpu;
     uint32_t     value = 0;
     if (!parse_number(equals + 1, size - name_size - 1, &value) || value < l->low || value > l->high ||
@@ -185,4 +188,13 @@ clg_status clg__profile_apply(clg_device_info *info, const char *text, char *err
     info->profile = profile;
     info->gemm_engine = clg__list_engine(&profile);
     return status;
+}
+
+void clg__profile_avoid(clg_device_info *info, const char *quarantine)
+{
+    for (size_t i = 0; i < CLG__COUNT(fields); i++) {
+        uint32_t *value = value_of(&info->profile, &fields[i]);
+        while (*value > 0 && clg__quarantine_has(quarantine, info->profile.base, fields[i].name, *value)) *value /= 2;
+    }
+    info->gemm_engine = clg__list_engine(&info->profile);
 }

@@ -134,7 +134,7 @@ bool clg__batch_open(clg__batch *b, clg_context *ctx, const clg__case *cases, si
     for (size_t i = 0; i < count; i++) b->count += add(b, &cases[i], check);
     for (size_t i = 0; i < b->count; i++) {
         clg__subject *s = &b->subjects[i];
-        for (int k = 0; k < s->leaves; k++)
+        for (int k = 0; k < s->leaves && !check->graph_only; k++)
             if (!(s->value[k] = clg__subject_draw(s, k, s->seed))) return false;
         for (int k = 0; k < s->outs; k++) b->outs[b->out_count++] = s->out[k];
     }

@@ -96,6 +96,7 @@ typedef struct clg__check {
     bool     displaced; /* inputs and results are copied to odd offsets, between guards; without fusion, or the copies would be
                            folded into the operators */
     bool     thorough;  /* the reference's own gradients against differences; the same bits in a second run */
+    bool     graph_only; /* of a batch: no values */
     void    *user;
     void (*failed)(void *user, const clg__fault *fault); /* called for every case that fails, once or more */
 } clg__check;

@@ -255,7 +255,7 @@ clg_tensor *clg__apply_n(const clg__op *op, const void *attr, size_t attr_size, 
 bool clg__may_rewrite(const clg_graph *g)
 {
     const char *rewrite = getenv("CLGRAD_REWRITE");
-    return !g->observed && (!rewrite || rewrite[0] != '0');
+    return !g->observed && clg_context_device(g->ctx)->profile.fuse && (!rewrite || rewrite[0] != '0');
 }
 
 clg_tensor *clg__apply_once(const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in, int arity)

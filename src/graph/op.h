@@ -96,7 +96,7 @@ clg_tensor *clg__op_fail(const clg_tensor *any, const char *op, clg_status statu
 /* i32 [1], one more at each run of a training plan: a state of the graph's own, with its update. */
 clg_tensor *clg__own_step(clg_graph *g);
 
-/* May operators be made one with their inputs? Not with CLGRAD_REWRITE=0. */
+/* May operators be made one with their inputs? Not with CLGRAD_REWRITE=0, nor when the profile says fuse=0. */
 bool clg__may_rewrite(const clg_graph *g); /* nor in one that is observed */
 
 /* ---- shape inference -------------------------------------------------------------------------------------------- */

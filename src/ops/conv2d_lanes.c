@@ -229,7 +229,7 @@ static bool direct_of(direct *c, const clg__record *r, const conv_attr *a, int o
 {
     const int64_t window = a->w.dim[2] * a->w.dim[3], lanes = r->profile->vec;
     const clg_shape *from = op == DATA ? &a->y : &a->x, *to = op == DATA ? &a->x : &a->y;
-    if (strcmp(r->profile->base, "cpu") != 0 || window > MOST_TAPS) return false;
+    if (strcmp(r->profile->base, "cpu") != 0 || !r->profile->direct || window > MOST_TAPS) return false;
     *c = (direct){.a = a, .op = op, .images = a->x.dim[0], .channels = from->dim[1] / a->groups,
                   .outputs = to->dim[1] / a->groups, .lanes = lanes, .cores = (uint64_t)CLG__MAX(r->compute_units, 1),
                   .tile = clg__tile_choose(r->profile, r->local_memory, UINT32_MAX, UINT32_MAX)};

@@ -138,13 +138,16 @@ bool clg__plan_record(clg_plan *p)
         const clg_tensor *t = step->nodes[0], *out = step->nodes[step->count - 1];
         clg_status        status = CLG_OK;
         if (out->count == 0) continue;
+        const clg_profile *profile = NULL;
+        for (int i = step->count - 1; i >= 0; i--)
+            if (!(profile = clg__profile_for(p->ctx, step->nodes[i]->op->name))) return false;
         if (step->pointwise) {
             status = clg__plan_pointwise(p, s);
         } else {
             const clg_tensor *x = t->arity ? t->in[0] : t;
             const uint64_t    n = x->shape.rank ? (uint64_t)x->shape.dim[x->shape.rank - 1] : 1;
             clg__recorder     recorder = {.plan = p, .step = s, .out = clg__plan_where(p, out)};
-            clg__record       r = {.node = t, .profile = &device->profile, .compute_units = device->compute_units,
+            clg__record       r = {.node = t, .profile = profile, .compute_units = device->compute_units,
                                    .local_memory = device->local_memory,
                                    .rows = n ? (uint64_t)x->count / n : 0, .n = n, .recorder = &recorder};
             r.epilogue = epilogue_of(p, step, &recorder, &r.other);

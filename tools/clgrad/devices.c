@@ -86,6 +86,11 @@ static void print_details(const clg_device_list *list, const clg_device_info *d)
     printf("      %-20s %s", "GEMM engine", d->gemm_engine);
     if (tuned) printf("; %d choices of clgrad tune in %s\n", tuned, file);
     else printf(", not tuned\n");
+    char      entries[4096];
+    const int kept = clg_quarantine(list, d, entries, sizeof entries, file, sizeof file);
+    if (kept <= 0) printf("      %-20s %s\n", "quarantine", kept ? entries : "nothing");
+    for (const char *line = entries, *end; kept > 0 && (end = strchr(line, '\n')); line = end + 1)
+        printf("      %-20s %.*s\n", line == entries ? "quarantine" : "", (int)(end - line), line);
 }
 
 static void print_tree(const clg_device_list *list, const clg_device_info *marked, bool verbose)
@@ -139,6 +144,13 @@ static void add_device(cJSON *devices, const clg_device_list *list, const clg_de
     cJSON *extensions = cJSON_AddArrayToObject(object, "extensions");
     for (size_t i = 0; i < TELLING; i++)
         if (has_extension(d, telling[i])) cJSON_AddItemToArray(extensions, cJSON_CreateString(telling[i]));
+    cJSON    *quarantine = cJSON_AddArrayToObject(object, "quarantine");
+    char      entries[4096];
+    const int kept = clg_quarantine(list, d, entries, sizeof entries, file, sizeof file);
+    for (char *line = entries, *end; kept > 0 && (end = strchr(line, '\n')); line = end + 1) {
+        *end = '\0';
+        cJSON_AddItemToArray(quarantine, cJSON_CreateString(line));
+    }
     cJSON_AddItemToArray(devices, object);
 }
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 const command *const commands[] = {&command_devices, &command_train, &command_eval, &command_predict, &command_explain, &command_summary,
-                                   &command_bench, &command_tune, &command_layers, &command_ops, &command_help, NULL};
+                                   &command_bench, &command_tune, &command_doctor, &command_layers, &command_ops, &command_help, NULL};
 
 const command *command_find(const char *name)
 {

@@ -49,7 +49,7 @@ typedef struct command {
 #define OPTION_MODEL_ROW(offset)  {"model", OPTION_ARGUMENT, offset, "MODEL", "a file that clgrad train has written", 0, 0}
 
 extern const command command_devices, command_train, command_eval, command_predict, command_bench, command_layers, command_summary, command_explain, command_tune,
-                     command_ops, command_help;
+                     command_ops, command_doctor, command_help;
 extern const command *const commands[]; /* all of them, then NULL */
 
 const command *command_find(const char *name); /* NULL: there is none */

@@ -1,0 +1,162 @@
+/* quarantine.c - what clg_doctor_run found a device to compute wrongly, kept in a file beside the program cache and minded by
+ * every context on that device: clgrad/doctor.h says what the lines mean.
+ *
+ * The file is text: a line with the checksum of all that follows, the lines that say which device and driver it is about, and
+ * the entries. It is renamed into its place. A damaged one stops the context: that the device computes wrongly is certain,
+ * and what is not. */
+#include "base/file.h"
+#include "device/cl_types.h"
+#include <clgrad/doctor.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static clg__text identity(const clg_device_list *list, const clg_device_info *info)
+{
+    clg__text text = {0};
+    clg__text_append(&text, "device %s\ndriver %s\nversion %s\nplatform %s\n", info->name, info->driver, info->version,
+                     list->platforms[info->platform].version);
+    return text;
+}
+
+/* "" without a cache directory. */
+static clg__text path_of(const clg__text *what)
+{
+    clg__text path = {0};
+    char     *dir = clg__cache_dir();
+    if (dir && what->data)
+        clg__text_append(&path, "%s/quarantine-%016llx.txt", dir, (unsigned long long)clg__hash(0, what->data, what->size));
+    free(dir);
+    return path;
+}
+
+static clg__text first_line(const char *data, size_t size)
+{
+    clg__text line = {0};
+    clg__text_append(&line, "clgrad-quarantine 1 %016llx\n", (unsigned long long)clg__hash(0, data, size));
+    return line;
+}
+
+/* The entries in the file's text; NULL: it is damaged. */
+static const char *entries_of(const char *data, size_t size, const clg__text *what)
+{
+    const char *body = memchr(data, '\n', size);
+    if (!body || !what->data || memchr(data, '\0', size)) return NULL;
+    body++;
+    const size_t before = (size_t)(body - data);
+    clg__text    first = first_line(body, size - before);
+    const bool   whole = first.size == before && memcmp(first.data, data, before) == 0 && size - before >= what->size &&
+                       memcmp(body, what->data, what->size) == 0;
+    clg__text_free(&first);
+    return whole ? body + what->size : NULL;
+}
+
+/* The entries, to be freed; NULL, with the error reported, when they cannot be had. */
+static char *load(clg__root *root, const clg_device_list *list, const clg_device_info *info)
+{
+    clg__text   what = identity(list, info), path = path_of(&what);
+    uint8_t    *data = NULL;
+    size_t      size = 0;
+    char       *entries = NULL;
+    struct stat st;
+    if (!path.data || stat(path.data, &st) != 0) {
+        entries = strdup("");
+    } else if (clg__file_load(root, path.data, &data, &size) == CLG_OK) {
+        data[size] = '\0';
+        const char *found = entries_of((const char *)data, size, &what);
+        entries = found ? strdup(found) : NULL;
+        if (!found)
+            clg__report(root, CLG_FORMAT, "%s: damaged; it said what %s computes wrongly: clgrad doctor finds that out again, "
+                        "clgrad doctor --forget removes the file", path.data, info->name);
+    }
+    free(data);
+    clg__text_free(&path);
+    clg__text_free(&what);
+    return entries;
+}
+
+static bool has(const char *entries, const char *base, const char *kind, const char *what, unsigned value)
+{
+    char line[160], number[16] = "";
+    if (!entries) return false;
+    if (kind[0] == 'p') snprintf(number, sizeof number, "=%u", value);
+    snprintf(line, sizeof line, "%s %s %s%s\n", base, kind, what, number);
+    return strstr(entries, line) != NULL;
+}
+
+bool clg__quarantine_has(const char *entries, const char *base, const char *key, unsigned value)
+{
+    return has(entries, base, "profile", key, value);
+}
+
+clg_status clg__quarantine_open(clg_context *ctx, const char *given)
+{
+    ctx->quarantine = given ? strdup(given) : load(&ctx->root, ctx->list, ctx->info);
+    if (!ctx->quarantine)
+        return clg__fail(&ctx->root, ctx->root.text[0] ? CLG_FORMAT : CLG_OUT_OF_MEMORY, "%s",
+                         ctx->root.text[0] ? ctx->root.text : "out of host memory while opening a device");
+    if (!ctx->quarantine[0]) return CLG_OK;
+    clg__profile_avoid(ctx->info, ctx->quarantine);
+    clg__profile_of(&ctx->general, "gpu", ctx->info); /* its kernels run in groups of any size */
+    ctx->general.wg = ctx->info->profile.wg;
+    ctx->general.vec = ctx->info->profile.vec;
+    return CLG_OK;
+}
+
+const clg_profile *clg__profile_for(clg_context *ctx, const char *op)
+{
+    const char *base = ctx->info->profile.base;
+    if (!ctx->quarantine || !ctx->quarantine[0]) return &ctx->info->profile;
+    if (has(ctx->quarantine, base, "refuse", op, 0)) {
+        clg__fail(&ctx->root, CLG_UNSUPPORTED,
+                  "%s: clgrad doctor found that %s computes it wrongly under the %s profile, and there are no other kernels for "
+                  "it; those of CLGRAD_PROFILE=%s may be right; clgrad doctor examines the device anew, clgrad doctor --forget "
+                  "lets it compute so", op, ctx->info->name, base, base[0] == 'c' ? "gpu" : "cpu");
+        return NULL;
+    }
+    return has(ctx->quarantine, base, "body", op, 0) ? &ctx->general : &ctx->info->profile;
+}
+
+clg_status clg__quarantine_save(clg_context *ctx, const char *entries)
+{
+    clg__text  what = identity(ctx->list, ctx->info), path = path_of(&what), body = {0};
+    clg_status status;
+    clg__text_append(&body, "%s%s", what.data ? what.data : "", entries);
+    clg__text file = first_line(body.data ? body.data : "", body.size);
+    clg__text_append(&file, "%s", body.data ? body.data : "");
+    if (what.failed || body.failed || file.failed)
+        status = clg__report(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while writing the quarantine");
+    else if (!path.data)
+        status = clg__report(&ctx->root, CLG_IO, "there is no cache directory to keep the quarantine in: neither $XDG_CACHE_HOME nor "
+                             "$HOME names one that can be created");
+    else if (!entries[0])
+        status = remove(path.data) == 0 || access(path.data, F_OK) != 0
+                     ? CLG_OK : clg__report(&ctx->root, CLG_IO, "%s: cannot be removed", path.data);
+    else
+        status = clg__file_replace(&ctx->root, path.data, (const uint8_t *)file.data, file.size);
+    clg__text_free(&file);
+    clg__text_free(&body);
+    clg__text_free(&path);
+    clg__text_free(&what);
+    return status;
+}
+
+char *clg__quarantine_load(clg_context *ctx) { return load(&ctx->root, ctx->list, ctx->info); }
+
+int clg_quarantine(const clg_device_list *list, const clg_device_info *device, char *entries, size_t size, char *file,
+                   size_t file_size)
+{
+    clg__root root = {0};
+    clg__text what = identity(list, device), path = path_of(&what);
+    char     *found = load(&root, list, device);
+    int       count = found ? 0 : -1;
+    for (const char *c = found; c && *c; c++) count += *c == '\n';
+    if (size > 0) snprintf(entries, size, "%s", found ? found : root.text);
+    if (file_size > 0) snprintf(file, file_size, "%s", path.data ? path.data : "");
+    free(found);
+    clg__text_free(&path);
+    clg__text_free(&what);
+    return count;
+}
