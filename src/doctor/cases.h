@@ -93,8 +93,9 @@ typedef struct clg__fault {
 
 typedef struct clg__check {
     uint64_t seed;      /* of the values */
-    bool     displaced; /* inputs and results are copied to odd offsets, between guards; without fusion, or the copies would be
-                           folded into the operators */
+    bool     guarded;   /* what the plan places starts at odd offsets, between guards */
+    bool     displaced; /* guarded, and inputs and results are copied there; without fusion, or the copies would be folded into
+                           the operators */
     bool     thorough;  /* the reference's own gradients against differences; the same bits in a second run */
     bool     graph_only; /* of a batch: no values */
     void    *user;

@@ -216,7 +216,7 @@ static void compare_derivatives(const clg__batch *b, clg__reference *ref, void *
 
 typedef struct attempt {
     clg__batch      batch;
-    clg_plan       *plan, *guarded; /* guarded: displaced cases only, and then plan is there in a thorough check only */
+    clg_plan       *plan, *guarded; /* where guarded is asked for, plan is there in a thorough check only */
     void          **results, **other;
     clg__reference *ref;
     bool            overrun;
@@ -225,8 +225,8 @@ typedef struct attempt {
 static void compute(attempt *a, const clg__check *check)
 {
     clg__batch *b = &a->batch;
-    if (check->displaced) a->guarded = clg__plan_create_guarded(b->outs, b->out_count, GUARD);
-    if (!check->displaced || check->thorough) a->plan = clg__plan_create_guarded(b->outs, b->out_count, 0);
+    if (check->displaced || check->guarded) a->guarded = clg__plan_create_guarded(b->outs, b->out_count, GUARD);
+    if (!a->guarded || check->thorough) a->plan = clg__plan_create_guarded(b->outs, b->out_count, 0);
     if (clg_context_failed(b->ctx)) return;
     upload_all(b);
     if (a->plan) a->results = run(b, a->plan);

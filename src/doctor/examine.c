@@ -95,7 +95,7 @@ static void note(void *user, const clg__fault *fault)
 
 static clg__check check_of(run *r)
 {
-    return (clg__check){.seed = r->d->desc->seed, .displaced = strcmp(r->pass->variant, "alone") == 0, .user = r, .failed = note};
+    return (clg__check){.seed = r->d->desc->seed, .guarded = true, .displaced = strcmp(r->pass->variant, "alone") == 0, .user = r, .failed = note};
 }
 
 /* Leaves out cases with an operator that the quarantine refuses: there is nothing to examine. */

@@ -1,7 +1,7 @@
 /* quarantine.c - from what fails to what is to be avoided.
  *
  * A ladder is a choice that a profile has, from the most special kernels down to those that do everything. All of its rungs are
- * examined; one that computes wrongly what the last one computes right goes into quarantine. What of the profile's own then
+ * examined (in a quick examination, when the profile's own fails); one that computes wrongly what the last one computes right goes into quarantine. What of the profile's own then
  * still fails does so without fusion too or not, by the operator's other kernels too or not; at last the operator is refused. */
 #include "doctor/examine.h"
 #include <stdio.h>
@@ -18,12 +18,11 @@ enum { RUNGS = 4, LADDERS = 2, MOST_ENTRIES = 64, ROUNDS = 6 };
 static const struct {
     const char *base;   /* "": any */
     const char *tables; /* of op_table.h */
-    bool        costly; /* not in a quick examination */
     rung        rungs[RUNGS];
 } ladders[LADDERS] = {
-    {"cpu", " conv conv_transpose ", false,
+    {"cpu", " conv conv_transpose ",
      {{"winograd=4", "winograd=4"}, {"winograd=2", "winograd=2"}, {"winograd=0", "direct=1"}, {"winograd=0,direct=0", NULL}}},
-    {"", " matmul ", true, {{"clblast=1", "clblast=1"}, {"clblast=0", NULL}}},
+    {"", " matmul ", {{"clblast=1", "clblast=1"}, {"clblast=0", NULL}}},
 };
 
 typedef struct entries {
@@ -90,6 +89,13 @@ static bool is_worse(const clg__doctor *d, const bool *chosen, const clg__pass *
     return false;
 }
 
+static bool any_blamed(const clg__doctor *d, const clg__pass *p, const bool *chosen)
+{
+    for (size_t i = 0; i < d->count; i++)
+        if (chosen[i] && p->blamed[i]) return true;
+    return false;
+}
+
 static bool climb(clg__doctor *d, const clg__pass *plain, size_t ladder, bool *chosen, entries *found)
 {
     clg__pass passes[RUNGS] = {{0}};
@@ -100,6 +106,7 @@ static bool climb(clg__doctor *d, const clg__pass *plain, size_t ladder, bool *c
         snprintf(table, sizeof table, " %s ", d->cases[i].table);
         chosen[i] = plain->chosen[i] && strstr(ladders[ladder].tables, table);
     }
+    if (d->desc->quick && !any_blamed(d, plain, chosen)) return true;
     while (ladders[ladder].rungs[last].avoid) last++;
     for (size_t i = 0; ok && i <= last; i++) {
         const rung *r = &ladders[ladder].rungs[i];
@@ -168,7 +175,8 @@ bool clg__conclude(clg__doctor *d, const clg__pass *plain, const clg__pass *alon
     bool       *chosen = clg__calloc(clg__context_root(d->ctx), d->count + 1, sizeof *chosen);
     bool        ok = chosen != NULL, fused = false;
     for (size_t i = 0; ok && i < LADDERS; i++)
-        if ((!ladders[i].base[0] || strcmp(ladders[i].base, base) == 0) && !(ladders[i].costly && d->desc->quick))
+        if ((!ladders[i].base[0] || strcmp(ladders[i].base, base) == 0) &&
+            (ladders[i].rungs[0].profile[0] != 'c' || clg__gemm_has_clblast()))
             ok = climb(d, plain, i, chosen, &found);
     const clg__tally *clblast = clg__tally_of(d, "clblast"), *products = clg__tally_of(d, "products");
     if (clblast && clblast->failed) put(&found, "profile", "clblast=1");
