@@ -34,7 +34,7 @@ typedef struct clg_doctor_line {
 
 typedef struct clg_doctor_desc {
     uint64_t    seed;  /* of the values */
-    bool        quick; /* the smallest cases that between them have every operator and every kernel, once; a profile's other
+    bool        quick; /* a few small cases that between them have every operator and every kernel, once; a profile's other
                         * kernels only where its own are wrong */
     const char *only;  /* NULL: everything. "conv2d": the cases in which that operator occurs, or a check; "conv2d.5": one case as
                         * plans run it; "conv2d.5/alone": operator by operator; "conv2d.5/winograd=2": under that profile */

@@ -1,6 +1,6 @@
 /* examine.c - cases in a context of their own: what fails among many is tried again by itself, and blamed on an operator.
  *
- * Quick examinations take the smallest cases that between them have every operator and every kernel of all cases chosen. */
+ * Quick examinations take a few small cases that between them have every operator and every kernel of all cases chosen. */
 #include "doctor/examine.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,10 +48,13 @@ static bool adds(clg_context *ctx, const clg__case *c, clg__text *known)
     return more;
 }
 
+/* Up to SMALL elements the largest first, which reach a kernel's loops and not only its rests; then the smallest. */
 static int by_elements(const void *a, const void *b)
 {
+    enum { SMALL = 2048 };
     const clg__case *const *x = a, *const *y = b;
-    if ((*x)->elements != (*y)->elements) return (*x)->elements < (*y)->elements ? -1 : 1;
+    const int64_t    m = (*x)->elements, n = (*y)->elements;
+    if (m != n) return (m < n) == (m > SMALL || n > SMALL) ? -1 : 1;
     return (*x > *y) - (*x < *y);
 }
 

@@ -22,7 +22,7 @@ typedef struct doctor_options {
 
 static const option options[] = {
     {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
-    {"quick", OPTION_FLAG, FIELD(quick), NULL, "the smallest cases that have every operator and every kernel", 0, 0},
+    {"quick", OPTION_FLAG, FIELD(quick), NULL, "a few small cases that have every operator and every kernel", 0, 0},
     {"case", OPTION_TEXT, FIELD(only), "NAME", "an operator, a check, or one case again: NAME[/VARIANT], as a FAIL says", 0, 0},
     {"seed", OPTION_SEED, FIELD(seed), "S", "of the random values (default: another every time)", 0, 0},
     {"forget", OPTION_FLAG, FIELD(forget), NULL, "examine nothing, and lift what was put in quarantine", 0, 0},

@@ -1,0 +1,116 @@
+"""test_doctor.py CLGRAD CL - clgrad doctor: what it says of good and of broken kernels, what it keeps, what that changes."""
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import tap
+from program import CLGRAD, DATA, ROOT, clgrad, refuses, succeeds
+
+KERNELS = Path(sys.argv[2])
+SHARED = Path(os.environ["XDG_CACHE_HOME"])
+PRIVATE = ROOT / "cache"  # what is put into quarantine here must not bother other tests
+SPEC = "conv2d(32,3) relu conv2d(32,3) relu flatten linear(10)"
+
+shutil.copytree(SHARED, PRIVATE, ignore=shutil.ignore_patterns("pocl", "quarantine-*", "doctor-*", "*.tmp", "*.bin.*"))
+ENV = {"XDG_CACHE_HOME": str(PRIVATE), "CLGRAD_PROFILE": "cpu", "POCL_CACHE_DIR": str(SHARED / "pocl" / "kcache")}
+
+
+def broken(unit, old, new):
+    """A copy of the kernels in which `old` became `new`; returns the environment that uses it."""
+    directory = ROOT / f"broken-{unit}"
+    shutil.copytree(KERNELS, directory, dirs_exist_ok=True)
+    source = (directory / f"{unit}.cl").read_text()
+    assert source.count(old) >= 1, (unit, old)
+    (directory / f"{unit}.cl").write_text(source.replace(old, new))
+    return {**ENV, "CLGRAD_CL_DIR": str(directory)}
+
+
+def doctor(*arguments, env=None, status=0):
+    done = clgrad("doctor", "--json", *arguments, env=env or ENV)
+    assert done.returncode == status, done
+    told = json.loads(done.stdout)
+    return told, {line["name"]: line for line in told["lines"]}
+
+
+def losses(*arguments, env):
+    log = ROOT / "doctor.log"
+    succeeds("train", "--data", DATA, "--model", SPEC, "--batch", 32, "--epochs", 3, "--seed", 2, "--log", log,
+             "--out", ROOT / "doctor.safetensors", *arguments, env=env)
+    return [json.loads(line)["train_loss"] for line in log.read_text().splitlines()]
+
+
+def entries():
+    return json.loads(succeeds("devices", "--json", env=ENV))["devices"][0]["quarantine"]
+
+
+def test_wrong_command_lines():
+    refuses("doctor", "--seed", "x", status=2, says="--seed")
+    refuses("doctor", "--forget", "--quick", status=2, says="--forget")
+    refuses("doctor", "--case", "conv3d", status=2, says="conv3d", env=ENV)
+    refuses("doctor", "--case", "conv2d.999", status=2, says="conv2d.999", env=ENV)
+    refuses("doctor", "--case", "conv2d.1/winograd=3", status=2, says="winograd", env=ENV)
+    refuses("doctor", "--device", "nowhere", says="nowhere", env=ENV)
+
+
+def test_a_sound_device_passes():
+    told, lines = doctor("--quick", "--seed", 1)
+    assert told["failed"] == 0 and not told["quarantine"] and not entries(), told
+    names = {line.split()[0] for line in succeeds("ops").splitlines() if line and not line[0].isspace()}
+    assert {"conv2d", "softmax_grad", "attention", "products", "transfers", "queues", "limits", "cache"} <= set(lines)
+    assert len(lines) > 100 and all(line["cases"] > 0 for line in lines.values()), (len(lines), len(names))
+    text = succeeds("doctor", "--case", "softmax.1", "--seed", 1, env=ENV)
+    assert re.search(r"^PASS  softmax +1 case$", text, re.MULTILINE) and "0 of 1 cases failed, seed 1" in text, text
+
+
+def test_broken_winograd_is_found_and_avoided():
+    env = broken("winograd", "const vec a = d[s] + d[2 * s], b = d[s] - d[2 * s], c = d[3 * s] + d[4 * s]",
+                 "const vec a = d[s] - d[2 * s], b = d[s] - d[2 * s], c = d[3 * s] + d[4 * s]")
+    wrong = losses(env=env)
+    told, lines = doctor("--quick", "--seed", 7, env=env, status=1)
+    failed = [line for line in lines.values() if line["failed"]]
+    assert [line["name"] for line in failed] == ["conv2d"], failed
+    assert told["quarantine"] == ["cpu profile winograd=4"] == entries() and told["rejected"] == 0, told
+    assert re.match(r"conv2d\.\d+: y\[\d+\] is \S+ instead of \S+: off by \S+ where \S+ is allowed", failed[0]["fault"]), failed
+
+    words = [CLGRAD if word == "clgrad" else word for word in shlex.split(failed[0]["replay"])]
+    replayed = subprocess.run(["env", *words, "--json"], env={**os.environ, **ENV}, capture_output=True, text=True)
+    again = {line["name"]: line for line in json.loads(replayed.stdout)["lines"]}
+    assert replayed.returncode == 1 and again["conv2d"]["fault"] == failed[0]["fault"], (replayed, failed)
+
+    right = losses(env={**ENV, "CLGRAD_PROFILE": "cpu,winograd=2"})
+    assert losses(env=env) == right != wrong and right[-1] < right[0], (right, wrong)
+    assert "cpu profile winograd=4" in succeeds("devices", "-v", env=ENV)
+    assert "nothing" in succeeds("doctor", "--forget", env=ENV) and not entries()
+
+
+def test_broken_softmax_is_refused():
+    env = broken("softmax", "VPUT(VLOAD(out + i) * scale, out + i)", "VPUT(VLOAD(out + i) * -scale, out + i)")
+    told, lines = doctor("--quick", "--seed", 7, env=env, status=1)
+    assert [line["name"] for line in lines.values() if line["failed"]] == ["softmax"], lines
+    assert told["quarantine"] == ["cpu refuse softmax"] == entries() and told["rejected"] == 0, told
+    words = [CLGRAD if word == "clgrad" else word for word in shlex.split(lines["softmax"]["replay"])]
+    replayed = subprocess.run(["env", *words], env={**os.environ, **ENV}, capture_output=True, text=True)
+    assert replayed.returncode == 1 and "FAIL  softmax " in replayed.stdout, replayed
+
+    spec = ["--model", "flatten linear(20) softmax linear(10)", "--data", DATA, "--epochs", 1, "--out", ROOT / "refused.safetensors"]
+    for kernels in (env, ENV):  # whatever the kernels: until somebody has looked again
+        done = clgrad("train", *spec, env=kernels)
+        assert done.returncode == 1 and "softmax" in done.stderr and "clgrad doctor" in done.stderr, done
+    losses(env=env)  # a network without it
+    file = Path(told["file"])
+    text = bytearray(file.read_bytes())
+    text[len(text) // 2] ^= 1
+    file.write_bytes(text)
+    refuses("train", *spec, says=[str(file), "damaged"], env=ENV)
+    told, _ = doctor("--case", "softmax.1")
+    assert told["failed"] == 0
+    succeeds("doctor", "--forget", env=ENV)
+    assert not entries()
+
+
+tap.run(sys.modules[__name__])
