@@ -58,11 +58,11 @@ def test_wrong_command_lines():
 
 
 def test_a_sound_device_passes():
-    told, lines = doctor("--quick", "--seed", 1)
-    assert told["failed"] == 0 and not told["quarantine"] and not entries(), told
-    names = {line.split()[0] for line in succeeds("ops").splitlines() if line and not line[0].isspace()}
-    assert {"conv2d", "softmax_grad", "attention", "products", "transfers", "queues", "limits", "cache"} <= set(lines)
-    assert len(lines) > 100 and all(line["cases"] > 0 for line in lines.values()), (len(lines), len(names))
+    for name in ("products", "transfers", "queues", "limits", "cache"):
+        told, lines = doctor("--quick", "--seed", 1, "--case", name)
+        assert list(lines) == [name] and told["failed"] == 0 < lines[name]["cases"], told
+    told, lines = doctor("--quick", "--case", "softmax", "--seed", 1)
+    assert {"softmax", "softmax_grad"} <= set(lines) and told["failed"] == 0 and not told["quarantine"] and not entries(), told
     text = succeeds("doctor", "--case", "softmax.1", "--seed", 1, env=ENV)
     assert re.search(r"^PASS  softmax +1 case$", text, re.MULTILINE) and "0 of 1 cases failed, seed 1" in text, text
 
@@ -71,7 +71,7 @@ def test_broken_winograd_is_found_and_avoided():
     env = broken("winograd", "const vec a = d[s] + d[2 * s], b = d[s] - d[2 * s], c = d[3 * s] + d[4 * s]",
                  "const vec a = d[s] - d[2 * s], b = d[s] - d[2 * s], c = d[3 * s] + d[4 * s]")
     wrong = losses(env=env)
-    told, lines = doctor("--quick", "--seed", 7, env=env, status=1)
+    told, lines = doctor("--quick", "--seed", 7, "--case", "conv2d", env=env, status=1)
     failed = [line for line in lines.values() if line["failed"]]
     assert [line["name"] for line in failed] == ["conv2d"], failed
     assert told["quarantine"] == ["cpu profile winograd=4"] == entries() and told["rejected"] == 0, told
@@ -90,7 +90,7 @@ def test_broken_winograd_is_found_and_avoided():
 
 def test_broken_softmax_is_refused():
     env = broken("softmax", "VPUT(VLOAD(out + i) * scale, out + i)", "VPUT(VLOAD(out + i) * -scale, out + i)")
-    told, lines = doctor("--quick", "--seed", 7, env=env, status=1)
+    told, lines = doctor("--quick", "--seed", 7, "--case", "softmax", env=env, status=1)
     assert [line["name"] for line in lines.values() if line["failed"]] == ["softmax"], lines
     assert told["quarantine"] == ["cpu refuse softmax"] == entries() and told["rejected"] == 0, told
     words = [CLGRAD if word == "clgrad" else word for word in shlex.split(lines["softmax"]["replay"])]

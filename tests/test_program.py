@@ -47,8 +47,8 @@ def test_help_and_version():
     assert succeeds("--version").startswith("clgrad ")
     for arguments in (["--help"], ["help"], ["-h"]):
         text = succeeds(*arguments)
-        assert all(word in text for word in ("devices", "train", "eval", "bench", "tune", "ops")), text
-    for command in ("devices", "train", "eval", "bench", "tune", "ops"):
+        assert all(word in text for word in ("devices", "train", "eval", "bench", "tune", "doctor", "ops")), text
+    for command in ("devices", "train", "eval", "bench", "tune", "doctor", "ops"):
         assert succeeds("help", command) == succeeds(command, "--help")
     assert all(f"--{name} " in succeeds("help", "train") for name in
                "data model epochs batch optimizer lr seed limit device out log trace".split())

@@ -36,9 +36,10 @@ typedef struct clg_doctor_desc {
     uint64_t    seed;  /* of the values */
     bool        quick; /* a few small cases that between them have every operator and every kernel, once; a profile's other
                         * kernels only where its own are wrong */
-    const char *only;  /* NULL: everything. "conv2d": the cases in which that operator occurs, or a check; "conv2d.5": one case as
-                        * plans run it; "conv2d.5/alone": operator by operator; "conv2d.5/winograd=2": under that profile */
-    bool        keep;  /* what fails goes into quarantine; what passes an examination of everything leaves it */
+    const char *only;  /* NULL: everything. "conv2d": the cases in which that operator occurs, or a check; and to repeat, which
+                        * keeps nothing, "conv2d.5": one case as plans run it; "conv2d.5/alone": operator by operator;
+                        * "conv2d.5/winograd=2": under that profile */
+    bool        keep;  /* what fails goes into quarantine; what passes, when everything was examined, leaves it */
     void       *user;
     void (*progress)(void *user, const char *what); /* told before it is begun, for what does not return; may be NULL */
     void (*report)(void *user, const clg_doctor_line *line); /* at the end, a line each; may be NULL */

@@ -93,6 +93,7 @@ static bool examine_cases(clg__doctor *d, const selection *s)
     if (!s->variant && !strchr(s->name, '.')) {
         ok = ok && (d->desc->quick || clg__examine(d, &alone));
         ok = ok && clg__conclude(d, &plain, &alone);
+        d->concluded = ok;
     }
     free(plain.blamed);
     free(plain.together);
@@ -116,7 +117,7 @@ static clg_status keep(clg__doctor *d)
         char         copy[160];
         snprintf(copy, sizeof copy, "%.*s", (int)CLG__MIN(size, sizeof copy - 1), line);
         const bool own = strncmp(copy, base, strlen(base)) == 0 && copy[strlen(base)] == ' ';
-        if ((!own || d->desc->quick) && all.data && !strstr(all.data, copy)) clg__text_append(&all, "%s", copy);
+        if ((!own || d->desc->quick || d->desc->only) && all.data && !strstr(all.data, copy)) clg__text_append(&all, "%s", copy);
         line += size;
     }
     free(old);
@@ -146,7 +147,7 @@ clg_status clg_doctor_run(clg_context *ctx, const clg_doctor_desc *desc, clg_doc
         status = clg__report(root, CLG_INVALID_ARGUMENT, "there is no case, operator or check \"%s\"", d.desc->only);
     else if (!ok) status = root->text[0] && d.cases ? CLG_INVALID_ARGUMENT : CLG_OUT_OF_MEMORY;
     if (ok && status == CLG_OK) report(&d);
-    if (ok && status == CLG_OK && d.desc->keep && !d.desc->only) status = keep(&d);
+    if (ok && status == CLG_OK && d.desc->keep && d.concluded) status = keep(&d);
     free(s.chosen);
     free(d.cases);
     free(d.tallies);

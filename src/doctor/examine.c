@@ -204,7 +204,7 @@ bool clg__examine(clg__doctor *d, clg__pass *pass)
     }
     if (ok) {
         memcpy(chosen, pass->chosen, d->count * sizeof *chosen);
-        if (d->desc->quick && pass->counts && !d->desc->only) cover(d, r.ctx, chosen);
+        if (d->desc->quick && pass->counts) cover(d, r.ctx, chosen);
         choose(&r, chosen);
         if (r.count > 0) run_cases(&r);
     }

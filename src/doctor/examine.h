@@ -20,6 +20,7 @@ typedef struct clg__doctor {
     size_t                 count;
     clg__tally            *tallies;
     size_t                 operators, checks; /* tallies of these, in this order */
+    bool                   concluded;         /* what fails in all variants is known */
 } clg__doctor;
 
 /* All cases that were chosen, in one context. */

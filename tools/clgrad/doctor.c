@@ -113,8 +113,8 @@ static int print_summary(const doctor_options *o, const clg_doctor_result *r, co
 {
     printf("%d of %d cases failed, seed %llu\n", r->failed, r->cases, (unsigned long long)o->seed);
     for (const char *line = r->quarantine, *end; (end = strchr(line, '\n')); line = end + 1)
-        printf("%s %.*s\n", o->only ? "to be put in quarantine:" : "in quarantine:", (int)(end - line), line);
-    if (r->quarantine[0] && !o->only)
+        printf("in quarantine: %.*s\n", (int)(end - line), line);
+    if (r->quarantine[0])
         printf("What is in quarantine (%s) is replaced by other kernels, or refused; clgrad doctor --forget lifts it.\n", file);
     if (r->rejected) printf("%d cases fail even so: please report them.\n", r->rejected);
     return r->failed ? EXIT_RUN : 0;
