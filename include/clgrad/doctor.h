@@ -9,7 +9,7 @@
  * What is found wrong can be kept in one text file in the cache directory ($XDG_CACHE_HOME/clgrad, else ~/.cache/clgrad),
  * named by the device, its driver and platform, and every later context on the device minds it. An entry is a line:
  *
- *     cpu profile winograd=4   under the base cpu that value is not used: half of it is, and so on down to 0
+ *     cpu profile winograd=4   under the base cpu that value is not used: half of it is, then 0; of other keys 0
  *     cpu body attention       the operator takes the kernels that the base gpu has
  *     cpu refuse softmax       plans with that operator are refused, with an error that says so
  *

@@ -194,7 +194,9 @@ void clg__profile_avoid(clg_device_info *info, const char *quarantine)
 {
     for (size_t i = 0; i < CLG__COUNT(fields); i++) {
         uint32_t *value = value_of(&info->profile, &fields[i]);
-        while (*value > 0 && clg__quarantine_has(quarantine, info->profile.base, fields[i].name, *value)) *value /= 2;
+        const bool halves = fields[i].cpu.power_of_two;
+        while (*value > 0 && clg__quarantine_has(quarantine, info->profile.base, fields[i].name, *value))
+            *value = halves ? *value / 2 : 0;
     }
     info->gemm_engine = clg__list_engine(&info->profile);
 }

@@ -13,7 +13,7 @@ typedef struct rung {
     const char *avoid;   /* the key and value that go into quarantine; NULL: the last one */
 } rung;
 
-enum { RUNGS = 4, LADDERS = 2, MOST_ENTRIES = 64, ROUNDS = 6 };
+enum { RUNGS = 4, LADDERS = 3, MOST_ENTRIES = 64, ROUNDS = 6 };
 
 static const struct {
     const char *base;   /* "": any */
@@ -22,6 +22,7 @@ static const struct {
 } ladders[LADDERS] = {
     {"cpu", " conv conv_transpose ",
      {{"winograd=4", "winograd=4"}, {"winograd=2", "winograd=2"}, {"winograd=0", "direct=1"}, {"winograd=0,direct=0", NULL}}},
+    {"cpu", " pointwise broadcast ", {{"stream=1", "stream=32768"}, {"stream=0", NULL}}},
     {"", " matmul ", {{"clblast=1", "clblast=1"}, {"clblast=0", NULL}}},
 };
 
