@@ -21,12 +21,12 @@ typedef struct doctor_options {
 #define FIELD(name) offsetof(doctor_options, name)
 
 static const option options[] = {
-    {"device", OPTION_TEXT, FIELD(device), "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0},
+    OPTION_DEVICE_ROW(FIELD(device)),
     {"quick", OPTION_FLAG, FIELD(quick), NULL, "a few small cases that have every operator and every kernel", 0, 0},
     {"case", OPTION_TEXT, FIELD(only), "NAME", "an operator, a check, or one case again: NAME[/VARIANT], as a FAIL says", 0, 0},
     {"seed", OPTION_SEED, FIELD(seed), "S", "of the random values (default: another every time)", 0, 0},
     {"forget", OPTION_FLAG, FIELD(forget), NULL, "examine nothing, and lift what was put in quarantine", 0, 0},
-    {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object instead of text", 0, 0},
+    OPTION_JSON_ROW(FIELD(json)),
     {0},
 };
 
@@ -167,4 +167,13 @@ static int run(int argc, char **argv)
     return status;
 }
 
-const command command_doctor = {"doctor", "Examine whether a device computes what it should", options, run};
+const command command_doctor = {
+    "doctor", "Examine whether a device computes what it should", options, run,
+    "Every operator and its gradients are compared with references in double precision, by every kernel that the profile may "
+    "choose; beside them matrix products, transfers, queues, limits and the program cache. What fails is put in quarantine: "
+    "from then on other kernels take its place, or a network that needs it is refused.",
+    "  clgrad doctor --quick\n"
+    "  clgrad doctor --case conv2d\n"
+    "  clgrad doctor --seed 5 --case conv2d.6/winograd=2\n"
+    "  clgrad doctor --forget\n",
+};
