@@ -64,7 +64,8 @@ clg_status clg_tensor_measure(clg_tensor *t, clg_tensor_stats *stats)
 {
     if (!t || !stats) return CLG_INVALID_ARGUMENT;
     clg_context *ctx = t->graph->ctx;
-    *stats = (clg_tensor_stats){.count = t->count, .min = NAN, .max = NAN, .mean = NAN, .first = -1};
+    const double none = (double)NAN;
+    *stats = (clg_tensor_stats){.count = t->count, .min = none, .max = none, .mean = none, .first = -1};
     const clg_tensor *base = clg__base_of(t);
     if (base->op == &clg__op_full) {
         const double value = ((const clg__full_attr *)base->attr)->value;
