@@ -176,6 +176,8 @@ static int run(int argc, char **argv)
     explain_options o = {.steps = 32};
     if (!options_parse(&command_explain, argc, argv, &o)) return EXIT_USAGE;
     if (!o.out) return usage(&command_explain, "--out FILE is missing");
+    if (same_file(o.out, o.model) || same_file(o.out, o.image))
+        return usage(&command_explain, "--out %s is the model or the picture", o.out);
     clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o.device});
     explanation  e = {0};
     int status = clg_context_failed(ctx) ? fail_context(&command_explain, ctx) : network_open(&command_explain, ctx, o.model, &e.net);

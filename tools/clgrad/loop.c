@@ -94,7 +94,7 @@ static int epochs(loop *o, FILE *log)
         else report_epoch(&r, terminal);
         if (!status && o->history && !report_keep(o->history, &r)) status = fail(o->cmd, "out of memory");
         if (!status && log && !report_log(&r, log))
-            status = fail(o->cmd, "--log %s: cannot write: %s", o->log, strerror(errno));
+            warn(o->cmd, "--log %s: cannot write: %s; epoch %lld is not in it", o->log, strerror(errno), (long long)r.epoch);
         if (!status && !isfinite(r.test_loss)) status = checkpoint_diverged(o->keep, o->cmd, at);
         if (!status) status = keep_best(o, &r);
         if (status) break;

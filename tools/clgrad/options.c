@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void __attribute__((format(printf, 2, 0))) say(const command *cmd, const char *format, va_list args)
 {
@@ -230,4 +231,21 @@ bool ends_with(const char *name, const char *end)
 {
     const size_t length = strlen(name), tail = strlen(end);
     return length > tail && !strcmp(name + length - tail, end);
+}
+
+bool same_file(const char *a, const char *b)
+{
+    const char *const path[2] = {a, b};
+    const char       *base[2];
+    struct stat       file[2], folder[2];
+    int               there = 0;
+    for (int i = 0; i < 2; i++) {
+        const char *slash = strrchr(path[i], '/');
+        char        parent[4096];
+        base[i] = slash ? slash + 1 : path[i];
+        if (snprintf(parent, sizeof parent, "%.*s.", (int)(base[i] - path[i]), path[i]) >= (int)sizeof parent || stat(parent, &folder[i])) return false;
+        there += !stat(path[i], &file[i]);
+    }
+    if (there == 2) return file[0].st_ino == file[1].st_ino && file[0].st_dev == file[1].st_dev;
+    return !strcmp(base[0], base[1]) && folder[0].st_ino == folder[1].st_ino && folder[0].st_dev == folder[1].st_dev;
 }

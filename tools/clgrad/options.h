@@ -73,6 +73,9 @@ int usage(const command *cmd, const char *format, ...) __attribute__((format(pri
 /* Says what goes wrong and does not end anything. */
 void warn(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Do two paths, of files that need not be there yet, name the same one? */
+bool same_file(const char *a, const char *b);
+
 /* Is `end` what a longer name ends with? */
 bool ends_with(const char *name, const char *end);
 

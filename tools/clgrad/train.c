@@ -27,7 +27,7 @@ typedef struct train_options {
     float       split, validation;
     const char *class_weights, *init_from, *freeze, *lr_find;
     learn_options learn;
-    bool        normalize, metrics, stream;
+    bool        batch_given, normalize, metrics, stream;
     checkpoint_options checkpoint;
 } train_options;
 
@@ -48,7 +48,7 @@ static const option options[] = {
     {"model", OPTION_TEXT, FIELD(model), "NETWORK", NETWORK_HELP, 0, 0},
     {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default 10, or as a SPEC has it)", NETWORK_MAX_CLASSES, 0},
     {"epochs", OPTION_COUNT, FIELD(epochs), "N", "passes over the data (default 5)", INT32_MAX, 0},
-    {"batch", OPTION_COUNT, FIELD(batch), "N", "examples per step (default 128; resnet18 and gpt: 8)", INT32_MAX, 0},
+    {"batch", OPTION_COUNT, FIELD(batch), "N", "examples per step (default 128, or all where there are fewer; resnet18 and gpt: 8)", INT32_MAX, 0},
     {"limit", OPTION_COUNT, FIELD(limit), "N", "train on the first N images only", 0, 0},
     LEARN_ROWS(FIELD(learn)),
     {"validation", OPTION_FRACTION, FIELD(validation), "X", "measure on this share of the training data, by --seed; test at the end", 0, 0},
@@ -86,34 +86,23 @@ static bool can_save(const char *name, const char *path)
     return file >= 0;
 }
 
-/* Do two paths, of files that need not be there yet, name the same one? */
-static bool same_file(const char *a, const char *b)
-{
-    const char *const path[2] = {a, b};
-    const char       *base[2];
-    struct stat       file[2], folder[2];
-    int               there = 0;
-    for (int i = 0; i < 2; i++) {
-        const char *slash = strrchr(path[i], '/');
-        char        parent[4096];
-        base[i] = slash ? slash + 1 : path[i];
-        if (snprintf(parent, sizeof parent, "%.*s.", (int)(base[i] - path[i]), path[i]) >= (int)sizeof parent || stat(parent, &folder[i])) return false;
-        there += !stat(path[i], &file[i]);
-    }
-    if (there == 2) return file[0].st_ino == file[1].st_ino && file[0].st_dev == file[1].st_dev;
-    return !strcmp(base[0], base[1]) && folder[0].st_ino == folder[1].st_ino && folder[0].st_dev == folder[1].st_dev;
-}
-
-/* What is written must be different files. */
+/* What is written must be different files, and none that is read; but a training may go on writing the checkpoint that it resumes. */
 static bool check_files(const train_options *o)
 {
+    char labels[4096] = "";
+    if (o->data && ends_with(o->data, "x.npy")) snprintf(labels, sizeof labels, "%.*sy.npy", (int)(strlen(o->data) - strlen("x.npy")), o->data);
     const struct {
         const char *name, *path;
-    } files[] = {{"out", o->out}, {"log", o->log}, {"trace", o->trace}, {"report", o->report}, {"checkpoint", o->checkpoint.path}};
-    for (int i = 0; i < 5; i++)
-        for (int k = 0; k < i; k++)
-            if (files[i].path && files[k].path && (!strcmp(files[i].path, files[k].path) || same_file(files[i].path, files[k].path)))
-                return usage(&command_train, "--%s and --%s name the same file", files[i].name, files[k].name), false;
+    } files[] = {{"out", o->out}, {"log", o->log}, {"trace", o->trace}, {"report", o->report}, {"lr-find", o->lr_find},
+                 {"checkpoint", o->checkpoint.path}, {"data", o->data}, {"data", labels}, {"test", o->test},
+                 {"model", *o->model == '@' ? o->model + 1 : o->model}, {"init-from", o->init_from}, {"resume", o->checkpoint.resume}};
+    enum { WRITTEN = 6, CHECKPOINT = 5, FILES = sizeof files / sizeof files[0] };
+    for (int i = 0; i < FILES; i++)
+        for (int k = 0; k < i && k < WRITTEN; k++) {
+            const char *a = files[i].path, *b = files[k].path;
+            if (!a || !*a || !b || !*b || (k == CHECKPOINT && i == FILES - 1) || (strcmp(a, b) != 0 && !same_file(a, b))) continue;
+            return usage(&command_train, "--%s and --%s name the same file", files[i].name, files[k].name), false;
+        }
     return true;
 }
 
@@ -212,8 +201,10 @@ static int train(const train_options *o, const clg_augment_desc *augment, clg_co
     const int64_t count = clg_dataset_count(train_data), test_count = clg_dataset_count(test_data);
     if (o->folds > count) return usage(cmd, "--folds %lld of %lld examples", (long long)o->folds, (long long)count);
     const int64_t least = o->folds ? count - (count + o->folds - 1) / o->folds : count;
+    train_options smaller = *o;
+    if (!o->batch_given && o->batch > least) smaller.batch = least, o = &smaller;
     if (o->batch > least)
-        return fail(cmd, "--batch %lld is larger than the %lld training images", (long long)o->batch, (long long)least);
+        return fail(cmd, "--batch %lld is larger than the %lld training examples", (long long)o->batch, (long long)least);
     if (test_count < 1) return fail(cmd, "%s has no test images", o->data);
 
     float weight[NETWORK_MAX_CLASSES];
@@ -314,6 +305,7 @@ static int run_options(train_options *o)
     clg_augment_desc augment = {.seed = o->seed};
     if (o->augment && !augment_parse(cmd, o->augment, &augment)) return EXIT_USAGE;
     if (!text && !source_check(cmd, &src)) return EXIT_USAGE;
+    o->batch_given = o->batch > 0;
     if (!o->batch) o->batch = kind ? kind->batch : 128;
     snprintf(out, sizeof out, "clgrad-%s.safetensors", kind ? kind->name : "model");
     if (!o->out) o->out = out;
