@@ -27,6 +27,7 @@ typedef struct train_options {
     float       split, validation;
     const char *class_weights, *init_from, *freeze, *lr_find;
     learn_options learn;
+    const char *spec; /* the file that the network is in, if it is in one */
     bool        batch_given, normalize, metrics, stream;
     checkpoint_options checkpoint;
 } train_options;
@@ -95,7 +96,7 @@ static bool check_files(const train_options *o)
         const char *name, *path;
     } files[] = {{"out", o->out}, {"log", o->log}, {"trace", o->trace}, {"report", o->report}, {"lr-find", o->lr_find},
                  {"checkpoint", o->checkpoint.path}, {"data", o->data}, {"data", labels}, {"test", o->test},
-                 {"model", *o->model == '@' ? o->model + 1 : o->model}, {"init-from", o->init_from}, {"resume", o->checkpoint.resume}};
+                 {"model", o->spec}, {"init-from", o->init_from}, {"resume", o->checkpoint.resume}};
     enum { WRITTEN = 6, CHECKPOINT = 5, FILES = sizeof files / sizeof files[0] };
     for (int i = 0; i < FILES; i++)
         for (int k = 0; k < i && k < WRITTEN; k++) {
@@ -331,6 +332,7 @@ static int run(int argc, char **argv)
     train_options o = defaults;
     if (!options_parse(&command_train, argc, argv, &o)) return EXIT_USAGE;
     if (!o.model) o.model = o.label || o.target ? "mlp" : "cnn";
+    o.spec = *o.model == '@' ? o.model + 1 : o.model;
     char *model = network_model(&command_train, o.model);
     o.model = model;
     const int status = model ? run_options(&o) : EXIT_USAGE;
