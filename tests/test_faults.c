@@ -131,6 +131,7 @@ static outcome expected; /* of a run without faults */
 static uint8_t *model_bytes;
 static size_t   model_size;
 static int      complaints;
+static char     cache_home[] = "/tmp/clgrad-cache-XXXXXX", cache[64];
 
 static void crashed(int number)
 {
@@ -192,13 +193,13 @@ static bool try_call(long k, bool and_later)
     return true;
 }
 
-/* `cache`: a directory of the library's that is emptied before each. */
-static void every_call(bool and_later, const char *cache, const char *text)
+/* `emptied`: a directory of the library's that is, before each. */
+static void every_call(bool and_later, const char *emptied, const char *text)
 {
     long k = CLG__MAX(first_asked, 1), tried = 0;
     complaints = 0;
     do {
-        if (cache) clg__cache_trim(cache, 0);
+        if (emptied) clg__cache_trim(emptied, 0);
     } while ((!last_asked || k <= last_asked) && try_call(k++, and_later) && ++tried);
     print_message("%s: %ld points tried, %d crashed, leaked or were silent\n", text, tried, complaints);
     assert_int_equal(complaints, 0);
@@ -222,31 +223,25 @@ static void all_later_calls_fail(void **state)
 static void all_is_new(void **state)
 {
     (void)state;
-    char dir[] = "/tmp/clgrad-cache-XXXXXX", path[64], pocl[512], *kept = strdup(getenv("XDG_CACHE_HOME"));
-    assert_non_null(mkdtemp(dir));
-    snprintf(pocl, sizeof pocl, "%s/pocl/kcache", kept);
-    snprintf(path, sizeof path, "%s/clgrad", dir);
-    setenv("POCL_CACHE_DIR", pocl, 0);
-    setenv("XDG_CACHE_HOME", dir, 1);
     fault_only("mkdir open64 mkstemp64 fdopen fwrite rename opendir clCreateProgramWithSource clBuildProgram clGetProgramInfo");
-    every_call(false, path, "each call fails once, nothing is cached");
+    every_call(false, cache, "each call fails once, nothing is cached");
     setenv("CLGRAD_BUILDERS", "1", 1);
     fault_only("socketpair posix_spawn_file_actions_init posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addopen "
                "posix_spawn send recv poll");
-    every_call(false, path, "each call to builders fails once");
+    every_call(false, cache, "each call to builders fails once");
     fault_only(NULL);
     setenv("CLGRAD_BUILDERS", "0", 1);
-    setenv("XDG_CACHE_HOME", kept, 1);
-    clg__cache_trim(path, 0);
-    rmdir(path);
-    rmdir(dir);
-    free(kept);
 }
 
-/* Without the processes that build programs, and with a cache that has them. */
+/* Without the processes that build programs, and with a cache of its own that has them: every file there is a call more. */
 static int prepare(void **state)
 {
-    if (scratch_create(state) || !getenv("XDG_CACHE_HOME")) return -1;
+    char pocl[512];
+    if (scratch_create(state) || !getenv("XDG_CACHE_HOME") || !mkdtemp(cache_home)) return -1;
+    snprintf(pocl, sizeof pocl, "%s/pocl/kcache", getenv("XDG_CACHE_HOME"));
+    snprintf(cache, sizeof cache, "%s/clgrad", cache_home);
+    setenv("POCL_CACHE_DIR", pocl, 0);
+    setenv("XDG_CACHE_HOME", cache_home, 1);
     setenv("CLGRAD_BUILDERS", "0", 1);
     for (size_t i = 0; i < CLG__COUNT(files); i++) scratch_write(files[i].name, files[i].bytes, files[i].size);
     cJSON_InitHooks(&(cJSON_Hooks){malloc, free});
@@ -265,6 +260,9 @@ static int prepare(void **state)
 static int clean(void **state)
 {
     free(model_bytes);
+    clg__cache_trim(cache, 0);
+    rmdir(cache);
+    rmdir(cache_home);
     return scratch_remove(state);
 }
 
