@@ -140,21 +140,14 @@ static int logged_epochs(loop *o)
     if (!o->log) return epochs(o, NULL);
     const int   file = open(o->log, O_WRONLY | O_CREAT, 0666);
     FILE       *log = file < 0 ? NULL : fdopen(file, "w");
-    struct stat same[2];
+    struct stat info;
     if (!log) return fail(o->cmd, "--log %s: %s", o->log, strerror(errno));
-    if (o->out && !stat(o->out, &same[0]) && !fstat(file, &same[1]) && same[0].st_ino == same[1].st_ino &&
-        same[0].st_dev == same[1].st_dev) {
-        fclose(log);
-        if (same[1].st_size == 0) unlink(o->log);
-        return usage(o->cmd, "--log and --out name the same file");
-    }
-    const long end = o->at.epoch > 1 && !fstat(file, &same[1]) && S_ISREG(same[1].st_mode) ? end_of_lines(o->log, o->at.epoch) : 0;
+    const long end = o->at.epoch > 1 && !fstat(file, &info) && S_ISREG(info.st_mode) ? end_of_lines(o->log, o->at.epoch) : 0;
     if (ftruncate(file, end) && errno != EINVAL) /* EINVAL: a pipe or a terminal */
         return fclose(log), fail(o->cmd, "--log %s: cannot write: %s", o->log, strerror(errno));
     setvbuf(log, NULL, _IONBF, 0);
     if (end) fseek(log, end, SEEK_SET);
-    const int   status = epochs(o, log);
-    struct stat info;
+    const int status = epochs(o, log);
     if (status && !fstat(fileno(log), &info) && S_ISREG(info.st_mode) && info.st_size == 0) unlink(o->log);
     fclose(log);
     return status;

@@ -14,7 +14,6 @@ typedef struct loop {
     pass          *train, *watch; /* what is learnt, and what is measured after each epoch */
     const char    *part;          /* what the second is: "test", "validation" */
     const char    *log, *trace;   /* files, or NULL */
-    const char    *out;           /* where the model will go, which the log must not be; or NULL */
     int64_t        epochs;
     int64_t        patience;      /* stop after so many epochs without a smaller loss there, and go back to the weights of the
                                    * smallest; 0: never */

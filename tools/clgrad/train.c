@@ -248,7 +248,7 @@ static int train(const train_options *o, const clg_augment_desc *augment, clg_co
     keep->history = &epochs;
     loop l = {.cmd = cmd, .ctx = ctx, .model = model, .train = &training, .watch = &watching, .epochs = o->epochs,
               .part = o->folds || o->validation > 0.0f ? "validation" : "test", .log = o->log, .trace = o->trace,
-              .out = o->out, .patience = o->patience, .seed = o->seed, .history = o->folds ? NULL : &epochs, .keep = keep};
+              .patience = o->patience, .seed = o->seed, .history = o->folds ? NULL : &epochs, .keep = keep};
     if (o->lr_find) return lr_find(cmd, &training, opt, o->seed, *o->lr_find ? o->lr_find : NULL);
     if (o->folds) return folds_run(&l, &o->learn, opt, o->folds);
     status = loop_run(&l);
