@@ -117,7 +117,7 @@ def adam(parameters):
 NETWORKS = {  # class, optimiser, shape of an example, classes
     "cnn": (Cnn, adam, (1, 28, 28), 10),
     "mlp": (Mlp, adam, (1, 28, 28), 10),
-    "resnet18": (ResNet18, lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9), (3, 224, 224), 1000),
+    "resnet18": (ResNet18, lambda p: torch.optim.SGD(p, lr=0.1 * 8 / 256, momentum=0.9), (3, 224, 224), 1000),
     "gpt": (Gpt, lambda p: torch.optim.AdamW(p, lr=3e-4, weight_decay=0.01), (256,), 65),
 }
 
