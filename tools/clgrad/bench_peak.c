@@ -6,7 +6,10 @@
 #include <clgrad/cl.h>
 #include <stdio.h>
 
-enum { CHAINS = 12, ROUNDS = 4096 }; /* enough independent sums to hide a multiply-add's latency, few enough for 16 registers */
+enum {
+    CHAINS = 12,    /* enough independent sums to hide a multiply-add's latency, few enough for 16 registers */
+    ROUNDS = 32768, /* far longer than a launch takes, fewer than the 65,535 turns of llvmpipe's loops */
+};
 
 static const char source[] =
     "#if VEC == 1\n"
@@ -81,15 +84,18 @@ bench_peak bench_peak_measure(clg_context *ctx, double bytes)
         const cl_float   a = 0.5f, b = 1.0f;
         const cl_command_queue queue = clg_context_cl_queue(ctx);
         launch multiply = {queue, fma, groups * wg, wg, CL_SUCCESS}, move = {queue, copy, groups * wg, wg, CL_SUCCESS};
-        code |= clSetKernelArg(fma, 0, sizeof y, &y) | clSetKernelArg(fma, 1, sizeof a, &a) | clSetKernelArg(fma, 2, sizeof b, &b);
-        code |= clSetKernelArg(copy, 0, sizeof x, &x) | clSetKernelArg(copy, 1, sizeof y, &y) | clSetKernelArg(copy, 2, sizeof each, &each);
-        const bench_times fast = bench_time(ctx, 0, 0.15, enqueue, &multiply), wide = bench_time(ctx, 0, 0.15, enqueue, &move);
+        code |= clSetKernelArg(fma, 0, sizeof y, &y) | clSetKernelArg(fma, 1, sizeof a, &a);
+        code |= clSetKernelArg(fma, 2, sizeof b, &b) | clSetKernelArg(copy, 0, sizeof x, &x);
+        code |= clSetKernelArg(copy, 1, sizeof y, &y) | clSetKernelArg(copy, 2, sizeof each, &each);
+        const bench_times fast = bench_time(ctx, 0, 0.15, enqueue, &multiply);
+        const bench_times wide = bench_time(ctx, 0, 0.15, enqueue, &move);
         if (multiply.code == CL_SUCCESS)
             peak.flops = 2.0 * CHAINS * ROUNDS * (double)(groups * wg * vec) / fast.best;
         if (move.code == CL_SUCCESS) peak.bytes = 2.0 * (double)half / wide.best;
         code |= multiply.code | move.code;
     }
-    if (code != CL_SUCCESS) clg_context_fail(ctx, CLG_OPENCL, "the roofline's kernels do not run on %s (%d)", device->name, code);
+    if (code != CL_SUCCESS)
+        clg_context_fail(ctx, CLG_OPENCL, "the roofline's kernels do not run on %s (%d)", device->name, code);
     if (y) clReleaseMemObject(y);
     if (x) clReleaseMemObject(x);
     if (copy) clReleaseKernel(copy);
