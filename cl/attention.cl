@@ -2,8 +2,9 @@
  *
  * WIDTH   of a head
  * CAUSAL  1: a query sees its own position and those before it
- * TILE_*  CPU body, as in prelude.cl; with QUERIES and KEYS, the blocks in which the matrix of scores is gone through:
- *         QUERIES a multiple of TILE_M, KEYS one of TILE_M and of PANEL
+ * TILE_*  CPU body, as in prelude.cl
+ * KEYS    CPU body: a row of scores that is at hand at once, whole panels
+ * QUERIES CPU body, gradient: rows of them, whole tiles
  * BLOCK   GPU body: queries, and keys, that a group holds in local memory at once
  * BACK    GPU body: 1: the kernels of the gradient, 0: the other
  *
@@ -19,6 +20,8 @@
 #endif
 #define PANEL (TILE_N * VEC)
 #define WIDE  ((WIDTH + PANEL - 1) / PANEL * PANEL)
+#define LINES ((TILE_M + VEC - 1) / VEC * VEC) /* a number for each row of a tile, in whole vectors */
+#define PITCH (KEYS + LINES)                   /* of scores: room for a tile past the end, off the powers of two */
 
 /* acc [TILE_M][TILE_N] += A B: A's element (i, k) at a[i * row_step + k * k_step], B's rows b_step apart. */
 #define MULTIPLY(acc, a, row_step, k_step, b, b_step, depth)                                                  \
@@ -32,190 +35,203 @@
     }
 #define EACH_OF_TILE(i, v) UNROLL for (int i = 0; i < TILE_M; i++) UNROLL for (int v = 0; v < TILE_N; v++)
 
-/* PANEL rows of `in`, of which `left` are there, as columns: out [WIDTH][PANEL]. */
-static inline void pack_columns(global const float *in, const ulong pitch, const int left, global float *out)
+/* Of a score less its row's largest or the logarithm of its sum; what is less than 2^-125 is 0. */
+static inline vec exp_of(const vec x)
 {
-    for (int v = 0; v < TILE_N; v++)
+    return x < (vec)-87.0f ? (vec)0.0f : quick_exp_within(x > (vec)0.0f ? (vec)0.0f : x);
+}
+
+/* `rows` of `in` as columns, panel by panel: out [padded / PANEL][WIDTH][PANEL], zeros behind the end. */
+static inline void pack_columns(global const float *in, const ulong pitch, const uint rows, global float *out,
+                                const uint padded)
+{
+    for (uint j = 0; j < padded; j += VEC)
         for (int d = 0; d < WIDTH; d += VEC) {
             vec r[VEC];
             UNROLL for (int i = 0; i < VEC; i++)
-                r[i] = v * VEC + i < left ? load_part(in + (v * VEC + i) * pitch + d, WIDTH - d) : (vec)0.0f;
+                r[i] = j + i < rows ? load_part(in + (j + i) * pitch + d, WIDTH - d) : (vec)0.0f;
             transpose_tile(r);
-            for (int i = 0; i < min(VEC, WIDTH - d); i++) VPUT(r[i], out + (d + i) * PANEL + v * VEC);
+            for (int i = 0; i < min(VEC, WIDTH - d); i++)
+                VPUT(r[i], out + (j / PANEL * (ulong)WIDTH + d + i) * PANEL + j % PANEL);
         }
 }
 
 /* The same rows as they are: out [WIDE / PANEL][padded][PANEL]. */
-static inline void pack_rows(global const float *in, const ulong pitch, const int left, global float *out, const uint padded)
+static inline void pack_rows(global const float *in, const ulong pitch, const uint rows, global float *out,
+                             const uint padded)
 {
-    for (int j = 0; j < PANEL; j++)
+    for (uint j = 0; j < rows; j++)
         for (int d = 0; d < WIDE; d += VEC)
-            VPUT(j < left ? load_part(in + j * pitch + d, WIDTH - d) : (vec)0.0f,
-                 out + (d / PANEL * (ulong)padded + j) * PANEL + d % PANEL);
+            VPUT(load_part(in + j * pitch + d, WIDTH - d), out + (d / PANEL * (ulong)padded + j) * PANEL + d % PANEL);
 }
 
-#define HEAD_OF(index) (((index) / heads * length) * pitch + (index) % heads * WIDTH)
-
-/* packed: for each head K as columns, panel by panel, then V as rows; for the gradient K as columns, V as columns, K as
- * rows. A unit is a panel of a head. */
-#define PACK(name, columns, back)                                                                                   \
-    KERNEL name(TENSOR(qkv), TENSOR(packed), const uint batch, const uint length, const uint heads, const uint padded) \
-    {                                                                                                               \
-        const ulong third = heads * WIDTH, pitch = 3 * third;                                                       \
-        const uint panels = padded / PANEL;                                                                         \
-        qkv += qkv_at, packed += packed_at;                                                                         \
-        EACH_UNIT(u, batch * heads * panels) {                                                                      \
-            const uint head = u / panels, from = u % panels * PANEL;                                                \
-            const int left = (int)length - (int)from;                                                               \
-            global const float *k = qkv + HEAD_OF(head) + third + from * pitch, *v = k + third;                     \
-            global float *out = packed + head * (ulong)padded * (columns * WIDTH + WIDE);                           \
-            pack_columns(k, pitch, left, out + from * WIDTH);                                                       \
-            out += padded * WIDTH;                                                                                  \
-            if (back) pack_columns(v, pitch, left, out + from * WIDTH), out += padded * WIDTH;                      \
-            pack_rows(back ? k : v, pitch, left, out + from * PANEL, padded);                                       \
-        }                                                                                                           \
-    }
-PACK(attention_pack, 1, 0)
-PACK(attention_pack_grad, 2, 1)
-
-/* A block of rows with zeros around it. */
-static inline void load_block(vec *to, global const float *from, const ulong pitch, const uint rows, const float factor)
+/* Rows with zeros around them. */
+static inline void load_block(vec *to, global const float *from, const ulong pitch, const uint rows, const uint all,
+                              const float factor)
 {
-    for (uint r = 0; r < QUERIES; r++)
+    for (uint r = 0; r < all; r++)
         for (int d = 0; d < WIDE; d += VEC)
             to[(r * WIDE + d) / VEC] = r < rows ? load_part(from + r * pitch + d, WIDTH - d) * factor : (vec)0.0f;
 }
 
+#define HEAD_OF(index) (((index) / heads * length) * pitch + (index) % heads * WIDTH)
+
+/* Rows that the next head will want: they lie a page apart, which no hardware prefetcher foresees. */
+static inline void fetch_rows(global const float *in, const ulong pitch, const uint rows)
+{
+    for (uint r = 0; r < rows; r++)
+        for (int d = 0; d < WIDTH; d += 16) FETCH(in + r * pitch + d);
+}
+
+/* packed: for each group K as columns, then V as rows, of the head at hand. A unit is a tile of queries of a head. */
 KERNEL attention(TENSOR(qkv), TENSOR(packed), TENSOR(out), const ulong logs, const uint batch, const uint length,
                  const uint heads, const uint padded, const float scale)
 {
     const ulong third = heads * WIDTH, pitch = 3 * third;
-    qkv += qkv_at, packed += packed_at, out += out_at;
-    const uint blocks = (length + QUERIES - 1) / QUERIES;
-    EACH_UNIT(u, batch * heads * blocks) {
-        const uint head = u / blocks, from = u % blocks * QUERIES, rows = min(length - from, (uint)QUERIES);
-        global const float *kt = packed + head * (ulong)padded * (WIDTH + WIDE), *v = kt + padded * WIDTH;
-        vec q[QUERIES * WIDE / VEC], s[QUERIES * KEYS / VEC], acc[QUERIES * WIDE / VEC], total[QUERIES];
-        float most[QUERIES], fade[TILE_M];
-        load_block(q, qkv + HEAD_OF(head) + from * pitch, pitch, rows, scale);
-        for (uint r = 0; r < QUERIES; r++) most[r] = -INFINITY, total[r] = 0.0f;
-        for (uint i = 0; i < QUERIES * WIDE / VEC; i++) acc[i] = 0.0f;
-        for (uint j = 0; j < (CAUSAL ? min(length, from + QUERIES) : length); j += KEYS)
-            for (uint t = 0; t < QUERIES; t += TILE_M) {
-                const uint reach = CAUSAL ? min(length, from + t + TILE_M) : length;
-                if (reach <= j) continue;
-                const uint keys = min(reach - j, (uint)KEYS);
-                for (uint p = 0; p < keys; p += PANEL) {
-                    vec c[TILE_M][TILE_N];
-                    EACH_OF_TILE(i, n) c[i][n] = 0.0f;
-                    MULTIPLY(c, (const float *)q + t * WIDE, WIDE, 1, kt + (j + p) * (ulong)WIDTH, PANEL, WIDTH)
-                    EACH_OF_TILE(i, n) s[((t + i) * KEYS + p) / VEC + n] = c[i][n];
-                }
-                for (uint i = 0; i < TILE_M; i++) { /* the row's maximum may grow: what there is fades */
-                    const uint r = t + i;
-                    const int seen = CAUSAL ? min((int)keys, (int)(from + r + 1) - (int)j) : (int)keys;
-                    vec *row = s + r * KEYS / VEC, high = -INFINITY, sum = 0.0f;
-                    for (int k = 0; k < (int)keys; k += VEC) {
-                        row[k / VEC] = LANES + k < seen ? row[k / VEC] : (vec)-INFINITY;
-                        high = fmax(high, row[k / VEC]);
+    qkv += qkv_at, out += out_at;
+    global float *kt = packed + packed_at + get_group_id(0) * (ulong)padded * (WIDTH + WIDE);
+    global float *v = kt + (ulong)padded * WIDTH;
+    const uint tiles = (length + TILE_M - 1) / TILE_M;
+    uint       last = batch * heads;
+    EACH_UNIT(u, batch * heads * tiles) {
+        const uint head = u / tiles, from = u % tiles * TILE_M, rows = min(length - from, (uint)TILE_M);
+        if (head != last) {
+            global const float *k = qkv + HEAD_OF(head) + third;
+            pack_columns(k, pitch, length, kt, padded);
+            pack_rows(k + third, pitch, length, v, padded);
+            last = head;
+        }
+        vec q[TILE_M * WIDE / VEC], s[TILE_M * PITCH / VEC], acc[TILE_M * WIDE / VEC], total[TILE_M];
+        float most[LINES], next[LINES], fade[LINES];
+        load_block(q, qkv + HEAD_OF(head) + from * pitch, pitch, rows, TILE_M, scale);
+        if (head + 1 < batch * heads)
+            for (int i = 0; i < 3; i++) fetch_rows(qkv + HEAD_OF(head + 1) + from * pitch + i * third, pitch, rows);
+        for (uint i = 0; i < LINES; i++) most[i] = -INFINITY, next[i] = 0.0f;
+        for (uint i = 0; i < TILE_M; i++) total[i] = 0.0f;
+        for (uint i = 0; i < TILE_M * WIDE / VEC; i++) acc[i] = 0.0f;
+        const uint reach = CAUSAL ? min(length, from + TILE_M) : length;
+        for (uint j = 0; j < reach; j += KEYS) {
+            const uint keys = min(reach - j, (uint)KEYS);
+            vec        high[TILE_M];
+            for (uint i = 0; i < TILE_M; i++) high[i] = -INFINITY;
+            for (uint p = 0; p < keys; p += PANEL) {
+                vec c[TILE_M][TILE_N];
+                EACH_OF_TILE(i, n) c[i][n] = 0.0f;
+                MULTIPLY(c, (const float *)q, WIDE, 1, kt + (j + p) * (ulong)WIDTH, PANEL, WIDTH)
+                if (j + p + PANEL > (CAUSAL ? from + 1 : length))
+                    EACH_OF_TILE(i, n) {
+                        const int seen = (int)(CAUSAL ? min(length, from + i + 1) : length) - (int)(j + p);
+                        c[i][n] = LANES + n * VEC < seen ? c[i][n] : (vec)-INFINITY;
                     }
-                    const float next = fmax(most[r], hmax(high));
-                    for (int k = 0; k < (int)keys; k += VEC) sum += row[k / VEC] = exp(row[k / VEC] - next);
-                    fade[i] = exp(most[r] - next);
-                    total[r] = fma(total[r], (vec)fade[i], sum);
-                    most[r] = next;
-                }
-                for (uint d = 0; d < WIDE; d += PANEL) {
-                    vec c[TILE_M][TILE_N];
-                    EACH_OF_TILE(i, n) c[i][n] = acc[((t + i) * WIDE + d) / VEC + n] * fade[i];
-                    MULTIPLY(c, (const float *)s + t * KEYS, KEYS, 1, v + d * (ulong)padded + j * PANEL, PANEL, keys)
-                    EACH_OF_TILE(i, n) acc[((t + i) * WIDE + d) / VEC + n] = c[i][n];
+                EACH_OF_TILE(i, n) {
+                    s[(i * PITCH + p) / VEC + n] = c[i][n];
+                    high[i] = c[i][n] > high[i] ? c[i][n] : high[i];
                 }
             }
-        for (uint r = 0; r < rows; r++) {
-            const ulong row = head / heads * (ulong)length + from + r;
-            const float sum = hsum(total[r]);
-            for (int d = 0; d < WIDTH; d += VEC)
-                store_part(acc[(r * WIDE + d) / VEC] / sum, out + row * third + head % heads * WIDTH + d, WIDTH - d);
-            out[logs + head * (ulong)length + from + r] = most[r] + log(sum);
+            for (uint i = 0; i < TILE_M; i++) next[i] = fmax(most[i], hmax(high[i]));
+            for (uint i = 0; i < LINES; i += VEC) { /* a row's maximum may grow: what there is fades */
+                const vec e = exp_of(VLOAD(most + i) - VLOAD(next + i));
+                VSTORE(e, fade + i);
+            }
+            for (uint i = 0; i < TILE_M; i++) total[i] *= fade[i], most[i] = next[i];
+            for (uint k = 0; k < keys; k += VEC)
+                for (uint i = 0; i < TILE_M; i++) {
+                    vec *e = s + (i * PITCH + k) / VEC;
+                    total[i] += *e = exp_of(*e - next[i]);
+                }
+            for (uint d = 0; d < WIDE; d += PANEL) {
+                vec c[TILE_M][TILE_N];
+                EACH_OF_TILE(i, n) c[i][n] = acc[(i * WIDE + d) / VEC + n] * fade[i];
+                MULTIPLY(c, (const float *)s, PITCH, 1, v + (d * (ulong)padded + j * PANEL), PANEL, keys)
+                EACH_OF_TILE(i, n) acc[(i * WIDE + d) / VEC + n] = c[i][n];
+            }
         }
+        global float *to = out + (head / heads * (ulong)length + from) * third + head % heads * WIDTH;
+        for (uint r = 0; r < rows; r++) {
+            next[r] = hsum(total[r]);
+            for (int d = 0; d < WIDTH; d += VEC)
+                store_part(acc[(r * WIDE + d) / VEC] * (1.0f / next[r]), to + r * third + d, WIDTH - d);
+        }
+        for (int r = 0; r < (int)rows; r += VEC)
+            store_part(VLOAD(most + r) + log(VLOAD(next + r)), out + logs + head * (ulong)length + from + r, (int)rows - r);
     }
 }
 
-/* sums: for each group dK and dV [padded][WIDE] of the head at hand. */
-KERNEL attention_grad(TENSOR(qkv), TENSOR(packed), TENSOR(out), TENSOR(dout), TENSOR(dqkv), TENSOR(sums), const ulong logs,
+/* packed: for each group K as columns, V as columns, K as rows, dK and dV [padded + TILE_M][WIDE], of the head at hand. */
+KERNEL attention_grad(TENSOR(qkv), TENSOR(packed), TENSOR(out), TENSOR(dout), TENSOR(dqkv), const ulong logs,
                       const uint batch, const uint length, const uint heads, const uint padded, const float scale)
 {
-    const ulong third = heads * WIDTH, pitch = 3 * third;
-    qkv += qkv_at, packed += packed_at, out += out_at, dout += dout_at, dqkv += dqkv_at;
-    global float *dk = sums + sums_at + get_group_id(0) * 2 * (ulong)padded * WIDE, *dv = dk + padded * WIDE;
+    const ulong third = heads * WIDTH, pitch = 3 * third, sums = (padded + TILE_M) * (ulong)WIDE;
+    qkv += qkv_at, out += out_at, dout += dout_at, dqkv += dqkv_at;
+    packed += packed_at + get_group_id(0) * (padded * (ulong)(2 * WIDTH + WIDE) + 2 * sums);
+    global float *kt = packed, *vt = kt + (ulong)padded * WIDTH, *k = vt + (ulong)padded * WIDTH;
+    global float *dk = k + (ulong)padded * WIDE, *dv = dk + sums;
     EACH_UNIT(head, batch * heads) {
-        global const float *kt = packed + head * (ulong)padded * (2 * WIDTH + WIDE), *vt = kt + padded * WIDTH;
-        global const float *k = vt + padded * WIDTH;
-        global float *grad = dqkv + HEAD_OF(head);
-        for (uint i = 0; i < 2 * padded * WIDE; i += VEC) VPUT((vec)0.0f, dk + i);
+        global const float *in = qkv + HEAD_OF(head);
+        global float       *grad = dqkv + HEAD_OF(head);
+        pack_columns(in + third, pitch, length, kt, padded);
+        pack_columns(in + 2 * third, pitch, length, vt, padded);
+        pack_rows(in + third, pitch, length, k, padded);
+        for (uint i = 0; i < 2 * sums; i += VEC) VPUT((vec)0.0f, dk + i);
         for (uint from = 0; from < length; from += QUERIES) {
-            const uint rows = min(length - from, (uint)QUERIES);
+            const uint rows = min(length - from, (uint)QUERIES), tall = (rows + TILE_M - 1) / TILE_M * TILE_M;
             const ulong at = (head / heads * (ulong)length + from) * third + head % heads * WIDTH;
             vec q[QUERIES * WIDE / VEC], g[QUERIES * WIDE / VEC], dq[QUERIES * WIDE / VEC];
-            vec s[QUERIES * KEYS / VEC], ds[QUERIES * KEYS / VEC];
+            vec s[QUERIES * PITCH / VEC], ds[QUERIES * PITCH / VEC];
             float log_sum[QUERIES], inner[QUERIES];
-            load_block(q, qkv + HEAD_OF(head) + from * pitch, pitch, rows, scale);
-            load_block(g, dout + at, third, rows, 1.0f);
-            for (uint r = 0; r < QUERIES; r++) {
+            load_block(q, in + from * pitch, pitch, rows, tall, scale);
+            load_block(g, dout + at, third, rows, tall, 1.0f);
+            for (uint r = 0; r < tall; r++) {
                 vec dot = 0.0f;
                 for (int d = 0; d < WIDTH && r < rows; d += VEC)
                     dot = fma(g[(r * WIDE + d) / VEC], load_part(out + at + r * third + d, WIDTH - d), dot);
                 inner[r] = hsum(dot);
                 log_sum[r] = r < rows ? out[logs + head * (ulong)length + from + r] : INFINITY;
             }
-            for (uint i = 0; i < QUERIES * WIDE / VEC; i++) dq[i] = 0.0f;
+            for (uint i = 0; i < tall * WIDE / VEC; i++) dq[i] = 0.0f;
             const uint end = CAUSAL ? min(length, from + QUERIES) : length;
             for (uint j = 0; j < end; j += KEYS) {
-                const uint width = min((end - j + PANEL - 1) / PANEL * PANEL, (uint)KEYS);
-                for (uint t = 0; t < QUERIES; t += TILE_M) {
+                const uint width = min(end - j, (uint)KEYS);
+                for (uint t = 0; t < tall; t += TILE_M) {
                     const uint reach = CAUSAL ? min(length, from + t + TILE_M) : length;
                     const uint keys = reach <= j ? 0 : min(reach - j, (uint)KEYS);
-                    for (uint p = 0; p < width; p += PANEL) {
+                    vec *p = s + t * PITCH / VEC, *dp = ds + t * PITCH / VEC;
+                    for (uint e = 0; e < keys; e += PANEL) {
                         vec c[TILE_M][TILE_N];
                         EACH_OF_TILE(i, n) c[i][n] = 0.0f;
-                        if (p >= keys) {
-                            EACH_OF_TILE(i, n) s[((t + i) * KEYS + p) / VEC + n] = ds[((t + i) * KEYS + p) / VEC + n] = 0.0f;
-                            continue;
-                        }
-                        MULTIPLY(c, (const float *)q + t * WIDE, WIDE, 1, kt + (j + p) * (ulong)WIDTH, PANEL, WIDTH)
-                        EACH_OF_TILE(i, n) {
-                            const int seen = CAUSAL ? min((int)keys, (int)(from + t + i + 1) - (int)j) : (int)keys;
-                            const vec e = exp(c[i][n] - log_sum[t + i]);
-                            s[((t + i) * KEYS + p) / VEC + n] = LANES + (int)(p + n * VEC) < seen ? e : (vec)0.0f;
-                            c[i][n] = 0.0f;
-                        }
-                        MULTIPLY(c, (const float *)g + t * WIDE, WIDE, 1, vt + (j + p) * (ulong)WIDTH, PANEL, WIDTH)
-                        EACH_OF_TILE(i, n) {
-                            const uint e = ((t + i) * KEYS + p) / VEC + n;
-                            ds[e] = s[e] * (c[i][n] - inner[t + i]);
+                        MULTIPLY(c, (const float *)q + t * WIDE, WIDE, 1, kt + (j + e) * (ulong)WIDTH, PANEL, WIDTH)
+                        EACH_OF_TILE(i, n) p[(i * PITCH + e) / VEC + n] = c[i][n], c[i][n] = 0.0f;
+                        MULTIPLY(c, (const float *)g + t * WIDE, WIDE, 1, vt + (j + e) * (ulong)WIDTH, PANEL, WIDTH)
+                        EACH_OF_TILE(i, n) dp[(i * PITCH + e) / VEC + n] = c[i][n];
+                    }
+                    for (uint i = 0; i < TILE_M; i++) {
+                        const int seen = CAUSAL ? min((int)keys, (int)(from + t + i + 1) - (int)j) : (int)keys;
+                        for (uint e = 0; e < width + TILE_M - 1; e += VEC) { /* the last tile of keys sees zeros */
+                            const uint x = (i * PITCH + e) / VEC;
+                            p[x] = LANES + (int)e < seen ? exp_of(p[x] - log_sum[t + i]) : (vec)0.0f;
+                            dp[x] = LANES + (int)e < seen ? p[x] * (dp[x] - inner[t + i]) : (vec)0.0f;
                         }
                     }
                     for (uint d = 0; d < WIDE && keys; d += PANEL) {
                         vec c[TILE_M][TILE_N];
                         EACH_OF_TILE(i, n) c[i][n] = dq[((t + i) * WIDE + d) / VEC + n];
-                        MULTIPLY(c, (const float *)ds + t * KEYS, KEYS, 1, k + d * (ulong)padded + j * PANEL, PANEL, keys)
+                        MULTIPLY(c, (const float *)dp, PITCH, 1, k + (d * (ulong)padded + j * PANEL), PANEL, keys)
                         EACH_OF_TILE(i, n) dq[((t + i) * WIDE + d) / VEC + n] = c[i][n];
                     }
                 }
                 for (uint t = 0; t < width; t += TILE_M) { /* keys; queries before the first that sees one of them give nothing */
-                    const uint first = CAUSAL && j + t > from ? min(j + t - from, (uint)QUERIES) : 0;
+                    const uint first = CAUSAL && j + t > from ? min(j + t - from, tall) : 0;
                     for (uint d = 0; d < WIDE; d += PANEL) {
                         global float *to = dk + (j + t) * (ulong)WIDE + d;
                         vec c[TILE_M][TILE_N];
                         EACH_OF_TILE(i, n) c[i][n] = VLOAD(to + i * WIDE + n * VEC);
-                        MULTIPLY(c, (const float *)ds + t + first * KEYS, 1, KEYS, (const float *)q + first * WIDE + d, WIDE,
-                                 QUERIES - first)
+                        MULTIPLY(c, (const float *)ds + t + first * PITCH, 1, PITCH, (const float *)q + first * WIDE + d, WIDE,
+                                 tall - first)
                         EACH_OF_TILE(i, n) VPUT(c[i][n], to + i * WIDE + n * VEC);
                         to = dv + (j + t) * (ulong)WIDE + d;
                         EACH_OF_TILE(i, n) c[i][n] = VLOAD(to + i * WIDE + n * VEC);
-                        MULTIPLY(c, (const float *)s + t + first * KEYS, 1, KEYS, (const float *)g + first * WIDE + d, WIDE,
-                                 QUERIES - first)
+                        MULTIPLY(c, (const float *)s + t + first * PITCH, 1, PITCH, (const float *)g + first * WIDE + d, WIDE,
+                                 tall - first)
                         EACH_OF_TILE(i, n) VPUT(c[i][n], to + i * WIDE + n * VEC);
                     }
                 }

@@ -84,13 +84,6 @@ KERNEL gemm_finish(TENSOR(c), TENSOR_OF(const float, bias), TENSOR_OF(const floa
 #define B_SPACE global
 #endif
 
-/* A line that will be wanted soon; for compilers that target the processor itself. */
-#if defined(__x86_64__) || defined(__aarch64__)
-#define FETCH(p) __builtin_prefetch((const void *)(ulong)(p))
-#else
-#define FETCH(p)
-#endif
-
 /* Where the share of group `g` of `groups` begins: tiles are dealt out as evenly as they can be. */
 static inline int share_of(const int extent, const int tile, const ulong g, const ulong groups)
 {

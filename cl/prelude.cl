@@ -50,6 +50,13 @@ typedef CAT(float, VEC) vec_at __attribute__((aligned(4)));
 #define VPUT_PAST(v, p) VPUT(v, p)
 #endif
 
+/* A line that will be wanted soon; for compilers that target the processor itself. */
+#if defined(__x86_64__) || defined(__aarch64__)
+#define FETCH(p) __builtin_prefetch((const void *)(ulong)(p))
+#else
+#define FETCH(p)
+#endif
+
 #define UNROLL _Pragma("unroll")
 /* Some of an array's lanes: with one item a group by a loop, else by constants, which leave the array in registers. */
 #if WG == 1

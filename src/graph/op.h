@@ -210,7 +210,10 @@ int clg__record_workspace(clg__record *r, uint64_t bytes);
 
 clg_status clg__record_kernel(clg__record *r, const clg__launch *launch);
 
-/* A kernel whose groups take units of work in turn: `units` of them, as many groups as the profile likes. */
+/* How many groups share `units` of work: as many as the profile likes. */
+uint64_t clg__record_groups(const clg__record *r, uint64_t units);
+
+/* A kernel whose groups take units of work in turn: `units` of them, in clg__record_groups. */
 clg_status clg__record_units(clg__record *r, const char *unit, const char *kernel, const char *defines, uint64_t units,
                              const clg__arg *args, size_t arg_count);
 

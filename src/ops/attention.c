@@ -5,9 +5,9 @@
  * Q, K, V are columns of qkv [B, T, 3 heads D]. The result has two parts, O [B, T, heads D] and the logarithm of the sum of
  * exponentials of each row of scores, [B, heads, T]: with it the gradient finds P again block by block (Dao et al. 2022).
  *
- * CPU body: K and V are packed into panels of TILE_N vectors first, with zeros behind the end. A unit of the forward pass
- * is a block of queries of a head; of the gradient it is a head, whose dK and dV are added up by one group. GPU body: a
- * unit is a block of queries, or for dK and dV one of keys, which a group keeps in local memory. */
+ * CPU body: a group packs K and V of the head at hand into panels of TILE_N vectors, with zeros behind the end. A unit of
+ * the forward pass is a tile of queries of a head; of the gradient it is a head, whose dK and dV are added up by one group.
+ * GPU body: a unit is a block of queries, or for dK and dV one of keys, which a group keeps in local memory. */
 #include "graph/op.h"
 #include <stdio.h>
 
@@ -42,34 +42,27 @@ static clg_status attention_infer(clg__infer *i)
 
 static clg_status cpu_record(clg__record *r, const attention_attr *a, bool back)
 {
-    enum { QUERY_TILES = 4, KEYS = 128 };
+    enum { QUERY_TILES = 4, KEYS = 256, BACK_KEYS = 128 };
     const uint64_t batch = (uint64_t)r->node->in[0]->shape.dim[0], length = (uint64_t)r->node->in[0]->shape.dim[1];
-    const uint64_t vec = r->profile->vec, m = r->profile->tile_m, n = r->profile->tile_n, panel = n * vec;
-    uint64_t       step = panel; /* a block of keys is a whole number of panels and of rows of tiles */
-    while (step % m) step += panel;
-    const uint64_t keys = CLG__ROUND_UP(KEYS, step), queries = QUERY_TILES * m, width = (uint64_t)a->width;
-    const uint64_t padded = CLG__ROUND_UP(length, keys), wide = CLG__ROUND_UP(width, panel), heads = batch * (uint64_t)a->heads;
+    const uint64_t m = r->profile->tile_m, panel = r->profile->tile_n * r->profile->vec, width = (uint64_t)a->width;
+    const uint64_t padded = CLG__ROUND_UP(length, panel), wide = CLG__ROUND_UP(width, panel);
+    const uint64_t heads = batch * (uint64_t)a->heads;
     char           defines[256];
     snprintf(defines, sizeof defines, "#define TILE_SIDE 1\n#define TILE_M %u\n#define TILE_N %u\n#define WIDTH %u\n"
-             "#define QUERIES %u\n#define KEYS %u\n#define CAUSAL %d\n", (unsigned)m, (unsigned)n, (unsigned)width,
-             (unsigned)queries, (unsigned)keys, a->causal);
-    const uint64_t columns = padded * width, rows = padded * wide, each = back ? 2 * columns + rows : columns + rows;
-    const int      packed = clg__record_workspace(r, heads * each * 4);
+             "#define QUERIES %u\n#define KEYS %u\n#define CAUSAL %d\n", (unsigned)m, (unsigned)r->profile->tile_n,
+             (unsigned)width, (unsigned)(QUERY_TILES * m), (unsigned)CLG__ROUND_UP(back ? BACK_KEYS : KEYS, panel), a->causal);
+    const uint64_t units = back ? heads : heads * ((length + m - 1) / m);
+    const uint64_t each = back ? padded * (2 * width + wide) + 2 * (padded + m) * wide : padded * (width + wide);
+    const int      packed = clg__record_workspace(r, clg__record_groups(r, units) * each * 4);
     const clg__arg sizes[] = {CLG__UINT(batch), CLG__UINT(length), CLG__UINT(a->heads), CLG__UINT(padded)};
-    clg_status status = clg__record_units(r, "attention", back ? "attention_pack_grad" : "attention_pack", defines,
-                                          heads * (padded / panel),
-                                          CLG__ARGS(CLG__IN(0), CLG__WS(packed), sizes[0], sizes[1], sizes[2], sizes[3]));
-    if (status != CLG_OK) return status;
+    const clg__arg logs = CLG__ULONG(sums_at(r->node->in[0])), scale = CLG__FLOAT(a->scale);
     if (!back)
-        return clg__record_units(r, "attention", "attention", defines, heads * ((length + queries - 1) / queries),
-                                 CLG__ARGS(CLG__IN(0), CLG__WS(packed), CLG__OUT, CLG__ULONG(sums_at(r->node->in[0])),
-                                           sizes[0], sizes[1], sizes[2], sizes[3], CLG__FLOAT(a->scale)));
-    const uint64_t groups = CLG__MIN(heads, (uint64_t)r->profile->groups * r->compute_units);
-    const int      sums = clg__record_workspace(r, groups * 2 * rows * 4);
-    return clg__record_units(r, "attention", "attention_grad", defines, heads,
-                             CLG__ARGS(CLG__IN(0), CLG__WS(packed), CLG__IN(1), CLG__IN(2), CLG__OUT, CLG__WS(sums),
-                                       CLG__ULONG(sums_at(r->node->in[0])), sizes[0], sizes[1], sizes[2], sizes[3],
-                                       CLG__FLOAT(a->scale)));
+        return clg__record_units(r, "attention", "attention", defines, units,
+                                 CLG__ARGS(CLG__IN(0), CLG__WS(packed), CLG__OUT, logs, sizes[0], sizes[1], sizes[2], sizes[3],
+                                           scale));
+    return clg__record_units(r, "attention", "attention_grad", defines, units,
+                             CLG__ARGS(CLG__IN(0), CLG__WS(packed), CLG__IN(1), CLG__IN(2), CLG__OUT, logs, sizes[0], sizes[1],
+                                       sizes[2], sizes[3], scale));
 }
 
 /* Local memory in floats: `rows` matrices [block, width + 1] and `squares` [block, block + 1], and a few rows. */

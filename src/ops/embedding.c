@@ -46,7 +46,7 @@ static clg_status embedding_record(clg__record *r)
     const clg_shape table = ((const embedding_attr *)r->node->attr)->table;
     const int64_t   count = r->node->in[1]->count, rows = table.dim[0];
     const bool      back = r->node->op == &clg__ops_embedding[EMBEDDING_GRAD];
-    const uint64_t  units = back ? CLG__MIN((uint64_t)rows, (uint64_t)r->profile->groups * r->compute_units) : (uint64_t)count;
+    const uint64_t  units = back ? clg__record_groups(r, (uint64_t)rows) : (uint64_t)count;
     return clg__record_units(r, "embedding", r->node->op->name, NULL, units,
                              CLG__ARGS(CLG__IN(0), CLG__IN(1), CLG__OUT, CLG__UINT(count), CLG__UINT(width_of(table)),
                                        CLG__UINT(rows)));

@@ -62,15 +62,19 @@ clg_status clg__record_kernel(clg__record *r, const clg__launch *launch)
     return add(r, &planned, launch->args, launch->arg_count);
 }
 
+uint64_t clg__record_groups(const clg__record *r, uint64_t units)
+{
+    return CLG__MIN(units, (uint64_t)r->profile->groups * r->compute_units);
+}
+
 clg_status clg__record_units(clg__record *r, const char *unit, const char *kernel, const char *defines, uint64_t units,
                              const clg__arg *args, size_t arg_count)
 {
     if (units == 0) return CLG_OK;
     if (units > UINT32_MAX)
         return clg__fail(r->recorder->plan->object.root, CLG_UNSUPPORTED, "%s: more than 2^32 units of work", r->node->op->name);
-    const uint64_t most = (uint64_t)r->profile->groups * r->compute_units;
     return clg__record_kernel(r, &(clg__launch){.unit = unit, .kernel = kernel, .defines = defines, .args = args,
-                                                .arg_count = arg_count, .groups = {CLG__MIN(units, most)}});
+                                                .arg_count = arg_count, .groups = {clg__record_groups(r, units)}});
 }
 
 clg_status clg__record_rows(clg__record *r, const char *unit, const char *kernel, const clg__arg *args, size_t arg_count)
