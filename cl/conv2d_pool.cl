@@ -18,8 +18,10 @@
 #define LANE(t) ((ulong)(t) * VEC)
 #if WG == 1
 #define STRIP (6 * VEC) /* pixels that an item brings from memory, or there, at once: an image's neighbours one after another */
+#define STRIP_COUNT(p0, pixels) min(STRIP, (pixels) - (p0))
 #else
 #define STRIP 1 /* neighbours store neighbours */
+#define STRIP_COUNT(p0, pixels) 1 /* a constant: what a loop of unknown length indexes lies in memory */
 #endif
 /* The first pixel of a strip, or of a vector: the last one overlaps that before, for a part of a vector takes long. */
 #define OVERLAP(at, count) ((count) < VEC || STRIP == 1 ? (at) : min(at, (count) - VEC))
@@ -126,7 +128,7 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
         global const float *weights[ROWS_FORWARD];
         UNROLL for (int r = 0; r < ROWS_FORWARD; r++) weights[r] = weight + min(first + r, rows - 1) * (ulong)taps;
         for (int p0 = (int)get_local_id(0) * STRIP; p0 < pixels; p0 += WG * STRIP) {
-            const int count = min(STRIP, pixels - p0);
+            const int count = STRIP_COUNT(p0, pixels);
             vec tile[ROWS_FORWARD][STRIP];
             EACH_PIXEL(i, p0, count, corner, x + LANE(block * channels * plane)) {
                 global const float *at = corner;
@@ -188,7 +190,7 @@ KERNEL conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, 
                 UNROLL for (int t = 0; t < WINDOW; t++) sum[r][t] = 0.0f;
             }
             for (int p0 = (int)get_local_id(0) * STRIP; p0 < pixels; p0 += WG * STRIP) {
-                const int count = min(STRIP, pixels - p0);
+                const int count = STRIP_COUNT(p0, pixels);
                 vec tile[ROWS_BACKWARD][STRIP];
                 UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) {
                     const ulong row = (ulong)block * VEC * rows + min(first + r, rows - 1);
