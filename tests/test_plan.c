@@ -402,6 +402,7 @@ static void too_much_memory_is_refused(void **state)
 typedef struct worker {
     pthread_t thread;
     float     losses[6];
+    uint64_t  programs; /* built or loaded */
     bool      failed;
 } worker;
 
@@ -416,9 +417,21 @@ static void *train_alone(void *user)
         clg_plan_run(t.step);
         w->losses[i] = (float)clg_tensor_scalar(t.loss);
     }
+    const clg_counters counters = clg_context_counters(own);
+    w->programs = counters.program_builds + counters.program_loads;
     w->failed = clg_context_failed(own);
     clg_context_destroy(&own);
     return NULL;
+}
+
+/* One by one they would be as many as its units, and take as much longer. */
+static void kernels_of_a_plan_are_built_as_two_programs(void **state)
+{
+    (void)state;
+    worker w = {0};
+    train_alone(&w);
+    assert_false(w.failed);
+    assert_int_equal(w.programs, 2);
 }
 
 static void two_threads_train_alike(void **state)
@@ -582,6 +595,7 @@ int main(int argc, char **argv) /* an argument selects tests: "assign*" */
         cmocka_unit_test_setup(large_results_stream, begin),
         cmocka_unit_test_setup(missing_arrays_are_survived, begin),
         cmocka_unit_test_setup(too_much_memory_is_refused, begin),
+        cmocka_unit_test_setup(kernels_of_a_plan_are_built_as_two_programs, begin),
         cmocka_unit_test_setup(two_threads_train_alike, begin),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
