@@ -1,4 +1,5 @@
-"""test_examples.py PROGRAM... - the programs of tools/examples reach what they are written to show."""
+"""test_examples.py [--brief] PROGRAM... - the programs of tools/examples reach what they are written to show; --brief: they
+run, on a handful of images, as tools/lanes wants it for what they make the driver build."""
 import gzip
 import re
 import struct
@@ -11,7 +12,8 @@ from pathlib import Path
 import idx
 import tap
 
-PROGRAMS = {Path(path).name: Path(path).resolve() for path in sys.argv[1:]}
+BRIEF = sys.argv[1] == "--brief"
+PROGRAMS = {Path(path).name: Path(path).resolve() for path in sys.argv[1 + BRIEF:]}
 TEMP = tempfile.TemporaryDirectory()
 NUMBER = r"(-?[\d.]+)"
 
@@ -121,4 +123,13 @@ def test_features_transfer_to_other_classes():
     assert everything >= max(75.0, frozen - 3.0), (frozen, everything)
 
 
-tap.run(sys.modules[__name__])
+def run_briefly():
+    data = Path(TEMP.name) / "bands"
+    for part in "train", "t10k":
+        idx.write_pair(data, part, idx.images(200, 28, 28))
+    arguments = {"gan": [1, data], "vae": [1, data], "lstm_rows": [1, data], "transfer": [data], "image_cnn": [data]}
+    for name in PROGRAMS:
+        run(name, *arguments.get(name, []))
+
+
+run_briefly() if BRIEF else tap.run(sys.modules[__name__])

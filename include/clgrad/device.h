@@ -69,7 +69,8 @@ typedef struct clg_context_desc {
     bool        no_cache; /* build every program anew, store none */
     bool        trace;    /* keep the times of what is enqueued, for clg_context_trace and clg_plan_measure */
     const char *dump_programs; /* a directory: the source of every program in use goes there as <unit>-<hash>.cl, exactly as
-                                * it is compiled; that of generated programs as generated-<hash>.cl */
+                                * it is compiled; that of generated programs as generated-<hash>.cl;
+                                * NULL: $CLGRAD_DUMP_PROGRAMS, else none is written */
 } clg_context_desc;
 
 /* Opens a device. Returns a context even when that fails, so that clg_context_error can say why; a failed context turns

@@ -53,7 +53,8 @@ static clg_status open_device(clg_context *ctx, const clg_context_desc *desc)
     ctx->queue = clCreateCommandQueue(ctx->cl, ctx->device, desc->trace ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     if (!ctx->queue) return clg__cl_fail(ctx, code, "cannot create a command queue on %s", info->name);
     if (!desc->no_cache) ctx->root.cache_dir = clg__cache_dir();
-    if (desc->dump_programs && !(ctx->dump_dir = strdup(desc->dump_programs)))
+    const char *dump = or_environment(desc->dump_programs, "CLGRAD_DUMP_PROGRAMS");
+    if (dump && !(ctx->dump_dir = strdup(dump)))
         return clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while opening %s", info->name);
     ctx->opened = clg__seconds();
     clg__builders_warm(ctx);

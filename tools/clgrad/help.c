@@ -25,6 +25,7 @@ const help_row help_environment[] = {
     {"CLGRAD_PROFILE", "how kernels are shaped: cpu, gpu, key=value,... (clgrad devices -v shows it)"},
     {"CLGRAD_CL_DIR", "a directory with kernels to be used in place of those in the program"},
     {"CLGRAD_REWRITE", "0: plans fuse nothing"},
+    {"CLGRAD_DUMP_PROGRAMS", "a directory to which the source of every program in use is written"},
     {"CLGRAD_STREAM", "1: training data stay on the host, as with train --stream"},
     {"XDG_CACHE_HOME", "where the directory clgrad of built kernels and tuned choices is (default ~/.cache)"},
     {0},
