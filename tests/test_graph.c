@@ -85,6 +85,12 @@ static void bad_operands_are_named(void **state)
     SHAPE(clg_reshape(x, ((clg_shape){.rank = -1})), "reshape");
     ARGUMENT(clg_flatten(x, 3), "flatten", "3");
     ARGUMENT(clg_transpose(x, 0, 2), "transpose");
+    ARGUMENT(clg_permute(x, NULL), "permute", "axes");
+    ARGUMENT(clg_pad(x, NULL, (const int64_t[]){0, 0}, 0.0), "pad", "[2, 3]");
+    ARGUMENT(clg_pad(n, (const int64_t[]){1}, (const int64_t[]){0}, 0.5), "pad", "0.5");
+    ARGUMENT(clg_pad(n, (const int64_t[]){1}, (const int64_t[]){0}, (double)NAN), "pad", "nan");
+    ARGUMENT(clg_pad(n, (const int64_t[]){1}, (const int64_t[]){0}, 0x1p31), "pad", "i32");
+    assert_non_null(clg_pad(n, (const int64_t[]){1}, (const int64_t[]){0}, -0x1p31));
     SHAPE(clg_expand(x, CLG_SHAPE(2, 4)), "expand", "[2, 3]", "[2, 4]");
     SHAPE(clg_expand(x, CLG_SHAPE(3)), "expand");
     SHAPE(clg_matmul(x, x, NULL), "matmul", "[2, 3]");
@@ -149,6 +155,9 @@ static void huge_shapes_do_not_overflow(void **state)
     SHAPE(clg_matmul(column, row, NULL), "matmul");
     SHAPE(clg_expand(floats(g, CLG_SCALAR), CLG_SHAPE(big, big)), "expand");
     SHAPE(clg_reshape(row, CLG_SHAPE(big, big, -1)), "reshape");
+    clg_tensor *ten = floats(g, CLG_SHAPE(10)), *odd = clg_slice(ten, 0, 1, CLG_END, 2);
+    assert_int_equal(clg_tensor_count(clg_slice(ten, 0, 0, CLG_END, INT64_MAX)), 1); /* the first element alone */
+    assert_int_equal(clg_tensor_count(clg_slice(odd, 0, 2, CLG_END, INT64_MAX)), 1);
     SHAPE(clg_input(g, CLG_F32, ((clg_shape){.rank = 9})), "input");
     clg_graph_destroy(&g);
 }
@@ -181,6 +190,8 @@ static void null_passes_through(void **state)
     clg_optimizer_destroy(NULL);
     assert_int_equal(clg_tensor_storage_id(NULL), 0);
     assert_int_equal(clg_tensor_count(NULL), 0);
+    assert_true(clg_op_info_get(0, NULL));
+    assert_false(clg_op_info_get(SIZE_MAX, NULL));
     assert_false(clg_context_failed(ctx));
     clg_graph_destroy(&g);
 }
@@ -192,7 +203,7 @@ static void values_are_moved_whole_or_not_at_all(void **state)
     clg_tensor *x = floats(g, CLG_SHAPE(2, 3)), *y = clg_exp(x), *n = clg_input(g, CLG_I32, CLG_SCALAR);
     float       value[7] = {1, 2, 3, 4, 5, 6, 7};
     static const char *const size[] = {"24", NULL}, *const nothing[] = {"read", "[2, 3]", "no value", NULL},
-                             *const f32[] = {"f32", NULL};
+                             *const f32[] = {"f32", NULL}, *const empty[] = {"upload", "[0]", "empty", NULL};
     assert_int_equal(clg_tensor_write(x, value, 28), CLG_INVALID_ARGUMENT);
     expect_error(CLG_INVALID_ARGUMENT, size);
     assert_int_equal(clg_tensor_read(x, value, 20), CLG_INVALID_ARGUMENT);
@@ -203,6 +214,8 @@ static void values_are_moved_whole_or_not_at_all(void **state)
     expect_error(CLG_INVALID_ARGUMENT, f32);
     assert_true(isnan(clg_tensor_scalar(x)));
     clg_context_clear_error(ctx);
+    assert_null(clg_upload_create(floats(g, CLG_SHAPE(0))));
+    expect_error(CLG_INVALID_ARGUMENT, empty);
     assert_int_equal(clg_tensor_read(x, value, 24), CLG_OK); /* an input starts as zeros */
     for (int i = 0; i < 6; i++) assert_true(value[i] == 0.0f);
     assert_true(value[6] == 7.0f);
@@ -222,6 +235,12 @@ static void assignments_want_a_target_that_fits(void **state)
     SHAPE(clg_assign(a, clg_transpose(a, 0, 1)), "assign", "[3, 2]", "[2, 3]");
     SHAPE(clg_assign(a, n), "assign", "i32", "f32");
     ARGUMENT(clg_share(h, clg_exp(a)), "share", "not persistent");
+    static const char *const update[] = {"[2, 3]", "not an assignment of this graph", NULL};
+    clg_graph_add_update(g, a);
+    expect_error(CLG_INVALID_ARGUMENT, update);
+    clg_graph_add_update(h, clg_assign(a, clg_exp(a)));
+    expect_error(CLG_INVALID_ARGUMENT, update);
+    assert_int_equal(clg_graph_update_count(g) + clg_graph_update_count(h), 0);
     ARGUMENT(clg_plan_create_all((clg_tensor *const[]){a, b}, 2), "plan", "different graphs");
     clg_graph_destroy(&g);
     clg_graph_destroy(&h);

@@ -146,7 +146,7 @@ def test_every_public_header_compiles_alone_in_cxx():
 def test_shapes_can_be_written_in_cxx():
     if not CXX:
         raise tap.Skip("no C++ compiler")
-    error = compile_text(CXX + ["-std=c++11"], "c++", "#include <clgrad/clgrad.h>\n"
+    error = compile_text(CXX + ["-std=c++11", "-pedantic"], "c++", "#include <clgrad/clgrad.h>\n"
                          "clg_tensor *f(clg_graph *g);\n"
                          "clg_tensor *f(clg_graph *g) { return clg_input(g, CLG_F32, CLG_SHAPE(2, 3)); }\n")
     assert not error, error

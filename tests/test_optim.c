@@ -207,6 +207,16 @@ static void schedules_cost_a_scalar(void **state)
         assert_non_null(strstr(clg_context_error(f.ctx), "schedule"));
         clg_context_clear_error(f.ctx);
     }
+    assert_true(clg_schedule_at(&(clg_schedule_desc){.kind = CLG_SCHEDULE_COSINE, .steps = 9}, INT64_MIN) == 1.0);
+    clg_optimizer_set_lr(f.opt, 0.25f);
+    clg_optimizer_set_lr(f.opt, NAN);
+    assert_int_equal(clg_context_status(f.ctx), CLG_INVALID_ARGUMENT);
+    assert_non_null(strstr(clg_context_error(f.ctx), "learning rate"));
+    assert_true(clg_optimizer_lr(f.opt) == 0.25f);
+    clg_context_clear_error(f.ctx);
+    assert_null(clg_plan_train_with(f.g, f.opt, NULL, 1));
+    assert_int_equal(clg_context_status(f.ctx), CLG_INVALID_ARGUMENT);
+    clg_context_clear_error(f.ctx);
     assert_null(clg_sgd_create(f.m, &(clg_sgd_desc){.gradient = {.clip_norm = -1.0}}));
     assert_null(clg_rmsprop_create(f.m, &(clg_rmsprop_desc){.alpha = 1.0}));
     clg_context_destroy(&f.ctx);

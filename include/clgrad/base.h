@@ -74,7 +74,8 @@ typedef struct clg_shape {
 
 /* CLG_SHAPE(128, 1, 28, 28); a scalar is CLG_SCALAR. */
 #ifdef __cplusplus
-#define CLG_SHAPE(...) (clg_shape{(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+extern "C++" template <class... D> char (*clg_extents(D...))[sizeof...(D)]; /* for its type alone */
+#define CLG_SHAPE(...) (clg_shape{(int)sizeof(*clg_extents(__VA_ARGS__)), {__VA_ARGS__}})
 #define CLG_SCALAR     (clg_shape{0, {0}})
 #else
 #define CLG_SHAPE(...) \

@@ -2,7 +2,8 @@
  *
  * A layer called with a name that the model already has uses those parameters (and their shapes must fit); otherwise it
  * adds them. All parameters of a model lie in one contiguous device buffer, allocated when the first plan that uses the
- * model is created; from then on no parameter can be added. */
+ * model is created, or its values are first read, written, saved or loaded; from then on no parameter can be added. A layer
+ * that fails may have added its parameters: make the model anew to go on after such an error. */
 #ifndef CLGRAD_NN_H
 #define CLGRAD_NN_H
 
@@ -19,7 +20,7 @@ typedef struct clg_model_desc {
 } clg_model_desc;
 
 CLG_API clg_model *clg_model_create(clg_context *ctx, const clg_model_desc *desc);
-CLG_API void       clg_model_destroy(clg_model **model); /* destroy the graphs that use it first */
+CLG_API void       clg_model_destroy(clg_model **model); /* after the graphs and optimisers that use it */
 
 CLG_API clg_context *clg_model_context(const clg_model *model);
 CLG_API uint64_t     clg_model_seed(const clg_model *model);

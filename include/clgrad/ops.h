@@ -106,7 +106,7 @@ CLG_API clg_tensor *clg_slice(clg_tensor *x, int axis, int64_t start, int64_t st
 CLG_API clg_status  clg_split(clg_tensor *x, int axis, const int64_t *sizes, size_t count, clg_tensor **out);
 CLG_API clg_tensor *clg_concat(clg_tensor *const *in, size_t count, int axis); /* alike in all other extents */
 
-/* before[d] and after[d] elements of this value more on either side of each dimension d. */
+/* before[d] and after[d] elements of this value (of i32: a whole number) more on either side of each dimension d. */
 CLG_API clg_tensor *clg_pad(clg_tensor *x, const int64_t *before, const int64_t *after, double value);
 
 /* x and index i32 alike besides the axis -> index's shape: y[i, j, k] = x[i, index[i, j, k], k] for axis 1 (PyTorch's gather,
@@ -287,7 +287,8 @@ typedef struct clg_op_info {
     bool        in_place, view; /* the result may lie where the first input lay; is its memory */
 } clg_op_info;
 
-/* The i-th operator that the library knows, those that gradients are made of included; false behind the last. */
+/* The i-th operator that the library knows, those that gradients are made of included; false behind the last. info may
+ * be NULL. */
 CLG_API bool clg_op_info_get(size_t i, clg_op_info *info);
 
 #ifdef __cplusplus

@@ -51,7 +51,7 @@ CLG_API clg_optimizer *clg_rmsprop_create(clg_model *model, const clg_rmsprop_de
 
 CLG_API void  clg_optimizer_destroy(clg_optimizer **opt); /* after the plans that use it */
 CLG_API void  clg_optimizer_reset(clg_optimizer *opt);   /* forgets its steps: moments and velocities are zeros again */
-CLG_API void  clg_optimizer_set_lr(clg_optimizer *opt, float lr);
+CLG_API void  clg_optimizer_set_lr(clg_optimizer *opt, float lr); /* finite, or the context fails and it stays */
 CLG_API float clg_optimizer_lr(const clg_optimizer *opt);
 
 /* What an optimiser carries from step to step, to be kept and put back (clg_checkpoint_save does it): where it is, and its
@@ -89,7 +89,7 @@ typedef struct clg_schedule_desc {
     double  floor;  /* COSINE */
 } clg_schedule_desc;
 
-/* The factor of step t; 1 for what clg_optimizer_set_schedule refuses. */
+/* The factor of step t (before 0: that of 0); 1 for what clg_optimizer_set_schedule refuses. */
 CLG_API double clg_schedule_at(const clg_schedule_desc *desc, int64_t t);
 
 /* From the next step on, which is t = 0; NULL: constant. Each step uploads its few numbers, and no plan is made anew. */

@@ -56,10 +56,14 @@ static clg_status check(clg__root *root, const clg_dataset_desc *d)
         return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: %lld outputs and %lld classes", (long long)d->outputs,
                          (long long)d->classes);
     if (d->names && !d->classes) return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: names of 0 classes given");
-    for (int64_t i = 0; d->labels && i < d->shape.dim[0]; i++)
-        if (d->labels[i] < 0 || (d->classes && d->labels[i] >= d->classes))
+    for (int64_t i = 0; d->labels && i < d->shape.dim[0]; i++) {
+        if (d->classes && d->labels[i] >= d->classes)
             return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: label %lld is %d, and there are %lld classes from 0",
                              (long long)i, d->labels[i], (long long)d->classes);
+        if (d->labels[i] < 0)
+            return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: label %lld is %d: labels count from 0", (long long)i,
+                             d->labels[i]);
+    }
     return CLG_OK;
 }
 

@@ -346,6 +346,10 @@ clg_tensor *clg_assign(clg_tensor *dst, clg_tensor *value)
 void clg_graph_add_update(clg_graph *g, clg_tensor *assignment)
 {
     if (!g || !assignment) return;
+    if (assignment->graph != g || assignment->op != &clg__op_assign) {
+        clg__op_fail(assignment, "graph_add_update", CLG_INVALID_ARGUMENT, "it is not an assignment of this graph");
+        return;
+    }
     clg_tensor **updates = grown(g->object.root, g->updates, &g->update_capacity, g->update_count, sizeof *updates);
     if (!updates) return;
     g->updates = updates;
@@ -377,8 +381,9 @@ bool clg_op_info_get(size_t i, clg_op_info *info)
         for (const clg__op *op = *table; op->name; op++) {
             if (i-- > 0) continue;
             const bool pointwise = op->flags & CLG__POINTWISE, gradient = op->gradient && !(op->flags & CLG__NO_GRAD);
-            *info = (clg_op_info){op->name, op->arity, gradient, pointwise, pointwise || op->flags & CLG__INPLACE,
-                                  op->flags & CLG__VIEW};
+            if (info)
+                *info = (clg_op_info){op->name, op->arity, gradient, pointwise, pointwise || op->flags & CLG__INPLACE,
+                                      op->flags & CLG__VIEW};
             return true;
         }
     return false;

@@ -200,7 +200,9 @@ void clg_optimizer_destroy(clg_optimizer **opt)
 
 void clg_optimizer_set_lr(clg_optimizer *opt, float lr)
 {
-    if (opt) opt->lr = (double)lr;
+    if (!opt) return;
+    if (isfinite(lr)) opt->lr = (double)lr;
+    else clg_context_fail(opt->ctx, CLG_INVALID_ARGUMENT, "optimizer: the learning rate is %g: it must be finite", (double)lr);
 }
 
 float clg_optimizer_lr(const clg_optimizer *opt) { return opt ? (float)opt->lr : 0.0f; }
@@ -314,7 +316,9 @@ static clg_plan *update_plan(clg_tensor *loss, clg_tensor *gradients, clg_optimi
 
 clg_plan *clg_plan_train_with(clg_tensor *loss, clg_optimizer *opt, clg_tensor *const *extra, size_t count)
 {
-    if (!loss || !opt || (count && !extra)) return NULL;
+    if (!loss || !opt) return NULL;
+    if (count && !extra)
+        return clg_context_fail(opt->ctx, CLG_INVALID_ARGUMENT, "plan: no array given for %zu extra tensors", count), NULL;
     return update_plan(loss, clg_model_gradients(opt->model, loss), opt, extra, count);
 }
 

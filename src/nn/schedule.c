@@ -60,6 +60,7 @@ const char *clg__schedule_error(const clg_schedule_desc *d)
 double clg_schedule_at(const clg_schedule_desc *d, int64_t t)
 {
     if (!d || clg__schedule_error(d)) return 1.0;
+    if (t < 0) t = 0;
     if (t < d->warmup) return (double)(t + 1) / (double)d->warmup;
     return kinds[d->kind].at(d, (double)(t - d->warmup), (double)(d->steps - d->warmup));
 }

@@ -257,7 +257,8 @@ const clg__op clg__ops_strided[] = {
 
 clg_tensor *clg_permute(clg_tensor *x, const int *axes)
 {
-    if (!x || !axes) return NULL;
+    if (!x) return NULL;
+    if (!axes) return clg__op_fail(x, "permute", CLG_INVALID_ARGUMENT, "no axes given");
     const int    rank = x->shape.rank;
     permute_attr a = {{0}};
     unsigned     seen = 0;
@@ -286,7 +287,8 @@ clg_tensor *clg_slice(clg_tensor *x, int axis, int64_t start, int64_t stop, int6
     if (!x || !clg__find_axis(x, "slice", &axis)) return NULL;
     const int64_t extent = x->shape.dim[axis];
     const int64_t from = start < 0 ? start + extent : start;
-    const int64_t to = stop == CLG_END ? extent : stop < 0 ? stop + extent : stop, by = step ? step : 1;
+    const int64_t to = stop == CLG_END ? extent : stop < 0 ? stop + extent : stop;
+    const int64_t by = step == 0 ? 1 : CLG__MIN(step, CLG__MAX(extent, 1)); /* a longer step takes the first as well */
     if (from < 0 || from > to || to > extent || by < 1)
         return clg__op_fail(x, "slice", CLG_INVALID_ARGUMENT, "from %lld to %lld by %lld does not fit into axis %d",
                             (long long)start, (long long)stop, (long long)step, axis);
@@ -334,7 +336,10 @@ clg_tensor *clg_concat(clg_tensor *const *in, size_t count, int axis)
 
 clg_tensor *clg_pad(clg_tensor *x, const int64_t *before, const int64_t *after, double value)
 {
-    if (!x || !before || !after) return NULL;
+    if (!x) return NULL;
+    if (!before || !after) return clg__op_fail(x, "pad", CLG_INVALID_ARGUMENT, "no counts given");
+    if (x->dtype == CLG_I32 && !(value >= INT32_MIN && value <= INT32_MAX && value == floor(value)))
+        return clg__op_fail(x, "pad", CLG_INVALID_ARGUMENT, "%g is no i32", value);
     box b = {.shape = x->shape, .value = value};
     for (int d = 0; d < x->shape.rank; d++) {
         if (before[d] < 0 || after[d] < 0 || before[d] > INT64_MAX / 4 || after[d] > INT64_MAX / 4)

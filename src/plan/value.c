@@ -76,6 +76,7 @@ clg_upload *clg_upload_create(clg_tensor *t)
 {
     size_t        at;
     clg__storage *s = storage_of(t, "upload", &at, 0);
+    if (s && !t->count) return clg__op_fail(t, "upload", CLG_INVALID_ARGUMENT, "the tensor is empty"), NULL;
     return s ? clg__upload_create(t->graph->ctx, s->buffer, at, (size_t)t->count * clg_dtype_size(t->dtype)) : NULL;
 }
 
@@ -100,7 +101,8 @@ static clg_status parameter(clg_model *m, size_t i, size_t count, const void *va
 {
     if (!m) return CLG_INVALID_ARGUMENT;
     if (clg_context_failed(m->ctx)) return clg_context_status(m->ctx);
-    if (i >= m->count || !value)
+    if (!value) return clg__fail(m->object.root, CLG_INVALID_ARGUMENT, "no memory given for the values of parameter %zu", i);
+    if (i >= m->count)
         return clg__fail(m->object.root, CLG_INVALID_ARGUMENT, "the model has %zu parameters, no number %zu", m->count, i);
     if (count != (size_t)m->parameters[i].count)
         return clg__fail(m->object.root, CLG_INVALID_SHAPE, "%zu values for parameter %s, which has %lld", count,

@@ -23,8 +23,9 @@ static bool show(const clg_plan *p, int s, clg_plan_visit *visit, void *user)
 
 clg_status clg_plan_walk(clg_plan *p, clg_plan_visit *visit, void *user)
 {
-    if (!p || !visit) return CLG_INVALID_ARGUMENT;
+    if (!p) return CLG_INVALID_ARGUMENT;
     if (clg_context_failed(p->ctx)) return clg_context_status(p->ctx);
+    if (!visit) return clg__fail(p->object.root, CLG_INVALID_ARGUMENT, "plan: no function given to walk it with");
     if (!p->observed)
         return clg__fail(p->object.root, CLG_INVALID_ARGUMENT, "plan: only those of a graph that was created with .observed can be walked");
     for (const clg__hook *h = p->hooks; h; h = h->next) h->call(h->user, p->runs);
