@@ -2,7 +2,6 @@
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -35,6 +34,12 @@ def doctor(*arguments, env=None, status=0):
     assert done.returncode == status, done
     told = json.loads(done.stdout)
     return told, {line["name"]: line for line in told["lines"]}
+
+
+def replay(line, *more):
+    """As a shell takes the line."""
+    env = {key: value for key, value in {**os.environ, **ENV}.items() if not key.startswith("CLGRAD_")}
+    return subprocess.run(" ".join([line["replay"], *more]), shell=True, env=env, capture_output=True, text=True)
 
 
 def losses(*arguments, env):
@@ -77,8 +82,7 @@ def test_broken_winograd_is_found_and_avoided():
     assert told["quarantine"] == ["cpu profile winograd=4"] == entries() and told["rejected"] == 0, told
     assert re.match(r"conv2d\.\d+: y\[\d+\] is \S+ instead of \S+: off by \S+ where \S+ is allowed", failed[0]["fault"]), failed
 
-    words = [CLGRAD if word == "clgrad" else word for word in shlex.split(failed[0]["replay"])]
-    replayed = subprocess.run(["env", *words, "--json"], env={**os.environ, **ENV}, capture_output=True, text=True)
+    replayed = replay(failed[0], "--json")
     again = {line["name"]: line for line in json.loads(replayed.stdout)["lines"]}
     assert replayed.returncode == 1 and again["conv2d"]["fault"] == failed[0]["fault"], (replayed, failed)
 
@@ -93,8 +97,7 @@ def test_broken_softmax_is_refused():
     told, lines = doctor("--quick", "--seed", 7, "--case", "softmax", env=env, status=1)
     assert [line["name"] for line in lines.values() if line["failed"]] == ["softmax"], lines
     assert told["quarantine"] == ["cpu refuse softmax"] == entries() and told["rejected"] == 0, told
-    words = [CLGRAD if word == "clgrad" else word for word in shlex.split(lines["softmax"]["replay"])]
-    replayed = subprocess.run(["env", *words], env={**os.environ, **ENV}, capture_output=True, text=True)
+    replayed = replay(lines["softmax"])
     assert replayed.returncode == 1 and "FAIL  softmax " in replayed.stdout, replayed
 
     spec = ["--model", "flatten linear(20) softmax linear(10)", "--data", DATA, "--epochs", 1, "--out", ROOT / "refused.safetensors"]
@@ -111,6 +114,28 @@ def test_broken_softmax_is_refused():
     assert told["failed"] == 0
     succeeds("doctor", "--forget", env=ENV)
     assert not entries()
+
+
+def test_a_broken_gradient_is_not_its_operators_fault():
+    env = broken("conv2d_pool", "sum[r][kh * KW + kw] = fma(d, v,", "sum[r][kh * KW + kw] = fma(-d, v,")
+    told, lines = doctor("--seed", 7, "--case", "conv2d_pool.2", env=env, status=1)
+    assert [line["name"] for line in lines.values() if line["failed"]] == ["conv2d_pool_filter"], lines
+
+
+def test_what_is_exact_is_so_with_every_kernel():
+    for vec in (1, 2):  # lanes of which few channels are enough for Winograd
+        assert doctor("--seed", 3, "--case", f"conv2d.3/vec={vec}")[0]["failed"] == 0
+
+
+def test_a_crash_is_named_and_avoided():
+    env = broken("softmax", "VPUT(VLOAD(out + i) * scale, out + i)", "VPUT(VLOAD(out + i + (1ul << 58)) * scale, out + i)")
+    told, lines = doctor("--quick", "--seed", 7, "--case", "softmax", env=env, status=1)
+    assert [line["name"] for line in lines.values() if line["crashed"]] == ["softmax"], lines
+    assert re.match(r"softmax\.\d, or one like it: ended the process, signal 11", lines["softmax"]["fault"]), lines
+    assert told["quarantine"] == ["cpu refuse softmax"] == entries() and told["rejected"] == 0, told
+    replayed = replay(lines["softmax"])
+    assert replayed.returncode == 1 and "CRASH softmax " in replayed.stdout, replayed
+    succeeds("doctor", "--forget", env=ENV)
 
 
 tap.run(sys.modules[__name__])

@@ -28,9 +28,16 @@ typedef struct clg_doctor_line {
     const char *name;   /* "conv2d", "transfers" */
     int         cases;  /* in which the operator occurs, or that the check tried; 0: none was selected */
     int         failed; /* of these, because of this operator */
+    bool        crashed; /* one of these ended the process */
     const char *fault;  /* of the first that failed: "y[3] is 0.5 instead of 0.25: off by 0.25 where 1.2e-06 is allowed"; or "" */
     const char *replay; /* clg_doctor_desc.only that repeats it with the same seed; "": it takes all of them together */
 } clg_doctor_line;
+
+/* What ended the process: the driver's compiler or a kernel crashed. */
+typedef struct clg_doctor_crash {
+    const char *what; /* as `progress` was told last; NULL ends a list */
+    const char *how;  /* "signal 11 (Segmentation fault)" */
+} clg_doctor_crash;
 
 typedef struct clg_doctor_desc {
     uint64_t    seed;  /* of the values */
@@ -40,6 +47,9 @@ typedef struct clg_doctor_desc {
                         * keeps nothing, "conv2d.5": one case as plans run it; "conv2d.5/alone": operator by operator;
                         * "conv2d.5/winograd=2": under that profile */
     bool        keep;  /* what fails goes into quarantine; what passes, when everything was examined, leaves it */
+    bool        single; /* a plan for each case, each told to `progress` before it is begun: slower, and what crashes has a name */
+    const clg_doctor_crash *crashes; /* of earlier runs, or NULL: they, and with them cases of the same operator in the same
+                                      * kernels, count as failed and are not run */
     void       *user;
     void (*progress)(void *user, const char *what); /* told before it is begun, for what does not return; may be NULL */
     void (*report)(void *user, const clg_doctor_line *line); /* at the end, a line each; may be NULL */

@@ -26,9 +26,11 @@ static void run_check(clg__doctor *d, const clg__machine_check *check)
 {
     clg__text    fault = {0};
     clg__tally  *t = clg__tally_of(d, check->name);
+    const char  *how = clg__doctor_begin(d, check->name);
     clg_context *own = clg__doctor_open(d->ctx, NULL, "", true);
-    if (d->desc->progress) d->desc->progress(d->desc->user, check->name);
-    t->cases = check->run(own, d->desc->seed, d->desc->quick, &fault);
+    if (how) clg__text_append(&fault, "ended the process, %s", how);
+    else t->cases = check->run(own, d->desc->seed, d->desc->quick, &fault);
+    t->crashed = how != NULL;
     if (clg_context_failed(own) && !fault.size) clg__text_append(&fault, "%s", clg_context_error(own));
     if (fault.size) {
         t->failed = 1;
@@ -48,7 +50,7 @@ static void report(clg__doctor *d)
         const clg__tally *t = &d->tallies[i];
         if (t->cases || t->failed)
             d->desc->report(d->desc->user, &(clg_doctor_line){.name = t->name, .cases = t->cases, .failed = t->failed,
-                                                              .fault = t->fault, .replay = t->replay});
+                                                              .crashed = t->crashed, .fault = t->fault, .replay = t->replay});
     }
 }
 

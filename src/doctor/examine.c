@@ -13,6 +13,22 @@ clg__tally *clg__tally_of(clg__doctor *d, const char *name)
     return NULL;
 }
 
+/* Of the same operator, whatever its number, in the same kernels: "conv2d.5/winograd=2" and "conv2d.6/winograd=2". */
+static bool same_kind(const char *a, const char *b)
+{
+    static const char number[] = ".0123456789";
+    const size_t      op = strcspn(a, ".");
+    return strncmp(a, b, op) == 0 && strcmp(a + op + strspn(a + op, number), b + op + strspn(b + op, number)) == 0;
+}
+
+const char *clg__doctor_begin(const clg__doctor *d, const char *what)
+{
+    for (const clg_doctor_crash *c = d->desc->crashes; c && c->what; c++)
+        if (same_kind(c->what, what)) return c->how;
+    if (d->desc->progress) d->desc->progress(d->desc->user, what);
+    return NULL;
+}
+
 /* ---- a few that cover all ---------------------------------------------------------------------------------------- */
 
 static bool covers_more(clg__text *known, const char *kind, const char *name)
@@ -128,14 +144,21 @@ static void choose(run *r, const bool *chosen)
     r->count = kept;
 }
 
+/* As --case takes it; cases that are tried again under quarantine are others. */
+static void name_of(const run *r, size_t i, char *name, size_t size)
+{
+    const char *variant = r->pass->variant, *quarantine = r->pass->quarantine;
+    int         at = snprintf(name, size, "%s%s%s", r->set[i].name, variant[0] ? "/" : "", variant);
+    if (quarantine[0])
+        snprintf(name + at, size - (size_t)at, " in quarantine %llx", (unsigned long long)clg__hash(0, quarantine, strlen(quarantine)));
+}
+
 /* A case that failed among others: what it does by itself, and whose fault that is. */
 static void blame(run *r, size_t i)
 {
     const clg__case *c = &r->set[i];
     const clg__check check = check_of(r);
     const char      *op = clg__case_blame(r->ctx, c, check.seed);
-    char             among[512];
-    snprintf(among, sizeof among, "%s", r->first);
     r->pass->together[r->index[i]] = op == NULL;
     if (!op) op = c->row.op;
     r->pass->blamed[r->index[i]] = op;
@@ -146,9 +169,10 @@ static void blame(run *r, size_t i)
     r->first[0] = '\0';
     clg__cases_check(r->ctx, c, 1, &check);
     const bool alone = r->first[0] != '\0';
-    snprintf(t->fault, sizeof t->fault, "%s%s%s: %s", c->name, r->pass->variant[0] ? "/" : "", r->pass->variant,
-             alone ? r->first : "only together with other cases");
-    if (alone) snprintf(t->replay, sizeof t->replay, "%s%s%s", c->name, r->pass->variant[0] ? "/" : "", r->pass->variant);
+    char name[96];
+    name_of(r, i, name, sizeof name);
+    snprintf(t->fault, sizeof t->fault, "%s: %s", name, alone ? r->first : "only together with other cases");
+    if (alone) snprintf(t->replay, sizeof t->replay, "%s", name);
 }
 
 static void count_operators(run *r)
@@ -164,20 +188,38 @@ static void count_operators(run *r)
     r->d->result->cases += (int)r->count;
 }
 
+static void blame_crash(run *r, size_t i, const char *what, const char *how)
+{
+    clg__tally *t = r->pass->counts ? clg__tally_of(r->d, r->set[i].row.op) : NULL;
+    r->pass->blamed[r->index[i]] = r->set[i].row.op;
+    if (!t) return;
+    r->d->result->failed++;
+    t->failed++;
+    if (!t->crashed) {
+        snprintf(t->fault, sizeof t->fault, "%s, or one like it: ended the process, %s", what, how);
+        snprintf(t->replay, sizeof t->replay, "%s", what);
+    }
+    t->crashed = true;
+}
+
 static void run_cases(run *r)
 {
     const clg__check check = check_of(r);
-    if (r->d->desc->progress && r->pass->counts) {
-        char what[160];
-        snprintf(what, sizeof what, "%zu cases%s%s", r->count, r->pass->variant[0] ? ", " : "", r->pass->variant);
-        r->d->desc->progress(r->d->desc->user, what);
-    }
+    const size_t     step = r->d->desc->single ? 1 : r->count;
+    char             what[160];
+    snprintf(what, sizeof what, "%zu cases%s%s", r->count, r->pass->variant[0] ? ", " : "", r->pass->variant);
+    if (r->d->desc->progress) r->d->desc->progress(r->d->desc->user, what);
     if (r->pass->counts) count_operators(r);
-    clg__cases_check(r->ctx, r->set, r->count, &check);
-    for (size_t i = 0; i < r->count; i++) {
-        if (!r->wrong[i]) continue;
-        r->d->result->failed += r->pass->counts;
-        blame(r, i);
+    for (size_t i = 0; i < r->count; i += step) {
+        if (step == 1) name_of(r, i, what, sizeof what);
+        const char *how = step == 1 ? clg__doctor_begin(r->d, what) : NULL;
+        if (how) blame_crash(r, i, what, how);
+        else clg__cases_check(r->ctx, &r->set[i], step, &check);
+        for (size_t k = i; k < i + step; k++) {
+            if (!r->wrong[k]) continue;
+            r->d->result->failed += r->pass->counts;
+            blame(r, k);
+        }
     }
     clg__tally *t = r->together[0] && r->pass->counts ? clg__tally_of(r->d, "together") : NULL;
     if (!t) return;

@@ -9,6 +9,7 @@
 typedef struct clg__tally { /* of an operator, or of a check */
     const char *name;
     int         cases, failed;
+    bool        crashed;
     char        fault[512], replay[96];
 } clg__tally;
 
@@ -36,6 +37,9 @@ typedef struct clg__pass {
 /* Fills in `blamed` and `together`, which the caller frees. False, with an error in the caller's context, when the device cannot
  * be opened so or memory runs out. */
 bool clg__examine(clg__doctor *d, clg__pass *pass);
+
+/* Tells what is begun. Not NULL: how that ended the process when it was tried; it is not to be begun again. */
+const char *clg__doctor_begin(const clg__doctor *d, const char *what);
 
 clg__tally *clg__tally_of(clg__doctor *d, const char *name); /* or NULL */
 

@@ -427,7 +427,7 @@ static const op_row conv_rows[] = {
     CONV(SMOOTH, 98, 2, 3, 7, 7, 5, 3, 3, 3, .pad_hw = {1, 0}), /* exact: padded alike it may be Winograd's */
     WINOGRAD(0, 98, 2, 3, 7, 7, 5, .pad = 1),
     CONV(0, 400, 3, 6, 10, 9, 6, 1, 3, 3, .groups = 6, .pad = 1),
-    CONV(0, 196, 1, 1, 14, 14, 33, 1, 3, 3, .pad = 1),
+    CONV(0, 224, 1, 1, 14, 14, 33, 1, 3, 3, .pad_hw = {1, 2}),
     CONV(0, 20, 0, 2, 5, 5, 3, 2, 3, 3, .pad = 1),
     WINOGRAD(SMOOTH, 315, 2, 19, 7, 6, 35, .pad = 1),
     WINOGRAD(0, 288, 3, 32, 4, 4, 16, .pad = 0),

@@ -215,7 +215,7 @@ clg_tensor *clg_max_pool2d(clg_tensor *x, const clg_pool2d_desc *desc) { return 
 clg_tensor *clg_avg_pool2d(clg_tensor *x, const clg_pool2d_desc *desc) { return pool(x, desc, AVG_POOL); }
 
 const clg__op clg__ops_pool2d[] = {
-    [MAX_POOL] = {.name = "max_pool2d", .arity = 1, .flags = CLG__NO_GRAD, .infer = pool_infer, .record = pool_record,
+    [MAX_POOL] = {.name = "max_pool2d", .arity = 1, .flags = CLG__NO_GRAD | CLG__BYTES, .infer = pool_infer, .record = pool_record,
                   .reference = max_reference},
     [MAX_POOL_VALUE] = {.name = "max_pool2d_value", .arity = 2, .flags = CLG__VIEW | CLG__PART, .infer = clg__part_infer,
                         .gradient = max_gradient, .reference = clg__part_reference},

@@ -1,4 +1,8 @@
-/* doctor.c - clgrad doctor: does this device compute what it should? What it does not is kept out of use. */
+/* doctor.c - clgrad doctor: does this device compute what it should? What it does not is kept out of use.
+ *
+ * A driver may crash, in its compiler or in a kernel. So a second process examines, and notes in memory that both share what it
+ * begins. When it crashes, another examines case by case, which tells whose fault that is; and one more leaves that out. */
+#define _GNU_SOURCE /* strsignal */
 #include "options.h"
 #include "report.h"
 #include "source.h"
@@ -6,9 +10,16 @@
 #include <cjson/cJSON.h>
 #include <clgrad/clgrad.h>
 #include <errno.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 #include <time.h>
 #include <unistd.h>
 
@@ -30,28 +41,59 @@ static const option options[] = {
     {0},
 };
 
+enum { MOST_CRASHES = 64 };
+
+typedef struct watched { /* shared between the processes */
+    char what[160]; /* was begun last */
+    bool ended;     /* nothing is left to be done */
+} watched;
+
 typedef struct doctor {
     const doctor_options *options;
+    watched              *watched;
     cJSON                *lines;
     bool                  drawn; /* a line of progress */
 } doctor;
 
-/* So that the line can be pasted into a shell. */
-static void replay_text(const doctor_options *o, const char *only, char *text, size_t size)
+static clg_doctor_crash crashes[MOST_CRASHES + 1]; /* those so far */
+
+static void put_word(FILE *to, const char *word)
 {
-    static const char *const variables[] = {"CLGRAD_CL_DIR", "CLGRAD_DEVICE", "CLGRAD_PROFILE", "CLGRAD_REWRITE"};
-    int at = 0;
-    text[0] = '\0';
-    for (size_t i = 0; i < sizeof variables / sizeof variables[0] && at < (int)size; i++)
-        if (getenv(variables[i])) at += snprintf(text + at, size - (size_t)at, "%s='%s' ", variables[i], getenv(variables[i]));
-    if (at < (int)size) at += snprintf(text + at, size - (size_t)at, "clgrad doctor --seed %llu", (unsigned long long)o->seed);
-    if (o->device && at < (int)size) at += snprintf(text + at, size - (size_t)at, " --device '%s'", o->device);
-    if (at < (int)size) snprintf(text + at, size - (size_t)at, *only ? " --case %s" : o->quick ? " --quick" : "", only);
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:,=+-";
+    const bool        quoted = !*word || word[strspn(word, plain)];
+    if (quoted) fputc('\'', to);
+    for (; *word; word++) fputs(*word == '\'' ? "'\\''" : (char[]){*word, '\0'}, to);
+    fputs(quoted ? "' " : " ", to);
+}
+
+/* So that the line can be pasted into a shell: with what chooses driver, device and kernels. To be freed. */
+static char *replay_text(const doctor_options *o, const char *only)
+{
+    static const char *const variables[] = {"CLGRAD_CL_DIR", "CLGRAD_DEVICE", "CLGRAD_PROFILE", "CLGRAD_REWRITE", "OCL_ICD_VENDORS",
+                                            "POCL_DEVICES", "RUSTICL_ENABLE"};
+    char          program[PATH_MAX] = "", *text = NULL;
+    size_t        size = 0;
+    FILE         *to = open_memstream(&text, &size);
+    const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (!to) return NULL;
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
+        if (!getenv(variables[i])) continue;
+        fprintf(to, "%s=", variables[i]);
+        put_word(to, getenv(variables[i]));
+    }
+    put_word(to, length > 0 ? program : "clgrad");
+    fprintf(to, "doctor --seed %llu ", (unsigned long long)o->seed);
+    if (o->device) fprintf(to, "--device "), put_word(to, o->device);
+    if (*only) fprintf(to, "--case %s", only);
+    else if (o->quick) fprintf(to, "--quick");
+    fclose(to);
+    return text;
 }
 
 static void progress(void *user, const char *what)
 {
     doctor *d = user;
+    snprintf(d->watched->what, sizeof d->watched->what, "%s", what);
     if (d->lines || !isatty(STDOUT_FILENO)) return;
     printf("%s%s ...\033[K", d->drawn ? "\r" : "", what);
     fflush(stdout);
@@ -61,28 +103,29 @@ static void progress(void *user, const char *what)
 static void print_line(void *user, const clg_doctor_line *line)
 {
     doctor *d = user;
-    char    replay[1024];
     if (d->drawn) printf("\r\033[K");
     d->drawn = false;
-    printf("%s  %-26s", line->failed ? "FAIL" : "PASS", line->name);
+    printf("%-5s %-26s", line->crashed ? "CRASH" : line->failed ? "FAIL" : "PASS", line->name);
     if (!line->failed) printf("%6d case%s\n", line->cases, line->cases == 1 ? "" : "s");
     if (!line->failed) return;
-    replay_text(d->options, line->replay, replay, sizeof replay);
-    printf("%6d of %d cases\n      %s\n      %s\n", line->failed, line->cases, line->fault, replay);
+    char *replay = replay_text(d->options, line->replay);
+    printf("%6d of %d cases\n      %s\n      %s\n", line->failed, line->cases, line->fault, replay ? replay : "");
+    free(replay);
 }
 
 static void add_line(void *user, const clg_doctor_line *line)
 {
     doctor *d = user;
-    char    replay[1024] = "";
     cJSON  *object = cJSON_CreateObject();
-    if (line->failed) replay_text(d->options, line->replay, replay, sizeof replay);
+    char   *replay = line->failed ? replay_text(d->options, line->replay) : NULL;
     cJSON_AddStringToObject(object, "name", line->name);
     cJSON_AddNumberToObject(object, "cases", line->cases);
     cJSON_AddNumberToObject(object, "failed", line->failed);
+    cJSON_AddBoolToObject(object, "crashed", line->crashed);
     cJSON_AddStringToObject(object, "fault", line->fault);
-    cJSON_AddStringToObject(object, "replay", replay);
+    cJSON_AddStringToObject(object, "replay", replay ? replay : "");
     cJSON_AddItemToArray(d->lines, object);
+    free(replay);
 }
 
 static int print_json(doctor *d, const clg_doctor_result *r, const clg_device_info *device, const char *file)
@@ -120,14 +163,16 @@ static int print_summary(const doctor_options *o, const clg_doctor_result *r, co
     return r->failed ? EXIT_RUN : 0;
 }
 
-static int examine(const doctor_options *o, clg_context *ctx, const char *file)
+static int examine(const doctor_options *o, watched *w, clg_context *ctx, const char *file)
 {
     const clg_device_info *device = clg_context_device(ctx);
     clg_doctor_result      result;
-    doctor                 d = {.options = o, .lines = o->json ? cJSON_CreateArray() : NULL};
-    if (!o->json) printf("%s, profile %s, %s\n", device->name, device->profile.base, device->driver);
-    const clg_doctor_desc desc = {.seed = o->seed, .quick = o->quick, .only = o->only, .keep = *file != '\0', .user = &d,
-                                  .progress = progress, .report = o->json ? add_line : print_line};
+    doctor                 d = {.options = o, .watched = w, .lines = o->json ? cJSON_CreateArray() : NULL};
+    if (!o->json && !crashes[0].what) printf("%s, profile %s, %s\n", device->name, device->profile.base, device->driver);
+    fflush(stdout); /* before what may crash */
+    const clg_doctor_desc desc = {.seed = o->seed, .quick = o->quick, .only = o->only, .keep = *file != '\0', .crashes = crashes,
+                                  .single = crashes[0].what != NULL, .user = &d, .progress = progress,
+                                  .report = o->json ? add_line : print_line};
     const clg_status status = clg_doctor_run(ctx, &desc, &result);
     if (status == CLG_INVALID_ARGUMENT || status == CLG_OUT_OF_MEMORY || clg_context_failed(ctx)) {
         cJSON_Delete(d.lines);
@@ -138,18 +183,11 @@ static int examine(const doctor_options *o, clg_context *ctx, const char *file)
     return status ? fail_context(&command_doctor, ctx) : end; /* what failed could not be kept */
 }
 
-static int run(int argc, char **argv)
+static int use_device(const doctor_options *o, watched *w)
 {
-    const command *cmd = &command_doctor;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    doctor_options  o = {.seed = ((uint64_t)now.tv_sec << 10) ^ (uint64_t)now.tv_nsec};
-    const uint64_t  drawn = o.seed;
-    char            entries[4096], file[4096];
-    if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
-    if (o.forget && (o.only || o.json || o.quick || o.seed != drawn))
-        return usage(cmd, "--forget examines nothing: leave out the other options");
-    clg_context     *ctx = clg_context_create(&(clg_context_desc){.device = o.device, .quarantine = ""});
+    const command   *cmd = &command_doctor;
+    char             entries[4096], file[4096];
+    clg_context     *ctx = clg_context_create(&(clg_context_desc){.device = o->device, .quarantine = ""});
     clg_device_list *list = clg_device_list_create();
     int              status = 0;
     if (clg_context_failed(ctx)) {
@@ -158,13 +196,78 @@ static int run(int argc, char **argv)
         status = fail(cmd, "out of memory");
     } else {
         clg_quarantine(list, clg_context_device(ctx), entries, sizeof entries, file, sizeof file);
-        if (!o.forget) status = examine(&o, ctx, file);
+        if (!o->forget) status = examine(o, w, ctx, file);
         else if (remove(file) && errno != ENOENT) status = fail(cmd, "cannot remove %s: %s", file, strerror(errno));
         else printf("nothing of %s is in quarantine\n", clg_context_device(ctx)->name);
     }
+    snprintf(w->what, sizeof w->what, "its end");
     clg_device_list_destroy(&list);
     clg_context_destroy(&ctx);
     return status;
+}
+
+/* True when it is worth another try: it is known what crashed, or will be next time. */
+static bool note_crash(const watched *w, int status)
+{
+    static char texts[MOST_CRASHES][2][sizeof w->what];
+    size_t      count = 0;
+    for (; crashes[count].what; count++)
+        if (!strcmp(crashes[count].what, w->what)) return false;
+    if (count == MOST_CRASHES) return false;
+    snprintf(texts[count][0], sizeof texts[count][0], "%s", w->what);
+    if (WIFSIGNALED(status)) snprintf(texts[count][1], sizeof texts[count][1], "signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else snprintf(texts[count][1], sizeof texts[count][1], "exit status %d", WEXITSTATUS(status));
+    crashes[count] = (clg_doctor_crash){texts[count][0], texts[count][1]};
+    return true;
+}
+
+static bool is_crash(const watched *w, int status)
+{
+    const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    return signal ? signal != SIGINT && signal != SIGTERM && signal != SIGHUP && signal != SIGPIPE : !w->ended;
+}
+
+static int watch(const doctor_options *o)
+{
+    watched *w = mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int      status = 0;
+    pid_t    child = 0;
+    if (w == MAP_FAILED) return fail(&command_doctor, "out of memory");
+    do {
+        snprintf(w->what, sizeof w->what, "the devices");
+        fflush(NULL);
+        if ((child = fork()) < 0) return fail(&command_doctor, "cannot start a process: %s", strerror(errno));
+        if (child == 0) {
+#ifdef __linux__
+            prctl(PR_SET_PDEATHSIG, SIGTERM);
+#endif
+            status = use_device(o, w);
+            fflush(stdout);
+            w->ended = true;
+            return status;
+        }
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+    } while (is_crash(w, status) && !w->ended && note_crash(w, status));
+    if (is_crash(w, status))
+        status = WIFSIGNALED(status) ? fail(&command_doctor, "the driver ended the process by signal %d (%s) at %s", WTERMSIG(status),
+                                            strsignal(WTERMSIG(status)), w->what)
+                                     : fail(&command_doctor, "the driver ended the process at %s", w->what);
+    else status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    munmap(w, sizeof *w);
+    return status;
+}
+
+static int run(int argc, char **argv)
+{
+    const command *cmd = &command_doctor;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    doctor_options  o = {.seed = ((uint64_t)now.tv_sec << 10) ^ (uint64_t)now.tv_nsec};
+    const uint64_t  drawn = o.seed;
+    if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
+    if (o.forget && (o.only || o.json || o.quick || o.seed != drawn))
+        return usage(cmd, "--forget examines nothing: leave out the other options");
+    return watch(&o);
 }
 
 const command command_doctor = {
