@@ -31,8 +31,9 @@ def killed_and_resumed(number, seconds):
             continue
         assert child.returncode == 0 and not errors, (child.returncode, said, errors)
         weights = out.read_bytes()
-        for path in (out, *ROOT.glob(f"{kept.name}*")):
-            path.unlink()
+        assert {*ROOT.glob(f"{number}.*")} == {kept, out}, [*ROOT.glob(f"{number}.*")]
+        kept.unlink()
+        out.unlink()
         return weights, kills
 
 

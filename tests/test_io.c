@@ -3,12 +3,15 @@
 #include "data/safetensors.h"
 #include <clgrad/clgrad.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "scratch.h"
 
@@ -436,6 +439,39 @@ static void failed_save_leaves_the_old_file(void **state)
     scratch_files(true);
 }
 
+/* Beside a model whose saving was killed; beside one that another process is saving; beside what leads elsewhere. */
+static void saves_leave_nothing_behind(void **state)
+{
+    (void)state;
+    char        beside[128];
+    const char *path = scratch_path("m.safetensors");
+    snprintf(beside, sizeof beside, "%s.tmp", path);
+    scratch_write("m.safetensors.tmp", "half a model that is longer than what is written next", 53);
+    expect_success(clg_file_replace(ctx, path, "whole", 5));
+    assert_int_equal(scratch_files(false), 1);
+
+    scratch_write("m.safetensors.tmp", "another's", 9);
+    const int other = open(beside, O_RDWR);
+    assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0);
+    expect_success(clg_file_replace(ctx, path, "again", 5));
+    assert_int_equal(scratch_files(false), 2);
+    close(other);
+    assert_int_equal(unlink(beside), 0);
+
+    scratch_write("elsewhere", "kept", 4);
+    assert_int_equal(symlink(scratch_path("elsewhere"), beside), 0);
+    expect_success(clg_file_replace(ctx, scratch_path("m.safetensors"), "third", 5));
+    assert_int_equal(scratch_files(false), 3);
+    size_t   size, kept;
+    uint8_t *bytes = scratch_read("m.safetensors", &size), *elsewhere = scratch_read("elsewhere", &kept);
+    assert_memory_equal(bytes, "third", 5);
+    assert_memory_equal(elsewhere, "kept", 4);
+    assert_true(size == 5 && kept == 4);
+    free(bytes);
+    free(elsewhere);
+    scratch_files(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest parser[] = {
@@ -450,6 +486,7 @@ int main(void)
         cmocka_unit_test(foreign_file_loads),
         cmocka_unit_test(load_leaves_the_model_unchanged),
         cmocka_unit_test(failed_save_leaves_the_old_file),
+        cmocka_unit_test(saves_leave_nothing_behind),
     };
     int failed = cmocka_run_group_tests(parser, NULL, NULL);
     failed += cmocka_run_group_tests(models, open_context, close_context);

@@ -1,27 +1,46 @@
-/* file.c - a file is written to PATH.<process>-<n>.tmp, synced, and renamed to PATH, and the directory is synced: a reader,
- * even one after a power failure, sees the old file or the new one, and a failure removes the new one. */
+/* file.c - a file is written to PATH.tmp, synced, and renamed to PATH, and the directory is synced: a reader, even one after a
+ * power failure, sees the old file or the new one, and a failure removes the new one. What a killed process left at PATH.tmp is
+ * written over by the next one. While one writes there, which a lock tells, another writes to PATH.1.tmp, and so on. */
 #include "base/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-/* Creates a file that was not there, beside `path`. */
+/* Nobody else's, and still the file of that name: who had it may have renamed it meanwhile. */
+static bool is_own(const struct stat *file, const char *name)
+{
+    struct stat named;
+    if (lstat(name, &named) != 0) return errno != ENOENT;
+    return S_ISREG(file->st_mode) && file->st_nlink == 1 && file->st_uid == geteuid() &&
+           file->st_ino == named.st_ino && file->st_dev == named.st_dev;
+}
+
+/* An empty file beside `path`, locked; a file system without locks hinders nobody. */
 static int create_beside(const char *path, clg__text *name)
 {
-    int fd = -1;
-    errno = EEXIST;
-    for (int n = 0; fd < 0 && errno == EEXIST && n < 100; n++) {
+    for (int n = 0; n < 100; n++) {
+        struct stat file;
         clg__text_free(name);
-        clg__text_append(name, "%s.%ld-%d.tmp", path, (long)getpid(), n);
-        if (name->failed) errno = ENOMEM;
-        else fd = open(name->data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (n) clg__text_append(name, "%s.%d.tmp", path, n);
+        else clg__text_append(name, "%s.tmp", path);
+        if (name->failed) return errno = ENOMEM, -1;
+        const int fd = open(name->data, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != ELOOP && errno != EACCES && errno != EISDIR) return -1;
+        if (fd < 0) continue;
+        const bool taken = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK, known = fstat(fd, &file) == 0;
+        if (!taken && (!known || is_own(&file, name->data))) {
+            if (known && ftruncate(fd, 0) == 0) return fd;
+            unlink(name->data);
+        }
+        close(fd);
     }
-    return fd;
+    return errno = EACCES, -1;
 }
 
 static bool write_all(int fd, const uint8_t *bytes, size_t size)
@@ -68,10 +87,10 @@ clg_status clg__file_replace(clg__root *root, const char *path, const uint8_t *b
     int code = fd < 0 ? errno : 0;
     if (fd >= 0) {
         if (!write_all(fd, bytes, size)) code = errno;
-        if (close(fd) != 0 && !code) code = errno;
         if (!code && rename(name.data, path) != 0) code = errno;
         if (code) unlink(name.data);
-        else sync_directory(path);
+        close(fd); /* now: what is locked must not be written to by others before it has its name */
+        if (!code) sync_directory(path);
     }
     clg__text_free(&name);
     return code ? clg__report(root, CLG_IO, "%s: cannot be written: %s", path, strerror(code)) : CLG_OK;
