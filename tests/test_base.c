@@ -312,6 +312,7 @@ static bool is_kept(const char *text, size_t bytes)
     unsigned char       *data = clg__cache_read(scratch_dir, &key, &size);
     bool                 right = data && size == bytes;
     for (size_t i = 0; right && i < size; i++) right = data[i] == (unsigned char)(i * 7);
+    assert_true(data || size == 0);
     free(data);
     return right;
 }

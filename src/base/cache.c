@@ -111,6 +111,7 @@ static unsigned char *read_file(int file, const clg__cache_key *key, size_t *siz
     unsigned char *data = malloc((size_t)st.st_size + 1);
     if (data && read_all(file, data, (size_t)st.st_size) && clg__cache_parse(data, (size_t)st.st_size, key, size)) return data;
     free(data);
+    *size = 0;
     return NULL;
 }
 
