@@ -3,7 +3,6 @@
 #include "device/cl_types.h"
 #include <clgrad/cl.h>
 #include <ftw.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -489,45 +488,6 @@ static void without_a_place_nothing_is_cached(void **state)
     setenv("XDG_CACHE_HOME", cache_home, 1);
 }
 
-/* ---- threads ----------------------------------------------------------------------------------------------------- */
-
-static void *work_alone(void *argument)
-{
-    const float f = *(const float *)argument;
-    clg_context *ctx = clg_context_create(&(clg_context_desc){.no_cache = true});
-    float x[64], y[64];
-    bool  right = !clg_context_failed(ctx);
-    for (int i = 0; i < 64; i++) x[i] = (float)i;
-    clg__buffer *bx = clg__buffer_create(ctx, sizeof x, "x"), *by = clg__buffer_create(ctx, sizeof y, "y");
-    const clg__value args[] = {{.kind = CLG__SPAN, .span = {bx, 0}}, {.kind = CLG__SPAN, .span = {by, 0}},
-                               {.kind = CLG__U32, .u32 = 64}, {.kind = CLG__F32, .f32 = f}};
-    clg__kernel *k = clg__kernel_create(ctx, &(clg__kernel_desc){
-        .program = clg__program_get(ctx, &(clg__program_desc){.source = scale_source}), .name = "scale", .args = args,
-        .arg_count = CLG__COUNT(args), .groups = {2}});
-    for (int round = 0; round < 50 && right; round++) {
-        x[0] = (float)round;
-        clg__buffer_write(ctx, bx, 0, x, sizeof x);
-        clg__kernel_enqueue(ctx, k);
-        right = clg__buffer_read(ctx, by, 0, y, sizeof y) == CLG_OK;
-        for (int i = 0; i < 64; i++) right = right && y[i] == f * x[i];
-    }
-    clg_context_destroy(&ctx);
-    return right ? argument : NULL;
-}
-
-static void contexts_work_side_by_side(void **state)
-{
-    (void)state;
-    pthread_t threads[2];
-    float     factors[2] = {2.0f, 3.0f};
-    for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&threads[i], NULL, work_alone, &factors[i]), 0);
-    for (int i = 0; i < 2; i++) {
-        void *right = NULL;
-        assert_int_equal(pthread_join(threads[i], &right), 0);
-        assert_ptr_equal(right, &factors[i]);
-    }
-}
-
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static int set_up(void **state)
@@ -573,7 +533,6 @@ int main(void)
         cmocka_unit_test(programs_are_kept_on_disk),
         cmocka_unit_test(damaged_files_are_built_anew),
         cmocka_unit_test(without_a_place_nothing_is_cached),
-        cmocka_unit_test(contexts_work_side_by_side),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

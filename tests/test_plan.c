@@ -1,7 +1,6 @@
 /* test_plan.c - what plans do: fusion, assignments, outputs, what a run moves, and limits. */
 #include "plan/plan.h"
 #include <clgrad/clgrad.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -399,50 +398,19 @@ static void too_much_memory_is_refused(void **state)
     clg_graph_destroy(&g);
 }
 
-typedef struct worker {
-    pthread_t thread;
-    float     losses[6];
-    uint64_t  programs; /* built or loaded */
-    bool      failed;
-} worker;
-
-static void *train_alone(void *user)
-{
-    worker      *w = user;
-    clg_context *own = clg_context_create(NULL);
-    training     t = start_training(own);
-    t.step = clg_plan_train(t.loss, t.opt);
-    if (t.step) feed(&t);
-    for (size_t i = 0; i < CLG__COUNT(w->losses); i++) {
-        clg_plan_run(t.step);
-        w->losses[i] = (float)clg_tensor_scalar(t.loss);
-    }
-    const clg_counters counters = clg_context_counters(own);
-    w->programs = counters.program_builds + counters.program_loads;
-    w->failed = clg_context_failed(own);
-    clg_context_destroy(&own);
-    return NULL;
-}
-
 /* One by one they would be as many as its units, and take as much longer. */
 static void kernels_of_a_plan_are_built_as_two_programs(void **state)
 {
     (void)state;
-    worker w = {0};
-    train_alone(&w);
-    assert_false(w.failed);
-    assert_int_equal(w.programs, 2);
-}
-
-static void two_threads_train_alike(void **state)
-{
-    (void)state;
-    worker w[2] = {0};
-    for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&w[i].thread, NULL, train_alone, &w[i]), 0);
-    for (int i = 0; i < 2; i++) assert_int_equal(pthread_join(w[i].thread, NULL), 0);
-    assert_false(w[0].failed || w[1].failed);
-    assert_memory_equal(w[0].losses, w[1].losses, sizeof w[0].losses);
-    assert_true(w[0].losses[5] < w[0].losses[0]);
+    clg_context *own = clg_context_create(NULL);
+    training     t = start_training(own);
+    t.step = clg_plan_train(t.loss, t.opt);
+    if (t.step) feed(&t);
+    clg_plan_run(t.step);
+    assert_false(clg_context_failed(own));
+    const clg_counters counters = clg_context_counters(own);
+    assert_int_equal(counters.program_builds + counters.program_loads, 2);
+    clg_context_destroy(&own);
 }
 
 /* ---- several uses of one model ------------------------------------------------------------------------------------ */
@@ -596,7 +564,6 @@ int main(int argc, char **argv) /* an argument selects tests: "assign*" */
         cmocka_unit_test_setup(missing_arrays_are_survived, begin),
         cmocka_unit_test_setup(too_much_memory_is_refused, begin),
         cmocka_unit_test_setup(kernels_of_a_plan_are_built_as_two_programs, begin),
-        cmocka_unit_test_setup(two_threads_train_alike, begin),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, open_context, close_context);

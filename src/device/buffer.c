@@ -1,7 +1,8 @@
 /* buffer.c - device memory, and the way of bytes to it and back.
  *
  * A small write is copied into one of a few staging slots and enqueued; a slot is waited for only when its turn comes
- * again, so a training step's writes never wait for the step before. */
+ * again, so a training step's writes never wait for the step before. On a CPU buffers are asked for as the host's memory: else
+ * pocl reserves none before the first command on them, and ends the process when there is none then. */
 #include "device/cl_types.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@ static clg_status out_of_memory(clg_context *ctx, size_t bytes, const char *what
     const clg_device_info *info = ctx->info;
     return clg__fail(&ctx->root, CLG_OUT_OF_MEMORY,
                      "%s: %.1f MiB (%zu bytes) of device memory needed; %s has %.1f MiB, of which %.1f MiB are in use "
-                     "here, and gives at most %.1f MiB in one piece",
+                     "here, and gives at most %.1f MiB in one piece: use a smaller batch, model or data set",
                      what, (double)bytes / MIB, bytes, info->name, (double)info->memory / MIB,
                      (double)ctx->counters.bytes_allocated / MIB, (double)info->max_allocation / MIB);
 }
@@ -32,7 +33,8 @@ clg__buffer *clg__buffer_create(clg_context *ctx, size_t bytes, const char *what
     clg__buffer *buffer = clg__calloc(&ctx->root, 1, sizeof *buffer);
     if (!buffer) return NULL;
     cl_int code = CL_SUCCESS;
-    buffer->mem = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE, bytes, NULL, &code);
+    const cl_mem_flags flags = CL_MEM_READ_WRITE | (info->type == CLG_DEVICE_CPU ? CL_MEM_ALLOC_HOST_PTR : 0);
+    buffer->mem = clCreateBuffer(ctx->cl, flags, bytes, NULL, &code);
     if (!buffer->mem) {
         free(buffer);
         if (code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES ||

@@ -47,5 +47,9 @@ clg_status clg__cl_fail(clg_context *ctx, cl_int code, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     ctx->root.cl_code = code;
+    if (memory && ctx->info)
+        return clg__fail(&ctx->root, status, "%s: %s (%d): of the %.1f MiB of %s %.1f MiB are in use here, and others may use the "
+                         "rest: use a smaller batch, model or data set", text, clg__cl_name(code), code,
+                         (double)ctx->info->memory / 0x1p20, ctx->info->name, (double)ctx->counters.bytes_allocated / 0x1p20);
     return clg__fail(&ctx->root, status, "%s: %s (%d)", text, clg__cl_name(code), code);
 }
