@@ -10,7 +10,7 @@ typedef struct clg__tally { /* of an operator, or of a check */
     const char *name;
     int         cases, failed;
     bool        crashed;
-    char        fault[512], replay[96];
+    char        fault[512], replay[160];
 } clg__tally;
 
 typedef struct clg__doctor {
