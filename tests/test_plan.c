@@ -56,6 +56,30 @@ static void pointwise_chains_are_one_launch(void **state)
     clg_graph_destroy(&g);
 }
 
+/* Numbers, nodes and results of one kernel are limited: what is more becomes another kernel, never an error. */
+static void long_chains_are_parted(void **state)
+{
+    (void)state;
+    enum { MANY = 300 };
+    clg_graph  *g = new_graph();
+    clg_tensor *x = given(g, CLG_SHAPE(2), (const float[]){1, 2}), *scaled = x, *summed = x, *y = clg_neg(x), *fan[MANY];
+    for (int i = 0; i < MANY; i++) {
+        scaled = clg_scale(scaled, i % 2 ? 2.0 : 0.5);
+        summed = clg_add(summed, x);
+        fan[i] = clg_sum(clg_mul(y, x), NULL);
+    }
+    assert_true(LAUNCHES(scaled) > 1 && LAUNCHES(summed) > 1);
+    clg_plan *plan = PLAN(scaled, summed), *wide = planned(fan, MANY);
+    clg_plan_run(plan);
+    clg_plan_run(wide);
+    EXPECT(scaled, 1, 2);
+    EXPECT(summed, MANY + 1, 2 * (MANY + 1));
+    for (int i = 0; i < MANY; i++) EXPECT(fan[i], -5);
+    clg_plan_destroy(&plan);
+    clg_plan_destroy(&wide);
+    clg_graph_destroy(&g);
+}
+
 static void activations_fold_into_products(void **state)
 {
     (void)state;
@@ -544,6 +568,7 @@ int main(int argc, char **argv) /* an argument selects tests: "assign*" */
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(pointwise_chains_are_one_launch, begin),
+        cmocka_unit_test_setup(long_chains_are_parted, begin),
         cmocka_unit_test_setup(activations_fold_into_products, begin),
         cmocka_unit_test_setup(second_operands_keep_their_side, begin),
         cmocka_unit_test_setup(a_diamond_through_a_reduction_stays_apart, begin),

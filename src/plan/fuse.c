@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Kernel arguments are limited (CL_DEVICE_MAX_PARAMETER_SIZE is 1 KiB at least): tensors that a group may touch. */
-enum { MAX_GROUP_TENSORS = 24 };
+/* Kernel arguments are limited (CL_DEVICE_MAX_PARAMETER_SIZE is 1 KiB at least): tensors that a group may touch; with them
+ * results whose only reader has not joined the group, and may yet; numbers. And a kernel has to be compiled: nodes. */
+enum { MAX_GROUP_TENSORS = 24, MAX_GROUP_OPEN = 40, MAX_GROUP_CONSTANTS = 32, MAX_GROUP_NODES = 256 };
 
 typedef struct edge {
     uint32_t before, after; /* node ids */
@@ -158,18 +159,38 @@ static bool cyclic(fuser *f, uint32_t member)
 
 /* ---- groups ------------------------------------------------------------------------------------------------------ */
 
-/* How many tensors the group's kernel touches, at most; and whether the edges of order allow it. */
+static bool is_kept(const fuser *f, const clg_tensor *t)
+{
+    return f->uses[t->id] > 1 || t->op == &clg__op_assign || f->p->is_output[t->id];
+}
+
+/* Is the group's kernel within the limits, at most; and do the edges of order allow it? */
 static bool fits(const fuser *f, uint32_t member)
 {
-    const int g = f->group[member];
-    int       tensors = 0;
+    const int         g = f->group[member];
+    const clg_tensor *constant[MAX_GROUP_CONSTANTS];
+    int               nodes = 0, tensors = 0, open = 0, constants = 0;
     EACH_MEMBER(m, member) {
         const clg_tensor *t = f->p->graph->nodes[m];
-        for (int k = 0; k < t->arity; k++) tensors += f->group[t->in[k]->id] != g && t->in[k]->op != &clg__op_full;
-        tensors += f->uses[m] > 1 || t->op == &clg__op_assign || f->p->is_output[m];
+        if (++nodes > MAX_GROUP_NODES) return false;
+        for (int k = 0; k < t->arity; k++) {
+            const clg_tensor *in = t->in[k];
+            if (f->group[in->id] == g) {
+                open -= !is_kept(f, in);
+            } else if (in->op == &clg__op_full) {
+                int i = 0;
+                while (i < constants && constant[i] != in) i++;
+                if (i == MAX_GROUP_CONSTANTS) return false;
+                if (i == constants) constant[constants++] = in;
+            } else {
+                tensors++;
+            }
+        }
+        if (is_kept(f, t)) tensors++;
+        else open++;
         EACH_EDGE_INTO(e, m) if (f->group[f->edges[e].before] == g && !f->edges[e].exact) return false;
     }
-    return tensors <= MAX_GROUP_TENSORS;
+    return tensors <= MAX_GROUP_TENSORS && tensors + open <= MAX_GROUP_OPEN;
 }
 
 /* Moves the ring of `from` to another group number, and joins it to the ring of `at` or parts it from there: exchanging
