@@ -26,9 +26,15 @@
 /* The first pixel of a strip, or of a vector: the last one overlaps that before, for a part of a vector takes long. */
 #define OVERLAP(at, count) ((count) < VEC || STRIP == 1 ? (at) : min(at, (count) - VEC))
 
-/* Element (place, tap) of a pooled pixel whose first element is at p, in rows of `w` vectors. */
+/* Element (place, tap) of a pooled pixel whose first element is at p, in rows of `w` vectors. Within a window 32 bits do, and
+ * GPUs add 64 bits in several instructions. */
+#if WG == 1
+#define WITHIN(row, column, w) LANE((row) * (w) + (column))
+#else
+#define WITHIN(row, column, w) (uint)((row) * (w)) * VEC + (column) * VEC
+#endif
 #define TAP(p, place, kh, kw, w) \
-    VLOAD((p) + LANE(((place) / POOL_W * STRIDE_H + (kh) * DIL_H) * (w) + (place) % POOL_W * STRIDE_W + (kw) * DIL_W))
+    VLOAD((p) + WITHIN((place) / POOL_W * STRIDE_H + (kh) * DIL_H, (place) % POOL_W * STRIDE_W + (kw) * DIL_W, w))
 
 /* Pixels i from p0 on, with `at` where their windows begin in a plane. */
 #define EACH_PIXEL(i, p0, count, at, plane)                                                                              \
@@ -144,7 +150,7 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
                     UNROLL for (int kh = 0; kh < KH; kh++)
                         UNROLL for (int kw = 0; kw < KW; kw++)
                             UNROLL for (int r = 0; r < ROWS_FORWARD; r++) {
-                                const vec s = weights[r][c * WINDOW + kh * KW + kw];
+                                const vec s = (weights[r] + (uint)(c * WINDOW))[kh * KW + kw];
                                 UNROLL for (int k = 0; k < PLACES; k++)
                                     sum[r][k] = fma(s, TAP(at, k, kh, kw, w), sum[r][k]);
                             }
