@@ -4,6 +4,7 @@
  * STEP                     forward, backward filter: pixels of the region from one output to the next along a row
  * FILTER                   1: the kernels of backward filter, 0: of forward and backward data
  * BIAS, EPILOGUE, TILE_*   as in conv2d.cl, TILE_SIDE being 1
+ * PAST                     1: results are more than the caches hold, and go past them
  *
  * All three of an axis: output `at` meets pixel at * stride + tap * dil - pad. Backward data falls into as many phases
  * as there are remainders of `at` by the stride: output phase + i * stride meets pixel i + offset of dy, for those taps
@@ -17,8 +18,8 @@
  *                 products are summed in registers at a time
  * conv2d_share    backward filter, a unit is a share of all rows of dy: partial [share][group][K / NR][C KH KW][NR]
  * conv2d_add      partial -> dw */
-#if !defined(STEP) || !defined(FILTER) || !defined(BIAS) || !defined(EPILOGUE) || !defined(TILE_SIDE)
-#error "conv2d_direct.cl needs STEP, FILTER, BIAS, EPILOGUE, TILE_SIDE, TILE_M, TILE_N and TILE_K"
+#if !defined(STEP) || !defined(FILTER) || !defined(BIAS) || !defined(EPILOGUE) || !defined(PAST) || !defined(TILE_SIDE)
+#error "conv2d_direct.cl needs STEP, FILTER, BIAS, EPILOGUE, PAST, TILE_SIDE, TILE_M, TILE_N and TILE_K"
 #endif
 #define NR (TILE_N * VEC)
 #define MOST_TAPS 256 /* of a window, and of a window in a few channels */
@@ -88,6 +89,13 @@ static inline void copy_region(global float *to, global const float *x, const ul
 }
 
 #if !FILTER
+/* Asks for what copy_region will want of one row of so many channels; `from` is its first pixel, or near it. */
+static inline void fetch_row(global const float *from, const int channels, const ulong src, const int count)
+{
+    for (int c = 0; c < channels; c++)
+        for (int p = 0; p < count; p += 16) FETCH(from + c * src + p);
+}
+
 TILE_KERNEL conv2d_pack(TENSOR_OF(const float, weight), TENSOR(packed), const int groups, const int channels,
                         const int outputs, AXES)
 {
@@ -175,6 +183,9 @@ TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float,
         copy_region(region, x + ng * channels * src, (n * groups - ng) * channels * src, channels, src_h, src_w,
                     row0 * step_h * skip_h + low_h, col0 * STEP * skip_w + low_w, rows - (high - count) * step_h, cols,
                     plane, skip_h, skip_w);
+        const uint  next = unit + 1;
+        const ulong from = next / (down * across) * channels * src + /* where its region begins, but for the border */
+                           (next / across % down * high * step_h * skip_h * (ulong)src_w + next % across * wide * STEP * skip_w);
         for (int k = 0; k < outputs; k += NR) {
             global const float *weight = packed + (g * ((outputs + NR - 1) / NR) + k / NR) * channels * window * NR;
             for (int e = 0; e < up_h * up_w; e++) {
@@ -190,11 +201,15 @@ TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float,
                 global float *to = m + (eh * pitch + ew) * NR;
                 for (int c = 0; c < channels; c += chunk) {
                     const int products = min(chunk, channels - c) * taps;
-                    for (int i = 0; i < count; i++)
+                    for (int i = 0; i < count; i++) {
+                        if (k == 0 && e == 0 && next < unit_end)
+                            fetch_row(x + from + (ulong)c * src + i * step_h * skip_h * src_w, min(chunk, channels - c), src,
+                                      cols * skip_w);
                         for (int p = 0; p < padded; p += TILE_M)
                             multiply(to + (i * up_h * pitch + p * up_w) * NR, up_w * NR,
                                      region + (ulong)c * plane + i * step_h * cols + p * STEP, offset, weight, products,
                                      c > 0);
+                    }
                     weight += (ulong)products * NR;
                 }
             }

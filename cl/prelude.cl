@@ -257,12 +257,17 @@ static inline void load_turned(vec *r, global const float *from, const ulong ste
     transpose_tile(r);
 }
 
-/* to[j * step + i] = r[i] lane j for i < count, j < lanes. */
+/* to[j * step + i] = r[i] lane j for i < count, j < lanes; PAST: past the caches, where a vector is a line of memory. */
+#if defined(PAST) && PAST && VEC == 16
+#define TURNED_PUT(v, p) VPUT_PAST(v, p)
+#else
+#define TURNED_PUT(v, p) VPUT(v, p)
+#endif
 static inline void store_turned(vec *r, global float *to, const ulong step, const int lanes, const int count)
 {
     transpose_tile(r);
     if (count >= VEC && lanes >= VEC) {
-        UNROLL for (int j = 0; j < VEC; j++) VPUT(r[j], to + j * step);
+        UNROLL for (int j = 0; j < VEC; j++) { TURNED_PUT(r[j], to + j * step); }
     } else {
         float t[VEC * VEC];
         UNROLL for (int j = 0; j < VEC; j++) VSTORE(r[j], t + j * VEC);

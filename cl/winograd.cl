@@ -9,6 +9,7 @@
  * WINOGRAD          2 or 4
  * FILTER            1: the kernels of backward filter, 0: of forward and backward data
  * BIAS, EPILOGUE, TILE_*   as in conv2d.cl, TILE_SIDE being 1
+ * PAST                     1: results are more than the caches hold, and go past them
  *
  * Images are NCHW outside. Within, channels are lanes: a region of an image is turned so by transposing in registers and
  * gets its border of zeros there. A block is `wide` columns of `high` rows of windows, rows counting on through the
@@ -25,8 +26,8 @@
  * winograd_filter   a unit is a share of the blocks: partial [share][K / NR][C][9][NR]
  * winograd_filter_few   a unit is NR outputs: the same of one share, from v of all blocks
  * winograd_sum      partial -> dw */
-#if !defined(WINOGRAD) || !defined(FILTER) || !defined(BIAS) || !defined(EPILOGUE) || !defined(TILE_SIDE)
-#error "winograd.cl needs WINOGRAD, FILTER, BIAS, EPILOGUE, TILE_SIDE, TILE_M, TILE_N and TILE_K"
+#if !defined(WINOGRAD) || !defined(FILTER) || !defined(BIAS) || !defined(EPILOGUE) || !defined(PAST) || !defined(TILE_SIDE)
+#error "winograd.cl needs WINOGRAD, FILTER, BIAS, EPILOGUE, PAST, TILE_SIDE, TILE_M, TILE_N and TILE_K"
 #endif
 #define A  (WINOGRAD + 2)
 #define NR (TILE_N * VEC)

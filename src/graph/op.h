@@ -206,6 +206,12 @@ typedef struct clg__launch {
     uint32_t        local[3];  /* all 0: {profile wg, 1, 1} */
 } clg__launch;
 
+/* Are so many floats more than the caches hold? They are then better written past them. */
+static inline bool clg__past_caches(const clg_profile *p, uint64_t count)
+{
+    return p->stream && count >= (uint64_t)p->stream * (1024 / sizeof(float));
+}
+
 /* `bytes` of device memory that live from the first to the last launch of this operator; the index for CLG__WS. */
 int clg__record_workspace(clg__record *r, uint64_t bytes);
 

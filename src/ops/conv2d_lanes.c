@@ -16,6 +16,14 @@ enum {
     DEPTH          = 64,      /* channels whose weights winograd_few transforms at a time */
 };
 
+static void write_defines(clg__text *text, const clg__record *r, int op, const clg__tile *tile)
+{
+    clg__text_append(text, "#define FILTER %d\n#define BIAS %d\n#define EPILOGUE(T, a) (%s)\n#define PAST %d\n", op == FILTER,
+                     op == CONV && r->node->arity == 3, r->epilogue ? r->epilogue : "a",
+                     op != FILTER && clg__past_caches(r->profile, (uint64_t)r->node->count));
+    clg__tile_define(text, tile);
+}
+
 /* ---- Winograd: kernels and layouts in cl/winograd.cl ------------------------------------------------------------- */
 
 /* A convolution as cl/winograd.cl sees it, which for backward data is one of dy. */
@@ -89,9 +97,8 @@ static clg_status winograd_launch(clg__record *r, const winograd *w, const char 
                                   const clg__arg *args, size_t count)
 {
     clg__text defines = {0};
-    clg__text_append(&defines, "#define WINOGRAD %d\n#define FILTER %d\n#define BIAS %d\n#define EPILOGUE(T, a) (%s)\n",
-                     (int)w->m, w->op == FILTER, w->op == CONV && r->node->arity == 3, r->epilogue ? r->epilogue : "a");
-    clg__tile_define(&defines, &w->tile);
+    clg__text_append(&defines, "#define WINOGRAD %d\n", (int)w->m);
+    write_defines(&defines, r, w->op, &w->tile);
     const clg_status status = clg__record_kernel(r, &(clg__launch){
         .unit = "winograd", .kernel = kernel, .defines = defines.data, .args = args, .arg_count = count,
         .groups = {groups}, .local = {1, 1, 1}});
@@ -251,10 +258,8 @@ static clg_status direct_launch(clg__record *r, const direct *c, const char *ker
                                 size_t count)
 {
     clg__text defines = {0};
-    clg__text_append(&defines, "#define STEP %d\n#define FILTER %d\n#define BIAS %d\n#define EPILOGUE(T, a) (%s)\n",
-                     (int)c->step[1], c->op == FILTER, c->op == CONV && r->node->arity == 3,
-                     r->epilogue ? r->epilogue : "a");
-    clg__tile_define(&defines, &c->tile);
+    clg__text_append(&defines, "#define STEP %d\n", (int)c->step[1]);
+    write_defines(&defines, r, c->op, &c->tile);
     const clg_status status = clg__record_kernel(r, &(clg__launch){
         .unit = "conv2d_direct", .kernel = kernel, .defines = defines.data, .args = args, .arg_count = count,
         .groups = {CLG__MIN(c->cores, units)}, .local = {1, 1, 1}});

@@ -283,7 +283,7 @@ clg_status clg__plan_pointwise(clg_plan *p, int s)
     if (rows > UINT32_MAX || n > UINT32_MAX || units > UINT32_MAX)
         return clg__fail(root, CLG_UNSUPPORTED, "%s: an extent is beyond 2^32", first->op->name);
 
-    g.past = profile->stream && rows * n >= (uint64_t)profile->stream * (1024 / sizeof(float)) && !in_place(&g);
+    g.past = clg__past_caches(profile, rows * n) && !in_place(&g);
     define_operators(p, step, profile->chunk);
     clg__text body = {0};
     emit_kernel(&body, &g);
