@@ -15,7 +15,7 @@
  *
  * conv2d_pack     weight -> packed [group][K / NR][phase][channel][tap of the phase][NR]
  * conv2d_direct   a unit is a block of an image and group: its region is copied once for all outputs; about `depth`
- *                 products are summed in registers at a time
+ *                 products are summed in registers at a time, without those of rows of zeros
  * conv2d_share    backward filter, a unit is a share of all rows of dy: partial [share][group][K / NR][C KH KW][NR]
  * conv2d_add      partial -> dw */
 #if !defined(STEP) || !defined(FILTER) || !defined(BIAS) || !defined(EPILOGUE) || !defined(PAST) || !defined(TILE_SIDE)
@@ -23,7 +23,8 @@
 #endif
 #define NR (TILE_N * VEC)
 #define MOST_TAPS 256 /* of a window, and of a window in a few channels */
-#define MOST_ROWS 64  /* of a block of backward filter */
+#define MOST_ROWS 64  /* of a block */
+#define MOST_LISTS 4  /* of the taps that rows of a block meet */
 
 typedef struct axis {
     int taps, stride, pad, dil, back;
@@ -144,17 +145,24 @@ TILE_KERNEL conv2d_pack(TENSOR_OF(const float, weight), TENSOR(packed), const in
     }
 }
 
-/* m [TILE_M] at m_step (+)= sum over taps of a[offset + i * STEP] times w [taps][NR] */
-static inline void multiply(global float *m, const int m_step, global const float *a, const int *offset,
+/* The taps in a few channels of those rows of the window, from the region's row `first` to `end`, that lie in the image:
+ * where they lie in the region, and their weights. */
+typedef struct list {
+    int  first, end, count; /* taps of a channel */
+    int2 at[MOST_TAPS];
+} list;
+
+/* m [TILE_M] at m_step (+)= sum over taps of a[at.x + i * STEP] times w [at.y][NR] */
+static inline void multiply(global float *m, const int m_step, global const float *a, const int2 *at,
                             global const float *w, const int taps, const bool add)
 {
     vec acc[TILE_M][TILE_N];
     UNROLL for (int i = 0; i < TILE_M; i++)
         UNROLL for (int j = 0; j < TILE_N; j++) acc[i][j] = add ? VLOAD(m + i * m_step + j * VEC) : (vec)0.0f;
-    for (int k = 0; k < taps; k++, w += NR) {
-        global const float *from = a + offset[k];
+    for (int k = 0; k < taps; k++) {
+        global const float *from = a + at[k].x, *weight = w + at[k].y;
         vec b[TILE_N];
-        UNROLL for (int j = 0; j < TILE_N; j++) b[j] = VLOAD(w + j * VEC);
+        UNROLL for (int j = 0; j < TILE_N; j++) b[j] = VLOAD(weight + j * VEC);
         UNROLL for (int i = 0; i < TILE_M; i++) {
             const vec s = from[i * STEP];
             UNROLL for (int j = 0; j < TILE_N; j++) acc[i][j] = fma(s, b[j], acc[i][j]);
@@ -162,6 +170,18 @@ static inline void multiply(global float *m, const int m_step, global const floa
     }
     UNROLL for (int i = 0; i < TILE_M; i++)
         UNROLL for (int j = 0; j < TILE_N; j++) VPUT(acc[i][j], m + i * m_step + j * VEC);
+}
+
+static inline void take_taps(list *l, const int first, const int end, const int *row, const int *col, const int taps,
+                             const int channels, const int plane, const int cols)
+{
+    int n = 0;
+    l->first = first, l->end = end, l->count = 0;
+    for (int t = 0; t < taps; t++) l->count += row[t] >= first && row[t] < end;
+    for (int c = 0; l->count > 0 && c < channels; c++)
+        for (int t = 0; t < taps; t++)
+            if (row[t] >= first && row[t] < end)
+                l->at[n++] = (int2)(c * plane + row[t] * cols + col[t], (c * taps + t) * NR);
 }
 
 TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float, x), TENSOR_OF(const float, bias),
@@ -183,34 +203,46 @@ TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float,
         copy_region(region, x + ng * channels * src, (n * groups - ng) * channels * src, channels, src_h, src_w,
                     row0 * step_h * skip_h + low_h, col0 * STEP * skip_w + low_w, rows - (high - count) * step_h, cols,
                     plane, skip_h, skip_w);
+        const int   top = row0 * step_h * skip_h + low_h; /* rows of the region from `begin` to `inside` are the image's */
+        const int   begin = (skip_h - 1 - top) / skip_h, inside = (src_h - top + skip_h - 1) / skip_h;
         const uint  next = unit + 1;
-        const ulong from = next / (down * across) * channels * src + /* where its region begins, but for the border */
-                           (next / across % down * high * step_h * skip_h * (ulong)src_w + next % across * wide * STEP * skip_w);
+        const ulong row1 = next / across % down * high * step_h * skip_h, col1 = next % across * wide * STEP * skip_w;
+        const ulong ahead = next / (down * across) * channels * src + row1 * src_w + col1; /* its region, but for the border */
         for (int k = 0; k < outputs; k += NR) {
             global const float *weight = packed + (g * ((outputs + NR - 1) / NR) + k / NR) * channels * window * NR;
             for (int e = 0; e < up_h * up_w; e++) {
                 const int eh = e / up_w, ew = e % up_w;
                 const int taps = taps_of_phase(&h, eh, kh) * taps_of_phase(&w, ew, kw);
                 const int chunk = taps > 0 ? clamp(depth / taps, 1, channels) : channels;
-                int offset[MOST_TAPS], known = 0;
-                for (int c = 0; taps > 0 && c < chunk; c++)
-                    for (int t = 0; t < window; t++)
-                        if (phase_of(&h, t / kw) == eh && phase_of(&w, t % kw) == ew)
-                            offset[known++] = c * plane + (offset_of(&h, t / kw) - low_h) / skip_h * cols +
-                                             (offset_of(&w, t % kw) - low_w) / skip_w;
+                int tap_row[MOST_TAPS], tap_col[MOST_TAPS], known = 0, list_of[MOST_ROWS], lists = 0, spread = 0;
+                for (int t = 0; t < window; t++)
+                    if (phase_of(&h, t / kw) == eh && phase_of(&w, t % kw) == ew) {
+                        tap_row[known] = (offset_of(&h, t / kw) - low_h) / skip_h;
+                        tap_col[known] = (offset_of(&w, t % kw) - low_w) / skip_w;
+                        spread = max(spread, tap_row[known++] + 1);
+                    }
+                list all[MOST_LISTS];
+                for (int i = -1; i < count; i++) { /* the first has all taps, and serves rows for which there is no other */
+                    const int first = i < 0 ? 0 : clamp(begin - i * step_h, 0, spread);
+                    const int end = i < 0 ? spread : clamp(inside - i * step_h, first, spread);
+                    int l = 0;
+                    while (l < lists && (all[l].first != first || all[l].end != end)) l++;
+                    if (l == lists && lists < MOST_LISTS)
+                        take_taps(&all[lists++], first, end, tap_row, tap_col, taps, chunk, plane, cols);
+                    if (i >= 0) list_of[i] = l < lists ? l : 0;
+                }
                 global float *to = m + (eh * pitch + ew) * NR;
                 for (int c = 0; c < channels; c += chunk) {
-                    const int products = min(chunk, channels - c) * taps;
+                    const int some = min(chunk, channels - c);
                     for (int i = 0; i < count; i++) {
                         if (k == 0 && e == 0 && next < unit_end)
-                            fetch_row(x + from + (ulong)c * src + i * step_h * skip_h * src_w, min(chunk, channels - c), src,
-                                      cols * skip_w);
+                            fetch_row(x + ahead + (ulong)c * src + i * step_h * skip_h * src_w, some, src, cols * skip_w);
                         for (int p = 0; p < padded; p += TILE_M)
                             multiply(to + (i * up_h * pitch + p * up_w) * NR, up_w * NR,
-                                     region + (ulong)c * plane + i * step_h * cols + p * STEP, offset, weight, products,
-                                     c > 0);
+                                     region + (ulong)c * plane + i * step_h * cols + p * STEP, all[list_of[i]].at, weight,
+                                     some * all[list_of[i]].count, c > 0);
                     }
-                    weight += (ulong)products * NR;
+                    weight += (ulong)some * taps * NR;
                 }
             }
             const int y0 = row0 * up_h, x0 = col0 * up_w, width = min(wide * up_w, dst_w - x0);
