@@ -23,7 +23,8 @@ def clgrad(*arguments, env=None, timeout=300, **more):
     command = [CLGRAD, *map(str, arguments)]
     clean = {key: value for key, value in os.environ.items() if key not in ("CLGRAD_DEVICE", "CLGRAD_PROFILE")}
     more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
-    return subprocess.run(command, env={**clean, **(env or {})}, text=True, timeout=timeout, **more)
+    return subprocess.run(command, env={**clean, **(env or {})}, text=True, errors="surrogateescape",
+                          timeout=timeout, **more)
 
 
 def succeeds(*arguments, **more):

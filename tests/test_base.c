@@ -242,6 +242,24 @@ static thing *new_thing(clg__root *root, int id)
     return t;
 }
 
+static void utf8_is_told_from_what_is_not(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int         fault; /* -1: none */
+    } rows[] = {{"", -1}, {"plain\x7f\n", -1}, {"caf\xc3\xa9", -1}, {"\xe0\xa0\x80\xed\x9f\xbf\xef\xbf\xbf", -1},
+                {"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", -1}, {"caf\xe9", 3}, {"caf\xe9 noir", 3}, {"\x80", 0}, {"a\xc3", 1},
+                {"a\xc3z", 1}, {"\xc1\xbf", 0}, {"\xe0\x9f\xbf", 0}, {"\xed\xa0\x80", 0}, {"\xe2\x82", 0}, {"\xe2\x82z", 0},
+                {"\xf0\x8f\xbf\xbf", 0}, {"\xf4\x90\x80\x80", 0}, {"\xf5\x80\x80\x80", 0}, {"\xf1\x80\x80z", 0},
+                {"\xff\x80\x80\x80\x80\x80\x80", 0}, {"\xf8\x88\x80\x80\x80", 0}};
+    for (size_t i = 0; i < CLG__COUNT(rows); i++) {
+        const char *fault = clg_utf8_fault(rows[i].text, strlen(rows[i].text));
+        const int   at = fault ? (int)(fault - rows[i].text) : -1;
+        if (at != rows[i].fault) fail_msg("row %zu: at %d, not %d", i, at, rows[i].fault);
+    }
+}
+
 static void children_go_newest_first(void **state)
 {
     (void)state;
@@ -409,6 +427,7 @@ int main(void)
         cmocka_unit_test(tables_answer_for_every_code),
         cmocka_unit_test(arena_gives_zeroed_aligned_pieces),
         cmocka_unit_test(text_grows),
+        cmocka_unit_test(utf8_is_told_from_what_is_not),
         cmocka_unit_test(children_go_newest_first),
         cmocka_unit_test(first_error_wins),
         cmocka_unit_test(calloc_reports_what_cannot_be),

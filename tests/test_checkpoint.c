@@ -238,7 +238,7 @@ static void every_flipped_bit_is_refused(void **state)
     const clg_checkpoint all = all_of(&intact);
     size_t               size;
     uint8_t             *bytes = later(&size);
-    for (uint64_t i = 0; i < FLIPS + 64; i++) { /* and each of the checksum */
+    for (uint64_t i = 0; i < FLIPS + 64; i++) { /* and each of the last */
         const uint64_t wide = (uint64_t)clg_random_u32(5, 2 * i) << 32 | clg_random_u32(5, 2 * i + 1);
         const size_t   bit = i < FLIPS ? (size_t)(wide % (8 * size)) : 8 * size - 1 - (size_t)(i - FLIPS);
         bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -279,12 +279,15 @@ static void other_trainings_are_refused(void **state)
     expect(&intact, clg_checkpoint_save(&fewer, scratch_path("fewer"), NULL, 0), CLG_OK, "");
     expect(&intact, clg_checkpoint_save(&more, scratch_path("unoptimized"), NULL, 0), CLG_OK, "");
     expect(&intact, clg_model_save(intact.model, scratch_path("model")), CLG_OK, "");
+    static const char bare[] = "\2\0\0\0\0\0\0\0{}";
+    scratch_write("bare", bare, sizeof bare - 1);
 
     expect(&intact, clg_checkpoint_load(&all, scratch_path("wider")), CLG_INVALID_SHAPE, "wider: fc1.weight has the shape [5, 8]");
     expect(&intact, clg_checkpoint_load(&all, scratch_path("slower")), CLG_INVALID_SHAPE, "slower: has no optimizer.first moment");
     expect(&intact, clg_checkpoint_load(&all, scratch_path("fewer")), CLG_INVALID_SHAPE, "fewer: has no best");
     expect(&intact, clg_checkpoint_load(&fewer, scratch_path("unoptimized")), CLG_INVALID_SHAPE, "has no optimizer.");
-    expect(&intact, clg_checkpoint_load(&all, scratch_path("model")), CLG_FORMAT, "model: not a checkpoint");
+    expect(&intact, clg_checkpoint_load(&all, scratch_path("model")), CLG_INVALID_SHAPE, "model: has no optimizer.");
+    expect(&intact, clg_checkpoint_load(&all, scratch_path("bare")), CLG_FORMAT, "bare: not a checkpoint");
     expect(&intact, clg_checkpoint_load(&all, scratch_path("nothing")), CLG_IO, strerror(ENOENT));
     expect(&intact, clg_checkpoint_load(&all, NULL), CLG_INVALID_ARGUMENT, "path");
     assert_int_equal(clg_checkpoint_load(NULL, "x"), CLG_INVALID_ARGUMENT);

@@ -271,13 +271,19 @@ static void saved_and_loaded(void **state)
     assert_int_equal(size_a, size_b);
     assert_memory_equal(bytes_a, bytes_b, size_a);
 
-    static const char header[] = "{\"a.weight\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
+    static const char header[] = "{\"__metadata__\":{\"clgrad.checksum\":\"#\"},\"a.weight\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
                                  "\"a.bias\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[24,36]},"
                                  "\"odd\":{\"dtype\":\"F32\",\"shape\":[5,1,1],\"data_offsets\":[36,56]}}";
-    const size_t padded = (sizeof header - 1 + 7) / 8 * 8;
+    const size_t head = strcspn(header, "#"), tail = sizeof header - 1 - head - 1; /* the checksum */
+    const size_t padded = (head + 16 + tail + 7) / 8 * 8;
     assert_int_equal(size_a, 8 + padded + 56);
     assert_int_equal(bytes_a[0] + 256 * bytes_a[1], padded);
-    assert_memory_equal(bytes_a + 8, header, sizeof header - 1);
+    assert_memory_equal(bytes_a + 8, header, head);
+    assert_memory_equal(bytes_a + 8 + head + 16, header + head + 1, tail);
+    char digits[17] = "";
+    memcpy(digits, bytes_a + 8 + head, 16);
+    memset(bytes_a + 8 + head, '0', 16);
+    assert_int_equal(strtoull(digits, NULL, 16), clg__hash(0, bytes_a, size_a)); /* its own digits being zeros */
     free(bytes_a);
     free(bytes_b);
     clg_graph_destroy(&g);
@@ -290,6 +296,7 @@ static const clg_metadata some_metadata[] = {{"model", "cnn"}, {"quoted \"key\""
 
 static void count_known(void *user, const char *key, const char *value)
 {
+    assert_string_not_equal(key, "clgrad.checksum");
     for (size_t i = 0; i < CLG__COUNT(some_metadata); i++)
         *(size_t *)user += !strcmp(some_metadata[i].key, key) && !strcmp(some_metadata[i].value, value);
 }
@@ -317,7 +324,10 @@ static void metadata_comes_back(void **state)
     expect_success(clg_file_metadata(ctx, path, "model", NULL, 0));
     expect_success(clg_model_load(model, path));
 
-    static const clg_metadata twice[] = {{"a", "1"}, {"a", "2"}}, missing[] = {{"a", NULL}};
+    static const clg_metadata twice[] = {{"a", "1"}, {"a", "2"}}, missing[] = {{"a", NULL}}, latin1[] = {{"a", "caf\xe9"}},
+                              checksum[] = {{"clgrad.checksum", "0"}};
+    expect_report(clg_model_save_with(model, path, latin1, 1), CLG_INVALID_ARGUMENT, path, "UTF-8");
+    expect_report(clg_model_save_with(model, path, checksum, 1), CLG_INVALID_ARGUMENT, path, "clgrad.checksum");
     expect_report(clg_model_save_with(model, path, twice, 2), CLG_INVALID_ARGUMENT, path, "twice");
     expect_report(clg_model_save_with(model, path, missing, 1), CLG_INVALID_ARGUMENT, path, "missing");
     expect_report(clg_file_metadata(ctx, "/nonexistent", "a", value, 9), CLG_IO, "/nonexistent", strerror(ENOENT));
@@ -394,6 +404,40 @@ static void load_leaves_the_model_unchanged(void **state)
     assert_int_equal(clg_model_load(NULL, "x"), CLG_INVALID_ARGUMENT);
     clg_graph_destroy(&g);
     clg_model_destroy(&model);
+    scratch_files(true);
+}
+
+/* One bit: refused, or, where it hides the checksum, the model all the same. */
+static void a_flipped_bit_changes_nothing(void **state)
+{
+    (void)state;
+    clg_graph *g = clg_graph_create(ctx, NULL);
+    clg_model *model = small_model(g, 1), *other = small_model(g, 2);
+    float      saved[VALUES], kept[VALUES], got[VALUES];
+    char       text[64];
+    size_t     size, refused = 0;
+    values_of(model, saved);
+    values_of(other, kept);
+    expect_success(clg_model_save_with(model, scratch_path("m"), &(clg_metadata){"network", "linear(3)"}, 1));
+    uint8_t *bytes = scratch_read("m", &size);
+    for (uint64_t i = 0; i < 1000; i++) {
+        const size_t bit = (size_t)(clg_random_u32(7, i) % (8 * size));
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        scratch_write("flipped", bytes, size);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        const bool taken = clg_model_load(other, scratch_path("flipped")) == CLG_OK;
+        refused += !taken;
+        values_of(other, got);
+        if (memcmp(got, taken ? saved : kept, sizeof got)) fail_msg("bit %zu of %zu changes the model", bit, 8 * size);
+        for (size_t at = 0, v = 0; taken && v < clg_model_count(other); at += (size_t)clg_shape_count(clg_model_shape(other, v)), v++)
+            expect_success(clg_model_write(other, v, kept + at, (size_t)clg_shape_count(clg_model_shape(other, v))));
+        if (!clg_file_metadata(ctx, scratch_path("flipped"), "network", text, sizeof text)) assert_string_equal(text, "linear(3)");
+    }
+    assert_in_range(refused, 900, 1000);
+    free(bytes);
+    clg_graph_destroy(&g);
+    clg_model_destroy(&model);
+    clg_model_destroy(&other);
     scratch_files(true);
 }
 
@@ -484,6 +528,7 @@ int main(void)
         cmocka_unit_test(saved_and_loaded),
         cmocka_unit_test(metadata_comes_back),
         cmocka_unit_test(foreign_file_loads),
+        cmocka_unit_test(a_flipped_bit_changes_nothing),
         cmocka_unit_test(load_leaves_the_model_unchanged),
         cmocka_unit_test(failed_save_leaves_the_old_file),
         cmocka_unit_test(saves_leave_nothing_behind),

@@ -198,10 +198,14 @@ for name, old, new, *says in (
     csv(name, CSV.replace(old, new), *says)
 for word in (b"", b" ", b"?", b"NA", b"N/A", b"nan", b"null", b"None", b"-"):
     csv(f"missing as {word.decode()!r}", CSV.replace(b"2,5,r", b"2,%s,r" % word), "line 4", '"b"', "missing")
-for word in (b"x", b"1.2.3", b"0x10", b"1e", b"--1", b"+", b"inf", b"-inf", b"1e99", b"1 2", b"5%", b"\xc3\xa4",
+for word in (b"x", b"1.2.3", b"0x10", b"1e", b"--1", b"+", b"inf", b"-inf", b"1 2", b"5%", b"\xc3\xa4",
              b"1" * 200, b"infinity", b"1d3"):
     csv(f"{word.decode()[:9]!r} for a number", CSV.replace(b"2,5,r", b"2,%s,r" % word), "line 4", '"b"', "not a number")
-for name, data, *says in (("empty", b"", "line 1"), ("a byte order mark", b"\xef\xbb\xbf", "line 1"),
+for word in (b"1e99", b"-1e300"):
+    csv(f"{word.decode()} for a number", CSV.replace(b"2,5,r", b"2,%s,r" % word), "line 4", '"b"', "float32's range")
+for name, data, *says in (("a class in Latin-1", CSV.replace(b"2,5,r", b"2,5,caf\xe9"), "line 4", "0xe9", "UTF-8", "iconv"),
+                          ("a column in Latin-1", CSV.replace(b"a,b,y", b"caf\xe9,b,y"), "line 1", "0xe9", "UTF-8"),
+                          ("empty", b"", "line 1"), ("a byte order mark", b"\xef\xbb\xbf", "line 1"),
                           ("names only", b"a,b,y\n", "line 1"),
                           ("a class alone", b"y\nr\nb\n", "line 1"), ("one row", b"a,y\n1,r\n", "1 examples"),
                           ("classes that are numbers", b"a,y\n" + b"".join(b"1,%d\n" % i for i in range(5000)), '"y"',
@@ -395,7 +399,8 @@ row("picture: a folder", EXPLAIN, "p.png", {"m.safetensors": MODEL, "p.png": Non
 D = {f"d/{name}": data for name, data in FOLDER.items()}
 for what, command, says, files in (
         ("a class without pictures", TRAIN_FOLDER, ["d/void", "no picture"], {**D, "d/void": None}),
-        ("pictures of two sizes", TRAIN_FOLDER, ["d/two/2.png", "[1, 2, 8]"],
+        ("a class in Latin-1", TRAIN_FOLDER, ["d/caf\udce9", "0xe9", "UTF-8", "rename"], {**D, "d/caf\udce9/1.png": PNG}),
+        ("pictures of two sizes", TRAIN_FOLDER, ["d/two/2.png", "[1, 2, 8]", "--image-size HxW"],
          {**D, "d/two/2.png": png(8, 2, raw=b"\0" + bytes(8) + b"\0" + bytes(8))}),
         ("no classes", TRAIN_FOLDER, "d", {"d": None}), ("pictures without a folder", TRAIN_FOLDER, "d",
                                                          {"d/a.png": PNG}), ("missing", TRAIN_FOLDER, "d: No such", {}),

@@ -14,7 +14,7 @@ from pathlib import Path
 import idx
 import tap
 from program import CLGRAD, DATA, ROOT, clgrad, listing, refuses, succeeds
-from sound import png
+from sound import MODEL, PNG, X, Y, png
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
@@ -121,6 +121,18 @@ def test_csv_classes_and_targets():
     refuses("eval", model, "--data", classes, says='"y"')
 
 
+def test_npy_labels_say_how_many_classes():
+    place = ROOT / "npy"
+    place.mkdir()
+    (place / "x.npy").write_bytes(X)
+    (place / "y.npy").write_bytes(Y)  # 0 to 2
+    for layers, classes in (("linear(classes)", 3), ("linear(7)", 7), ("linear(8) relu linear(classes)", 3)):
+        out = place / "m.safetensors"
+        succeeds("train", "--data", place / "x.npy", "--model", layers, "--batch", 2, "--epochs", 1, "--out", out)
+        assert b'"classes":"%d"' % classes in out.read_bytes()
+    shutil.rmtree(place)
+
+
 # ---- folders of pictures ----------------------------------------------------------------------------------------
 
 
@@ -151,6 +163,16 @@ def test_folders_of_pictures():
     log, _ = train("--model", "flatten linear(classes)", "--epochs", 8, "--image-size", "14x20", data=ROOT / "pictures/train", name="folder")
     assert log[-1]["test_accuracy"] > 0.9, log[-1]
     shutil.rmtree(ROOT / "pictures")
+
+
+def test_json_is_utf8_whatever_a_file_is_called():
+    model, picture = ROOT / "three.safetensors", ROOT / os.fsdecode(b"caf\xe9 \xff\x22.png")
+    model.write_bytes(MODEL)
+    picture.write_bytes(PNG)
+    done = clgrad("predict", model, picture, "--json")
+    assert done.returncode == 0 and done.stdout.isascii(), done
+    assert os.fsencode(json.loads(done.stdout)["input"]) == os.fsencode(picture), done
+    picture.unlink()
 
 
 # ---- text -------------------------------------------------------------------------------------------------------

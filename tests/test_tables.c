@@ -113,6 +113,8 @@ static void csv_refuses(void **state)
         {"a,b\n1,\0002\n", "line 2: a zero byte", 9},
         {"a,b\n1,\"\0002\"\n", "line 2: a zero byte", 11},
         {"a,b,a\n1,2,3\n", "two columns are called \"a\"", 0},
+        {"a,b\n1,x\n2,caf\xe9\n", "line 3: the byte 0xe9 is not UTF-8: convert the file", 0},
+        {"\xef\xbb\xbfpri\xa3,b\n1,x\n", "line 1: the byte 0xa3", 0},
     };
     for (size_t i = 0; i < CLG__COUNT(bad); i++) {
         clg__csv csv;
@@ -160,6 +162,7 @@ static void csv_numbers(void **state)
     }
     for (size_t i = 0; i < CLG__COUNT(bad); i++)
         if (clg__csv_number(bad[i], &value)) fail_msg("'%s' is a number", bad[i]);
+        else assert_true((isinf(value) != 0) == !strcmp(bad[i], "1e99"));
 }
 
 /* ---- NPY -------------------------------------------------------------------------------------------------------- */
@@ -441,7 +444,7 @@ static void csv_data_sets_refuse(void **state)
         {"x,y\n1,2\n2,\n", {.target = "y"}, "line 3, column \"y\"", "missing"},
         {"x,y\n1,a\ntwo,b\n", {.label = "y"}, "line 3, column \"x\"", "\"two\" is not a number"},
         {"x,y\n1,1\n2,b\n", {.target = "y"}, "line 3, column \"y\"", "\"b\" is not a number"},
-        {"x,y\n1,1\n2,1e400\n", {.target = "y"}, "line 3, column \"y\"", "not a number"},
+        {"x,y\n1,1\n2,1e400\n", {.target = "y"}, "line 3, column \"y\"", "out of float32's range"},
         {"x,y\n1,c\n", {.label = "y", .names = names, .classes = 2}, "line 2, column \"y\"", "not one of the classes"},
         {"x,y\n1\n", {.label = "y"}, "table.csv: line 2", "1 cell"},
     };

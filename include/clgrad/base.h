@@ -98,6 +98,10 @@ CLG_API float    clg_random_uniform(uint64_t seed, uint64_t index);
 /* FNV-1a, 64 bits, of these bytes; `seed` 0, or the hash of what comes before them. Not for secrets. */
 CLG_API uint64_t clg_hash(uint64_t seed, const void *data, size_t bytes);
 
+/* The first byte of text[size] that is not part of well-formed UTF-8 (Unicode's table 3-7); NULL: there is none. Names that go
+ * into a model's file must have none. */
+CLG_API const void *clg_utf8_fault(const void *text, size_t size);
+
 #ifdef __cplusplus
 }
 #endif

@@ -15,7 +15,9 @@ typedef struct clg_metadata {
 } clg_metadata;
 
 /* Writes every parameter to `path`: beside it first, then renamed, so that no partial file is ever left. The same
- * parameters give the same bytes. The error's text is in clg_context_error; the context does not fail. */
+ * parameters give the same bytes. The error's text is in clg_context_error; the context does not fail. Keys and values are
+ * UTF-8. The file carries a checksum of itself, the metadata "clgrad.checksum": whatever reads it here refuses it when it was
+ * damaged, and reads files without one, as other programs write them. */
 CLG_API clg_status clg_model_save(clg_model *model, const char *path);
 CLG_API clg_status clg_model_save_with(clg_model *model, const char *path, const clg_metadata *meta, size_t count);
 
@@ -30,7 +32,7 @@ CLG_API clg_status clg_model_load_fitting(clg_model *model, const char *path, bo
 /* The value of `key` in the file's metadata into value (terminated, cut to size); "" when it has none. */
 CLG_API clg_status clg_file_metadata(clg_context *ctx, const char *path, const char *key, char *value, size_t size);
 
-/* Reads the file once and calls each(user, key, value) for all of its metadata; the texts are valid during the call. */
+/* Reads the file once and calls each(user, key, value) for all of its metadata but the checksum; the texts are valid during the call. */
 typedef void clg_metadata_fn(void *user, const char *key, const char *value);
 CLG_API clg_status clg_file_metadata_each(clg_context *ctx, const char *path, clg_metadata_fn *each, void *user);
 
@@ -57,8 +59,8 @@ typedef struct clg_checkpoint {
     size_t         array_count;
 } clg_checkpoint;
 
-/* Writes all of it, waiting for the device: a safetensors file whose last entry is a checksum of all before. As with models
- * the old file stays until the new one is on the disk. A value that is infinite or not a number is refused (CLG_NOT_FINITE):
+/* Writes all of it, waiting for the device, into a safetensors file with a checksum; one without is no checkpoint. As with
+ * models the old file stays until the new one is on the disk. A value that is infinite or not a number is refused (CLG_NOT_FINITE):
  * nobody wants to go back there. Metadata keys that begin with "optimizer." are the library's. */
 CLG_API clg_status clg_checkpoint_save(const clg_checkpoint *checkpoint, const char *path, const clg_metadata *meta, size_t count);
 

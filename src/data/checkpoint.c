@@ -15,7 +15,7 @@ static const char *const position_keys[POSITIONS] = {"optimizer.steps", "optimiz
 static bool list(const clg_checkpoint *c, clg__entries *e, clg__arena *names)
 {
     clg__root *root = (clg__root *)clg_model_context(c->model);
-    *e = (clg__entries){.root = root, .of = "training", .sealed = true};
+    *e = (clg__entries){.root = root, .of = "training", .strict = true};
     bool good = clg__entries_add_model(e, c->model);
     for (size_t i = 0; good && i < clg_optimizer_state_count(c->optimizer); i++) {
         clg_tensor *t = clg_optimizer_state(c->optimizer, i);

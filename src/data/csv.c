@@ -104,6 +104,15 @@ static clg_status record(reader *r, clg__csv *csv, size_t *cells, size_t records
     return CLG_OK;
 }
 
+/* Names of columns and classes end up in models and in JSON. */
+static clg_status is_text(const reader *r)
+{
+    const uint8_t *fault = clg_utf8_fault(r->at, (size_t)(r->end - r->at));
+    size_t         line = 1;
+    for (const uint8_t *at = r->at; fault && at < fault; at++) line += *at == '\n';
+    return fault ? refuse(r, line, "the byte 0x%02x is not UTF-8: convert the file, as by iconv -f latin1 -t utf-8", *fault) : CLG_OK;
+}
+
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 static clg_status distinct_names(const reader *r, const clg__csv *csv)
@@ -125,6 +134,7 @@ clg_status clg__csv_parse(const uint8_t *bytes, size_t size, clg__csv *csv, char
     reader r = {.at = bytes, .end = bytes + size, .line = 1, .error = error, .error_size = error_size};
     if (size >= 3 && !memcmp(bytes, "\xef\xbb\xbf", 3)) r.at += 3; /* the byte order mark that spreadsheets write */
     if (r.at == r.end) return refuse(&r, 1, "the file is empty: it must begin with the names of its columns");
+    if (is_text(&r)) return CLG_FORMAT;
     csv->text = malloc(size + 1);
     r.out = csv->text;
     clg_status status = csv->text ? CLG_OK : CLG_OUT_OF_MEMORY;
@@ -160,6 +170,7 @@ bool clg__csv_number(const char *cell, float *number)
 {
     size_t length;
     char   text[128], *end = NULL;
+    *number = 0.0f;
     cell = trimmed(cell, &length);
     if (!length || length >= sizeof text || strspn(cell, "0123456789+-.eE") < length) return false;
     memcpy(text, cell, length);
@@ -168,7 +179,8 @@ bool clg__csv_number(const char *cell, float *number)
     const char local = *localeconv()->decimal_point;
     if (point && local && !localeconv()->decimal_point[1]) *point = local;
     *number = strtof(text, &end);
-    return *end == 0 && end != text && isfinite(*number);
+    if (*end || end == text) *number = 0.0f;
+    return !*end && end != text && isfinite(*number);
 }
 
 /* What people write where they have no value. */
@@ -241,7 +253,8 @@ static clg_status read_numbers(table *t, bool regression)
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0, f = 0; c < columns; c++) {
             float *to = c != t->answer ? &t->features[r * t->columns_read + f++] : regression ? &t->targets[r] : NULL;
-            if (to && !clg__csv_number(cell_of(t, r, c), to)) return complain(t, r, c, "not a number");
+            if (to && !clg__csv_number(cell_of(t, r, c), to))
+                return complain(t, r, c, isinf(*to) ? "out of float32's range, up to 3.4e38" : "not a number");
         }
     return CLG_OK;
 }

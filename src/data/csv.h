@@ -16,7 +16,8 @@ typedef struct clg__csv {
 clg_status clg__csv_parse(const uint8_t *bytes, size_t size, clg__csv *csv, char *error, size_t error_size);
 void       clg__csv_free(clg__csv *csv);
 
-/* A cell that is a decimal number that fits in a float, in whatever locale. */
+/* A cell that is a decimal number that fits in a float, in whatever locale. False when not; *number is then 0 or, for one that
+ * is too large, infinite. */
 bool clg__csv_number(const char *cell, float *number);
 
 #endif

@@ -1,8 +1,8 @@
 /* entries.c - lists of values to and from safetensors files.
  *
  * The header is the metadata, then the entries in the list's order, padded with spaces to a multiple of 8 bytes; nothing in
- * it depends on time or place. In a sealed file the last entry is "checksum", I32 [2]: the 64 bits of clg__hash over all
- * bytes before it, the low half first. FNV-1a's steps are one-to-one, so whatever changes within one byte shows for certain. */
+ * it depends on time or place. The first of the metadata is the checksum, clg__hash of the whole file in 16 digits, which count
+ * as zeros themselves. FNV-1a's steps are one-to-one, so whatever changes within one byte shows for certain. */
 #include "data/entries.h"
 #include "base/file.h"
 #include <cjson/cJSON.h>
@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECKSUM "checksum"
-enum { CHECKSUM_BYTES = 8 };
-static const clg__entry checksum_entry = {.name = CHECKSUM, .dtype = CLG_I32, .shape = {.rank = 1, .dim = {2}}};
+#define NO_CHECKSUM "0000000000000000"
+static const char before_checksum[] = "{\"__metadata__\":{\"" CLG__CHECKSUM "\":\"";
+enum { DIGITS = sizeof NO_CHECKSUM - 1, CHECKSUM_AT = CLG__SAFETENSORS_PREFIX + sizeof before_checksum - 1 };
 
 static size_t values_of(const clg__entry *entry) { return (size_t)clg_shape_count(entry->shape); }
 
@@ -101,11 +101,11 @@ static char *header_json(const clg__entries *e, const clg_metadata *meta, size_t
 {
     cJSON  *json = cJSON_CreateObject();
     bool    good = json != NULL;
-    cJSON  *texts = good && count ? cJSON_AddObjectToObject(json, "__metadata__") : NULL;
+    cJSON  *texts = good ? cJSON_AddObjectToObject(json, "__metadata__") : NULL;
     int64_t at = 0;
+    good = cJSON_AddStringToObject(texts, CLG__CHECKSUM, NO_CHECKSUM) != NULL;
     for (size_t i = 0; good && i < count; i++) good = cJSON_AddStringToObject(texts, meta[i].key, meta[i].value) != NULL;
     for (size_t i = 0; good && i < e->count; i++) good = add_entry(json, &e->at[i], &at);
-    if (good && e->sealed) good = add_entry(json, &checksum_entry, &at);
     char *text = good ? cJSON_PrintUnformatted(json) : NULL;
     cJSON_Delete(json);
     return text;
@@ -122,17 +122,43 @@ static clg_status refuse_not_finite(const clg__entries *e, const clg__entry *ent
     return CLG_OK;
 }
 
-static void put_checksum(uint8_t *bytes, size_t size)
+static bool has_place(const uint8_t *bytes, size_t size)
 {
-    const uint64_t hash = clg__hash(0, bytes, size);
-    for (int i = 0; i < CHECKSUM_BYTES; i++) bytes[size + (size_t)i] = (uint8_t)(hash >> 8 * i);
+    return size >= CHECKSUM_AT + DIGITS &&
+           memcmp(bytes + CLG__SAFETENSORS_PREFIX, before_checksum, sizeof before_checksum - 1) == 0;
+}
+
+/* The checksum of a file that has a place for it. */
+static void checksum_text(const uint8_t *bytes, size_t size, char text[DIGITS + 1])
+{
+    const uint8_t *after = bytes + CHECKSUM_AT + DIGITS;
+    uint64_t       hash = clg__hash(0, bytes, CHECKSUM_AT);
+    hash = clg__hash(hash, NO_CHECKSUM, DIGITS);
+    hash = clg__hash(hash, after, size - (size_t)(after - bytes));
+    snprintf(text, DIGITS + 1, "%016llx", (unsigned long long)hash);
+}
+
+void clg__file_seal(uint8_t *bytes, size_t size)
+{
+    char digits[DIGITS + 1];
+    if (!has_place(bytes, size)) return;
+    checksum_text(bytes, size, digits);
+    memcpy(bytes + CHECKSUM_AT, digits, DIGITS);
+}
+
+static bool seal_holds(const uint8_t *bytes, size_t size)
+{
+    char digits[DIGITS + 1];
+    if (!has_place(bytes, size)) return false;
+    checksum_text(bytes, size, digits);
+    return memcmp(bytes + CHECKSUM_AT, digits, DIGITS) == 0;
 }
 
 /* The whole file in memory, *bytes the caller's to free. */
 static clg_status compose(const clg__entries *e, const char *json, uint8_t **bytes, size_t *size)
 {
     const size_t length = strlen(json), header = (length + 7) / 8 * 8;
-    *size = CLG__SAFETENSORS_PREFIX + header + (e->sealed ? CHECKSUM_BYTES : 0);
+    *size = CLG__SAFETENSORS_PREFIX + header;
     for (size_t i = 0; i < e->count; i++) *size += 4 * values_of(&e->at[i]);
     *bytes = malloc(*size);
     if (!*bytes) return clg__report(e->root, CLG_OUT_OF_MEMORY, "no memory for a file of %zu bytes", *size);
@@ -146,11 +172,11 @@ static clg_status compose(const clg__entries *e, const char *json, uint8_t **byt
     clg_status status = CLG_OK;
     for (size_t i = 0; !status && i < e->count; i++) {
         status = get(&e->at[i], value);
-        if (!status && e->sealed) status = refuse_not_finite(e, &e->at[i], value);
+        if (!status && e->strict) status = refuse_not_finite(e, &e->at[i], value);
         if (!status) clg__safetensors_encode(value, at, values_of(&e->at[i]));
         at += 4 * values_of(&e->at[i]);
     }
-    if (!status && e->sealed) put_checksum(*bytes, *size - CHECKSUM_BYTES);
+    clg__file_seal(*bytes, *size);
     free(value);
     return status;
 }
@@ -162,13 +188,15 @@ static clg_status check_names(const clg__entries *e, const char *path, const clg
     for (size_t i = 0; i < count; i++) {
         if (!meta[i].key || !meta[i].value)
             return clg__report(e->root, CLG_INVALID_ARGUMENT, "%s: a metadata key or value is missing", path);
-        for (size_t k = 0; k < i; k++)
-            if (strcmp(meta[k].key, meta[i].key) == 0)
-                return clg__report(e->root, CLG_INVALID_ARGUMENT, "%s: the metadata key %s is given twice", path, meta[i].key);
+        if (clg_utf8_fault(meta[i].key, strlen(meta[i].key)) || clg_utf8_fault(meta[i].value, strlen(meta[i].value)))
+            return clg__report(e->root, CLG_INVALID_ARGUMENT, "%s: the metadata %.100s: not UTF-8", path, meta[i].key);
+        bool taken = strcmp(meta[i].key, CLG__CHECKSUM) == 0;
+        for (size_t k = 0; k < i && !taken; k++) taken = strcmp(meta[k].key, meta[i].key) == 0;
+        if (taken) return clg__report(e->root, CLG_INVALID_ARGUMENT, "%s: the metadata key %s is given twice", path, meta[i].key);
     }
     for (size_t i = 0; i < e->count; i++) {
         const char *name = e->at[i].name;
-        bool        taken = strcmp(name, "__metadata__") == 0 || (e->sealed && strcmp(name, CHECKSUM) == 0);
+        bool        taken = strcmp(name, "__metadata__") == 0 || clg_utf8_fault(name, strlen(name));
         for (size_t k = e->at[i].model ? i : 0; k < i && !taken; k++) taken = strcmp(e->at[k].name, name) == 0;
         if (taken) return clg__report(e->root, CLG_INVALID_ARGUMENT, "%s: no parameter or value can be saved as %s", path, name);
     }
@@ -193,30 +221,16 @@ clg_status clg__entries_save(const clg__entries *e, const char *path, const clg_
 
 /* ---- loading ----------------------------------------------------------------------------------------------------- */
 
-static bool is_sealed(const clg__safetensors *file, size_t size, const uint8_t *bytes)
-{
-    const clg__safetensor *entry = clg__safetensors_find(file, CHECKSUM);
-    return entry && entry->dtype == CLG_I32 && clg_shape_equal(entry->shape, checksum_entry.shape) &&
-           entry->data + CHECKSUM_BYTES == bytes + size;
-}
-
-static bool seal_holds(const uint8_t *bytes, size_t size)
-{
-    const uint64_t hash = clg__hash(0, bytes, size - CHECKSUM_BYTES);
-    bool           holds = true;
-    for (int i = 0; i < CHECKSUM_BYTES; i++) holds = holds && bytes[size - CHECKSUM_BYTES + (size_t)i] == (uint8_t)(hash >> 8 * i);
-    return holds;
-}
-
 clg_status clg__file_parse(clg__root *root, const char *path, const uint8_t *bytes, size_t size, clg__safetensors *file)
 {
     char             error[CLG__ERROR_TEXT];
     const clg_status status = clg__safetensors_parse(bytes, size, file, error, sizeof error);
     if (status) return clg__report(root, status, "%s: %s", path, error);
-    file->sealed = is_sealed(file, size, bytes);
+    file->sealed = clg__safetensors_metadata(file, CLG__CHECKSUM);
     if (!file->sealed || seal_holds(bytes, size)) return CLG_OK;
     clg__safetensors_free(file);
-    return clg__report(root, CLG_FORMAT, "%s: damaged: its contents do not have its checksum", path);
+    return clg__report(root, CLG_FORMAT, "%s: damaged, or changed by another program, which should have dropped the metadata "
+                       CLG__CHECKSUM ": its contents do not have this checksum", path);
 }
 
 clg_status clg__file_open(clg__root *root, const char *path, uint8_t **bytes, clg__safetensors *file)
@@ -235,7 +249,7 @@ static bool fits(const clg__entry *entry, const clg__safetensor *has)
 
 clg_status clg__entries_check(const clg__entries *e, const char *path, const clg__safetensors *file)
 {
-    if (e->sealed && !file->sealed)
+    if (e->strict && !file->sealed)
         return clg__report(e->root, CLG_FORMAT, "%s: not a checkpoint, or damaged: it has no checksum", path);
     for (size_t i = 0; i < e->count; i++) {
         const clg__entry      *entry = &e->at[i];
@@ -253,7 +267,7 @@ clg_status clg__entries_check(const clg__entries *e, const char *path, const clg
                                clg_shape_text(entry->shape, wants, sizeof wants));
     }
     for (size_t i = 0; file->count > e->count && i < file->count; i++) {
-        bool known = file->sealed && strcmp(file->entries[i].name, CHECKSUM) == 0;
+        bool known = false;
         for (size_t k = 0; k < e->count && !known; k++) known = strcmp(file->entries[i].name, e->at[k].name) == 0;
         if (!known)
             return clg__report(e->root, CLG_INVALID_SHAPE, "%s: has %s, which the %s does not have", path,

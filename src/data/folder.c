@@ -54,10 +54,13 @@ static clg_status names_in(clg__root *root, const char *dir, bool folders, list 
         struct stat info;
         clg__text_append(&path, "%s/%s", dir, e->d_name);
         const bool found = !path.failed && stat(path.data, &info) == 0;
+        const unsigned char *fault = folders ? clg_utf8_fault(e->d_name, strlen(e->d_name)) : NULL;
         if (path.failed ||
             (found && (folders ? S_ISDIR(info.st_mode) : S_ISREG(info.st_mode) && is_picture(e->d_name)) &&
              !list_add(names, folders ? e->d_name : path.data)))
             status = clg__fail(root, CLG_OUT_OF_MEMORY, "%s: no memory for its names", dir);
+        else if (fault && found && S_ISDIR(info.st_mode)) /* it is to be a class, in models and in JSON */
+            status = clg__fail(root, CLG_FORMAT, "%s: the byte 0x%02x in this name is not UTF-8: rename the folder", path.data, *fault);
         clg__text_free(&path);
     }
     closedir(open);
@@ -116,7 +119,7 @@ static clg_status find_shape(clg_context *ctx, const pictures *p, clg_shape *sha
         if (sized) continue;
         if (i == 0) shape->dim[1] = one.dim[1], shape->dim[2] = one.dim[2];
         if (one.dim[1] != shape->dim[1] || one.dim[2] != shape->dim[2])
-            return clg__fail(root, CLG_INVALID_SHAPE, "%.800s: %s, and %.800s is %s: give the height and width for all",
+            return clg__fail(root, CLG_INVALID_SHAPE, "%.800s: %s, and %.800s is %s: they differ in height or width",
                              p->files.text[i], clg_shape_text(one, has, sizeof has), p->files.text[0],
                              clg_shape_text(*shape, wants, sizeof wants));
     }

@@ -4,6 +4,7 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The model's values; false when out of memory, which is reported. */
 static bool list(clg_model *model, clg__entries *e)
@@ -84,7 +85,8 @@ clg_status clg_file_metadata_each(clg_context *ctx, const char *path, clg_metada
     const clg_status status = clg__file_open(root, path, &bytes, &file);
     if (status) return status;
     const cJSON *item = NULL;
-    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(file.json, "__metadata__")) each(user, item->string, item->valuestring);
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(file.json, "__metadata__"))
+        if (strcmp(item->string, CLG__CHECKSUM) != 0) each(user, item->string, item->valuestring);
     clg__safetensors_free(&file);
     free(bytes);
     return CLG_OK;

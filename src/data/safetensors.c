@@ -168,6 +168,7 @@ static clg_status parse_json(const parser *p, const uint8_t *header, size_t size
 {
     if (size == 0 || header[0] != '{' || memchr(header, 0, size))
         return complain(p, CLG_FORMAT, "not a safetensors file: its header is not a JSON object");
+    if (clg_utf8_fault(header, size)) return complain(p, CLG_FORMAT, "not a safetensors file: its header is not UTF-8");
     char *text = malloc(size + 1);
     if (!text) return complain(p, CLG_OUT_OF_MEMORY, "no memory for a header of %zu bytes", size);
     memcpy(text, header, size);

@@ -23,7 +23,7 @@ typedef struct clg__safetensors {
     struct cJSON    *json;
     clg__safetensor *entries; /* ordered by name */
     size_t           count;
-    bool             sealed; /* it has a checksum, which holds: set by clg__file_open */
+    bool             sealed; /* it has a checksum, which holds: set by clg__file_parse */
 } clg__safetensors;
 
 /* Describes the file bytes[size], checking all of it: afterwards every entry lies in the data and holds what its shape

@@ -44,7 +44,7 @@ static const char *const style[] = {
     "border-bottom:1px solid var(--line)}th:first-child,td:first-child{padding-left:0}",
     "tr:last-child td,tr:last-child th{border-bottom:0}",
     "th{font-weight:500;font-size:13px;color:var(--soft);background:var(--card);position:sticky;top:0}",
-    "td{overflow-wrap:break-word}.n{text-align:right;white-space:nowrap}",
+    "td{overflow-wrap:anywhere}.n{text-align:right;white-space:nowrap}",
     "th[scope=row]{position:static;white-space:nowrap;",
     "font-size:inherit;width:1%}tr.sum td{font-weight:600;border-top:1px solid var(--soft)}",
     ".bar{width:64px;min-width:64px}",
@@ -73,39 +73,24 @@ void html_begin(FILE *to, const char *title)
 
 void html_end(FILE *to) { fputs("</main>\n</body>\n</html>\n", to); }
 
-/* Bytes of the character at `text`; 0 when it is not one of UTF-8 (RFC 3629) that a page may hold. */
-static int character(const unsigned char *text)
-{
-    const unsigned c = text[0];
-    const int      length = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-    if (length == 1) return (c >= ' ' && c != 0x7f) || c == '\n' || c == '\t';
-    for (int i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80) return 0; /* the end of the text too */
-    if (length > 2) { /* overlong, a surrogate, past U+10FFFF */
-        const unsigned two = c << 8 | text[1];
-        if ((two >= 0xe080 && two < 0xe0a0) || (two >= 0xeda0 && two < 0xee00) || (two >= 0xf080 && two < 0xf090) ||
-            two >= 0xf490)
-            return 0;
-    }
-    return length;
-}
-
 void html_short(FILE *to, const char *text, int most)
 {
-    const unsigned char *at = (const unsigned char *)text;
-    for (int count = 1; *at; count++) {
-        const int length = character(at), bytes = length ? length : 1;
-        if (count == most && at[bytes]) {
+    const char *at = text, *const end = text + strlen(text), *fault = clg_utf8_fault(at, (size_t)(end - at));
+    for (int count = 1; at < end; count++) {
+        const unsigned char c = (unsigned char)*at;
+        const size_t        bytes = at == fault || c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+        if (count == most && at + bytes < end) {
             fputs("…", to);
             return;
         }
-        if (!length) fputs("\xef\xbf\xbd", to);
-        else if (*at == '<') fputs("&lt;", to);
-        else if (*at == '>') fputs("&gt;", to);
-        else if (*at == '&') fputs("&amp;", to);
-        else if (*at == '"') fputs("&quot;", to);
-        else if (*at == '\'') fputs("&#39;", to);
-        else fwrite(at, 1, (size_t)length, to);
+        if (at == fault) fault = clg_utf8_fault(at + 1, (size_t)(end - at - 1)), fputs("\xef\xbf\xbd", to);
+        else if (c == 0x7f || (c < ' ' && c != '\n' && c != '\t')) fputs("\xef\xbf\xbd", to);
+        else if (c == '<') fputs("&lt;", to);
+        else if (c == '>') fputs("&gt;", to);
+        else if (c == '&') fputs("&amp;", to);
+        else if (c == '"') fputs("&quot;", to);
+        else if (c == '\'') fputs("&#39;", to);
+        else fwrite(at, 1, bytes, to);
         at += bytes;
     }
 }

@@ -111,19 +111,21 @@ static char *read_spec(const command *cmd, const char *path, size_t *size)
     if (!file) return usage(cmd, "--model %s: %s", path, strerror(errno)), NULL;
     errno = 0;
     if (text) *size = fread(text, 1, SPEC_MAX_TEXT + 1, file);
-    if (!text || ferror(file)) {
-        usage(cmd, "--model %s: %s", path, errno ? strerror(errno) : "cannot be read");
-        free(text);
-        text = NULL;
-    }
+    const bool failed = !text || ferror(file);
+    if (failed) usage(cmd, "--model %s: %s", path, errno ? strerror(errno) : "cannot be read");
+    else if (*size > SPEC_MAX_TEXT) usage(cmd, "--model %s: more than %d characters, which is no network", path, SPEC_MAX_TEXT);
+    if (failed || *size > SPEC_MAX_TEXT) free(text), text = NULL;
     fclose(file);
     return text;
 }
 
-static int refuse(const command *cmd, const char *text, size_t size, const spec_error *error)
+/* `path` is the file that the text is in, or NULL. */
+static int refuse(const command *cmd, const char *path, const char *text, size_t size, const spec_error *error)
 {
-    char shown[1024];
-    return usage(cmd, "%s%s", cmd == &command_train ? "--model: " : "", spec_show(text, size, error, shown, sizeof shown));
+    const bool named = cmd == &command_train || path;
+    char       shown[1024];
+    return usage(cmd, "%s%s%s%s%s", named ? "--model" : "", path ? " " : "", path ? path : "", named ? ": " : "",
+                 spec_show(text, size, error, shown, sizeof shown));
 }
 
 char *network_model(const command *cmd, const char *given)
@@ -142,14 +144,12 @@ char *network_model(const command *cmd, const char *given)
     } else {
         if (!is_file && !strpbrk(given, " (:\t\n")) /* one word: it might have been meant for a name */
             snprintf(error.text + strlen(error.text), sizeof error.text - strlen(error.text), " (networks: %s)", NETWORK_NAMES);
-        refuse(cmd, text, size, &error);
+        refuse(cmd, is_file ? given + (given[0] == '@') : NULL, text, size, &error);
     }
     free(s);
     free(text);
     return compact;
 }
-
-enum { DEFAULT_CLASSES = 10 };
 
 clg_tensor *network_input(clg_graph *g, const network *net, int64_t rows)
 {
@@ -159,10 +159,9 @@ clg_tensor *network_input(clg_graph *g, const network *net, int64_t rows)
 }
 
 /* The layers one after another; false with the error. */
-static bool try_layers(const spec *s, clg_model *model, clg_tensor *x, network *net, spec_error *error)
+static bool try_layers(const spec *s, clg_model *model, clg_tensor *x, network *net, int classes, spec_error *error)
 {
     clg_context *ctx = clg_model_context(model);
-    const int    classes = net->classes ? net->classes : DEFAULT_CLASSES;
     char         shape[128];
     for (size_t i = 0; i < s->count; i++) {
         x = spec_build_layer(s, i, model, x, classes);
@@ -188,10 +187,11 @@ static bool try_layers(const spec *s, clg_model *model, clg_tensor *x, network *
     return !*error->text;
 }
 
-int network_check(const command *cmd, clg_context *ctx, network *net)
+int network_check(const command *cmd, clg_context *ctx, network *net, int classes)
 {
+    if (net->classes) classes = net->classes;
     if (network_find(net->model)) {
-        if (!net->classes) net->classes = DEFAULT_CLASSES;
+        net->classes = classes;
         return 0;
     }
     spec_error error = {"", 0};
@@ -200,9 +200,9 @@ int network_check(const command *cmd, clg_context *ctx, network *net)
     clg_graph *g = clg_graph_create(ctx, NULL);
     clg_tensor *x = network_window(net, network_input(g, net, 2));
     int status = !s || !x ? EXIT_RUN : 0;
-    if (!status && !try_layers(s, model, x, net, &error)) {
+    if (!status && !try_layers(s, model, x, net, classes, &error)) {
         clg_context_clear_error(ctx);
-        status = refuse(cmd, net->model, strlen(net->model), &error);
+        status = refuse(cmd, NULL, net->model, strlen(net->model), &error);
     } else if (status) {
         fail_context(cmd, ctx);
     }

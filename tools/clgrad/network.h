@@ -9,7 +9,7 @@
 #define NETWORK_NAMES "cnn|mlp|resnet18|gpt"
 #define NETWORK_HELP  NETWORK_NAMES ", layers as 'flatten linear(10)', or @FILE with layers (default cnn; CSV: mlp; see clgrad layers)"
 
-enum { NETWORK_MAX_CLASSES = 256 }; /* labels are bytes */
+enum { NETWORK_MAX_CLASSES = 256 };
 
 typedef struct network {
     const char        *model;       /* the name of one, or a SPEC (spec.h) */
@@ -42,8 +42,11 @@ clg_tensor         *network_kind_build(const network_kind *kind, clg_model *mode
  * into network.model, to be freed; NULL after saying what is wrong with it. */
 char *network_model(const command *cmd, const char *given);
 
-/* Does a SPEC fit its input and classes? Says why not and returns the exit status. Sets net->classes where it is 0. */
-int network_check(const command *cmd, clg_context *ctx, network *net);
+enum { NETWORK_CLASSES = 10 }; /* where nobody says how many */
+
+/* Does a SPEC fit its input and classes? Says why not and returns the exit status. Where net->classes is 0 it becomes what the
+ * SPEC has, "classes" in it being `classes`. */
+int network_check(const command *cmd, clg_context *ctx, network *net, int classes);
 
 /* "1,28,28"; false when it is something else. */
 bool network_extents(const char *text, clg_shape *shape);

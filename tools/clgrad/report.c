@@ -4,6 +4,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -91,12 +92,20 @@ bool report_log(const epoch_result *r, FILE *log)
     return ok;
 }
 
+/* JSON is UTF-8, and the name of a file need not be: a byte that is not becomes half of a surrogate pair, as Python reads it. */
+static void put_json(const char *text)
+{
+    for (const char *fault; (fault = clg_utf8_fault(text, strlen(text))); text = fault + 1)
+        printf("%.*s\\udc%02x", (int)(fault - text), text, (unsigned char)*fault);
+    puts(text);
+}
+
 int report_json(const command *cmd, cJSON *object)
 {
     char *text = cJSON_PrintUnformatted(object);
     cJSON_Delete(object);
     if (!text) return fail(cmd, "out of memory");
-    puts(text);
+    put_json(text);
     cJSON_free(text);
     return 0;
 }

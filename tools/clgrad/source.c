@@ -113,7 +113,9 @@ static clg_dataset *open_folder(const command *cmd, clg_context *ctx, const char
         return fail(cmd, "%s: the name is too long", name), NULL;
     clg_dataset *data =
         clg_dataset_open_folder(ctx, path, &(clg_folder_desc){.shape = image, .names = names, .classes = classes});
-    if (!data) fail_context(cmd, ctx);
+    if (!data && clg_context_status(ctx) == CLG_INVALID_SHAPE && !image.rank)
+        fail(cmd, "%s: --image-size HxW scales them", clg_context_error(ctx));
+    else if (!data) fail_context(cmd, ctx);
     return data;
 }
 

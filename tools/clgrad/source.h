@@ -6,7 +6,7 @@
 
 #include <clgrad/clgrad.h>
 
-#define SOURCE_HELP "fashion-mnist, a .csv file, x.npy beside y.npy, a directory with IDX files or with a folder of pictures " \
+#define SOURCE_HELP "fashion-mnist, a .csv file, x.npy beside y.npy (whole numbers: classes; others: targets), a directory with IDX files or with a folder of pictures " \
                     "for each class (default fashion-mnist); for gpt a text"
 
 typedef struct source {

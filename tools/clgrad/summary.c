@@ -160,7 +160,7 @@ static int describe_text(const summary_options *o, clg_context *ctx, const char 
         return usage(&command_summary, "--input takes extents such as 1,28,28, not '%s'", o->input);
     if (kind && net->input.rank != kind->example.rank)
         return usage(&command_summary, "--input: %s takes %d extents", kind->name, kind->example.rank);
-    return network_check(&command_summary, ctx, net);
+    return network_check(&command_summary, ctx, net, NETWORK_CLASSES);
 }
 
 static int summarise(const summary_options *o, clg_context *ctx, const char *model)

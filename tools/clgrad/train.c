@@ -47,7 +47,7 @@ static const option options[] = {
     {"normalize", OPTION_FLAG, FIELD(normalize), NULL, "each feature (of images: channel) to mean 0 and deviation 1", 0, 0},
     {"augment", OPTION_TEXT, FIELD(augment), "CHANGES", "of the pictures, at random, when they are learnt: " AUGMENT_HELP, 0, 0},
     {"model", OPTION_TEXT, FIELD(model), "NETWORK", NETWORK_HELP, 0, 0},
-    {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default 10, or as a SPEC has it)", NETWORK_MAX_CLASSES, 0},
+    {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default: as the SPEC or the labels have it; IDX files: 10)", NETWORK_MAX_CLASSES, 0},
     {"epochs", OPTION_COUNT, FIELD(epochs), "N", "passes over the data (default 5)", INT32_MAX, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "examples per step (default 128, or all where there are fewer; resnet18 and gpt: 8)", INT32_MAX, 0},
     {"limit", OPTION_COUNT, FIELD(limit), "N", "train on the first N images only", 0, 0},
@@ -120,15 +120,17 @@ static bool learn_moments(clg_context *ctx, clg_dataset *data, network *net)
     return true;
 }
 
-/* The network that suits the data; 0, or the exit status. */
-static int describe(const train_options *o, const clg_augment_desc *augment, clg_context *ctx, clg_dataset *data, network *net)
+/* The network that suits the data; 0, or the exit status. Labels without names say how many classes there are where neither
+ * --classes nor the list of layers does; those of IDX files are of ten. */
+static int describe(const train_options *o, const clg_augment_desc *augment, clg_context *ctx, clg_dataset *data, clg_dataset *test, network *net)
 {
     const command  *cmd = &command_train;
     const clg_shape shape = clg_dataset_shape(data);
     const int64_t   outputs = clg_dataset_outputs(data), named = clg_dataset_class_name(data, 0) ? clg_dataset_classes(data) : 0;
-    const int64_t   found = outputs ? outputs : named;
-    if (found > NETWORK_MAX_CLASSES)
-        return fail(cmd, "%s: %lld classes, and a network has at most %d", o->data, (long long)found, NETWORK_MAX_CLASSES);
+    const int64_t   reach = clg_dataset_classes(data) > clg_dataset_classes(test) ? clg_dataset_classes(data) : clg_dataset_classes(test);
+    const int64_t   found = outputs ? outputs : named, usual = source_is_npy(o->data) && reach ? reach : NETWORK_CLASSES;
+    if (found > NETWORK_MAX_CLASSES || usual > NETWORK_MAX_CLASSES)
+        return fail(cmd, "%s: %lld classes, and a network has at most %d", o->data, (long long)(found ? found : usual), NETWORK_MAX_CLASSES);
     if (named && o->classes && o->classes != named)
         return fail(cmd, "%s: %lld classes, and --classes says %lld", o->data, (long long)named, (long long)o->classes);
     *net = (network){.model = o->model, .classes = (int)(o->classes ? o->classes : found), .regression = outputs,
@@ -145,7 +147,7 @@ static int describe(const train_options *o, const clg_augment_desc *augment, clg
     }
     const int unfit = o->augment ? augment_fit(cmd, augment, net) : 0;
     if (unfit) return unfit;
-    const int checked = network_check(cmd, ctx, net);
+    const int checked = network_check(cmd, ctx, net, (int)usual);
     if (checked) return checked;
     if (!named) net->class_names = source_known_names(o->data, net->classes);
     return !o->normalize || learn_moments(ctx, data, net) ? 0 : fail_context(cmd, ctx);
@@ -189,7 +191,7 @@ static int train(const train_options *o, const clg_augment_desc *augment, clg_co
     clg_dataset *train_data, *test_data;
     network      net;
     if (!source_open_both(cmd, ctx, src, &train_data, &test_data)) return EXIT_RUN;
-    const int described = describe(o, augment, ctx, train_data, &net);
+    const int described = describe(o, augment, ctx, train_data, test_data, &net);
     if (described) return described;
     char error[512];
     if (!network_fits(&net, train_data, "training", error, sizeof error) ||
