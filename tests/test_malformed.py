@@ -83,7 +83,7 @@ OPTIONS = [
     ("train --label a --data x.npy", "--label"), ("train --test y.csv --data x.npy", "--test"),
     ("train --test y.csv --split 0.5 --label a --data x.csv", "--split"),
     ("train --image-size 4x4 --label a --data x.csv", "--image-size"), ("train --momentum 0.5", "--momentum"),
-    ("train --patience 2", "--patience"), ("train --folds 1", "--folds"), ("train --folds 2 --lr-find", "--lr-find"),
+    ("train --patience 2", "--patience"), ("train --folds 1", "from 2 to 1000"), ("train --folds 2 --lr-find", "--lr-find"),
     ("train --out same --log same", "--log"), ("train --optimizer adam --weight-decay 1", "--weight-decay"),
     ("train --model gpt", "--data"), ("train extra", "'extra'"), ("explain m p.png", "--out"), ("eval", "MODEL"),
     ("predict", "MODEL"), ("explain m", "IMAGE"), ("summary", "NETWORK"), ("bench", "--op"), ("bench --op add", "--shape"),
@@ -331,7 +331,12 @@ row("idx: a test label out of range", TRAIN_IDX, ["test labels", "3"],
 row("idx: test images of another size", TRAIN_IDX, ["test images", "[1, 2, 8]", "[1, 4, 4]"],
     {**IDX, "t10k-images-idx3-ubyte": idx.header(12, 2, 8) + PIXELS})
 row("idx: not a folder", [part if part != "." else "f" for part in TRAIN_IDX], ["f:", "directory"], {"f": b""})
-row("idx: an empty folder", TRAIN_IDX, "train-images", {"keep": b""})
+row("idx: an empty folder", TRAIN_IDX, ["train-images-idx3-ubyte", "./cat/1.png", "Found: nothing"], {".keep": b""})
+row("idx: a folder of arrays", TRAIN_IDX, ["Found: x.npy, y.npy; try --data ./x.npy"], {"x.npy": X, "y.npy": Y})
+row("idx: a folder of much else", TRAIN_IDX, ["1, 2, 3, 4, 5, 6, 7, 8, ...", "--data ./t.csv"],
+    {**{str(k): b"" for k in range(1, 10)}, "t.csv": CSV})
+row("idx: a folder with a part of it", TRAIN_IDX, ["none of these files", "t10k-images-idx3-ubyte"],
+    {name: data for name, data in IDX.items() if "train" in name})
 
 # ---- pictures -----------------------------------------------------------------------------------------------------
 

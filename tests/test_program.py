@@ -249,6 +249,28 @@ def test_no_platform():
     refuses("train", "--data", DATA, env=env, says="OpenCL")
 
 
+def test_pocl_without_a_cache_directory():
+    told = json.loads(succeeds("devices", "--json"))
+    if any(not told["platforms"][device["platform"]]["name"].startswith("Portable") for device in told["devices"]):
+        raise tap.Skip("other devices than pocl's")
+    needs = ["cannot write there", "POCL_CACHE_DIR"]
+    for command in (["devices", "--json"], ["train", "--data", DATA]):
+        refuses(*command, env={"POCL_CACHE_DIR": "/proc/nowhere"}, says=[*needs, "/proc/nowhere"])
+    # Ours is done without; its own cannot be.
+    with tempfile.TemporaryDirectory() as pocl:
+        succeeds("train", "--data", DATA, "--model", "flatten linear(10)", "--epochs", 1, "--out", ROOT / "uncached.safetensors",
+                 env={"XDG_CACHE_HOME": "/proc/nowhere", "POCL_CACHE_DIR": pocl})
+        tiny = Path(pocl) / "tiny"
+        tiny.mkdir()
+        if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tiny], stderr=subprocess.DEVNULL).returncode:
+            return
+        try:
+            refuses("train", "--data", DATA, "--model", "flatten linear(10)", env={"POCL_CACHE_DIR": str(tiny)}, cwd=ROOT,
+                    says=["did not build", *needs, "No space left"])
+        finally:
+            subprocess.run(["umount", tiny], check=True)
+
+
 def test_wrong_device_lists_the_candidates():
     name = json.loads(succeeds("devices", "--json"))["devices"][0]["name"]
     for device in ("frobnicate", "77:0", "0:77", "-1:0"):

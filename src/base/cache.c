@@ -36,6 +36,30 @@ static bool make_directories(char *path)
     return mkdir(path, 0700) == 0 || errno == EEXIST;
 }
 
+/* Room for what a compiler writes; errno, or 0. */
+static int try_to_write(const char *path)
+{
+    static const char block[1 << 16];
+    const int         file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int               code = file < 0 ? errno : 0;
+    for (int i = 0; i < 16 && !code; i++)
+        if (write(file, block, sizeof block) != (ssize_t)sizeof block) code = errno ? errno : ENOSPC;
+    if (file >= 0) close(file), unlink(path);
+    return code;
+}
+
+int clg__directory_fault(const char *path)
+{
+    clg__text copy = {0}, probe = {0};
+    clg__text_append(&copy, "%s", path);
+    clg__text_append(&probe, "%s/clgrad-%ld", path, (long)getpid());
+    errno = 0;
+    const int code = copy.failed || probe.failed ? ENOMEM : make_directories(copy.data) ? try_to_write(probe.data) : errno;
+    clg__text_free(&copy);
+    clg__text_free(&probe);
+    return code;
+}
+
 /* A link that somebody else made leads where somebody else wants. */
 static bool is_foreign_link(const char *path)
 {

@@ -2,6 +2,7 @@
  * driver and platform version. A file without data says only that the driver has built the program before, and is likely
  * to have it in a cache of its own. */
 #include "device/cl_types.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,29 @@ static clg__cache_key key_of(const clg_context *ctx, const char *source)
     for (size_t i = 0; i < CLG__COUNT(parts); i++)
         clg__cache_key_add(&key, parts[i], strlen(parts[i]) + 1); /* with its end, so that parts cannot run together */
     return key;
+}
+
+/* Where pocl's documentation says that it is. */
+static clg__text pocl_directory(void)
+{
+    const char *given = getenv("POCL_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    clg__text   path = {0};
+    if (given) clg__text_append(&path, "%s", given);
+    else if (xdg && *xdg) clg__text_append(&path, "%s/pocl/kcache", xdg);
+    else clg__text_append(&path, "%s%s/pocl/kcache", home ? home : "/tmp", home ? "/.cache" : "");
+    return path;
+}
+
+void clg__driver_fault(const char *platform, char *text, size_t size)
+{
+    *text = 0;
+    if (strcmp(platform, "Portable Computing Language") != 0) return;
+    clg__text path = pocl_directory();
+    const int code = path.failed ? 0 : clg__directory_fault(path.data);
+    if (code)
+        snprintf(text, size, "pocl compiles into files in %.500s, and cannot write there: %s. Set POCL_CACHE_DIR to a directory "
+                 "that can be written and has room", path.data, strerror(code));
+    clg__text_free(&path);
 }
 
 static cl_program build_binary(clg_context *ctx, const unsigned char *binary, size_t size)

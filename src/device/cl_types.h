@@ -110,6 +110,8 @@ bool       clg__quarantine_has(const char *entries, const char *base, const char
 void clg__slots_free(clg_context *ctx);
 
 /* cache.c: a program's binary on disk. `known`: this or an earlier process had it built. */
+/* Why the driver of this platform cannot compile, when it is known to compile into files and they cannot be written; or "". */
+void       clg__driver_fault(const char *platform, char *text, size_t size);
 cl_program clg__binary_load(clg_context *ctx, const char *source, bool *known);
 void       clg__binary_store(clg_context *ctx, const char *source, cl_program program);
 void       clg__binary_mark(clg_context *ctx, const char *source); /* known from now on */

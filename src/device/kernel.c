@@ -202,6 +202,9 @@ clg_status clg__kernel_enqueue(clg_context *ctx, clg__kernel *kernel)
     const cl_int code =
         clEnqueueNDRangeKernel(ctx->queue, kernel->cl, 3, NULL, kernel->global, kernel->local, 0, NULL,
                                clg__trace(ctx, CLG_TRACE_KERNEL, kernel->name, 0));
+    char fault[1024] = "";
+    if (code != CL_SUCCESS) clg__driver_fault(ctx->list->platforms[ctx->info->platform].name, fault, sizeof fault);
+    if (*fault) return clg__cl_fail(ctx, code, "kernel %s: %s", kernel->name, fault);
     if (code != CL_SUCCESS)
         return clg__cl_fail(ctx, code, "kernel %s (%zux%zux%zu items in groups of %zux%zux%zu) on %s", kernel->name,
                             kernel->global[0], kernel->global[1], kernel->global[2], kernel->local[0],

@@ -296,6 +296,12 @@ const clg_device_info *clg_device_list_select(const clg_device_list *l, const ch
         return NULL;
     }
     if (l->device_count == 0) {
+        char fault[1024] = "";
+        for (size_t i = 0; i < l->platform_count && !*fault; i++) clg__driver_fault(l->platforms[i].name, fault, sizeof fault);
+        if (*fault) {
+            say(&m, "no OpenCL device: %s", fault);
+            return NULL;
+        }
         say(&m, "no OpenCL device: none of the platforms has one (");
         for (size_t i = 0; i < l->platform_count; i++) say(&m, "%s%s", i ? ", " : "", l->platforms[i].name);
         say(&m, ")");

@@ -111,6 +111,9 @@ static clg_status build(clg_context *ctx, clg__program *program)
     }
     keep_build_log(ctx, program->cl);
     ctx->root.cl_code = code;
+    char fault[1024];
+    clg__driver_fault(ctx->list->platforms[ctx->info->platform].name, fault, sizeof fault);
+    if (*fault) return clg__fail(&ctx->root, CLG_BUILD, "%s did not build: %s", program->title, fault);
     const char *log = clg_context_build_log(ctx);
     return clg__fail(&ctx->root, CLG_BUILD, "%s did not build on %s: %s (%d)\n%.*s", program->title, ctx->info->name,
                      clg__cl_name(code), code, first_lines(log), log);

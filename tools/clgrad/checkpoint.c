@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct checkpoint_setting {
     char key[32];
@@ -43,13 +44,6 @@ int checkpoint_begin(checkpoint *c, const command *cmd, const checkpoint_options
 }
 
 bool checkpoint_is_used(const checkpoint *c) { return c->path || c->resume; }
-
-void checkpoint_end(checkpoint *c)
-{
-    for (size_t i = 0; i < c->setting_count; i++) free(c->settings[i].here), free(c->settings[i].there);
-    free(c->settings);
-    *c = (checkpoint){0};
-}
 
 /* ---- settings ---------------------------------------------------------------------------------------------------- */
 
@@ -103,7 +97,7 @@ static void device_text(const checkpoint *c, char *text, size_t size)
 static int diverged(const checkpoint *c, const command *cmd, const char *what)
 {
     char kept[512] = "";
-    if (c && c->path) snprintf(kept, sizeof kept, "; %s is as it was", c->path);
+    if (c && c->path) snprintf(kept, sizeof kept, access(c->path, F_OK) ? "; there is no %s yet" : "; %s is as it was", c->path);
     fail(cmd, "%s; try a smaller --lr; --check-numerics tells where it began. Nothing was saved%s", what, kept);
     return EXIT_NOT_FINITE;
 }
@@ -151,6 +145,13 @@ static char *history_text(const history *h)
     return text;
 }
 
+/* The first of them was warned of. */
+static void tell_missed(checkpoint *c)
+{
+    if (c->missed > 1) warn(c->cmd, "--checkpoint %s: in all, %lld checkpoints were not written", c->path, (long long)c->missed);
+    c->missed = 0;
+}
+
 int checkpoint_save(checkpoint *c, const progress *p)
 {
     if (!c || !c->path || c->fresh || clg_context_failed(clg_model_context(c->model))) return 0;
@@ -176,14 +177,24 @@ int checkpoint_save(checkpoint *c, const progress *p)
     free(told);
     c->since = 0;
     c->fresh = status == CLG_OK;
+    if (c->fresh) tell_missed(c);
     if (status == CLG_NOT_FINITE) {
         char what[512];
         snprintf(what, sizeof what, "epoch %lld, after step %lld: %s", (long long)p->epoch, (long long)p->step, why);
         return diverged(c, c->cmd, what);
     }
-    if (status && !clg_context_failed(clg_model_context(c->model)))
-        warn(c->cmd, "--checkpoint %s: %s. The training goes on; an older checkpoint there is as it was", c->path, why);
+    if (status && !clg_context_failed(clg_model_context(c->model)) && !c->missed++)
+        warn(c->cmd, "--checkpoint %s: %s. The training goes on%s", c->path, why,
+             access(c->path, F_OK) ? "" : "; the older checkpoint there is as it was");
     return 0;
+}
+
+void checkpoint_end(checkpoint *c)
+{
+    tell_missed(c);
+    for (size_t i = 0; i < c->setting_count; i++) free(c->settings[i].here), free(c->settings[i].there);
+    free(c->settings);
+    *c = (checkpoint){0};
 }
 
 int checkpoint_step(checkpoint *c, const progress *p)
@@ -299,11 +310,7 @@ static int resume(checkpoint *c, reading *r, int64_t epochs, int64_t steps, prog
     if (status) return status;
     char device[1024];
     device_text(c, device, sizeof device);
-    printf("%s: going on after epoch %lld", c->resume, (long long)p->epoch - 1);
-    if (p->step) printf(" and %lld of %lld steps", (long long)p->step, (long long)steps);
-    printf("\n");
-    if (strcmp(device, r->device)) printf("note: the checkpoint is of %s; here: %s. Bits will differ\n", shown(r->device), device);
-    fflush(stdout);
+    if (strcmp(device, r->device)) snprintf(c->from, sizeof c->from, "%s", shown(r->device));
     c->fresh = c->path && !strcmp(c->path, c->resume);
     return 0;
 }
@@ -316,4 +323,15 @@ int checkpoint_resume(checkpoint *c, int64_t epochs, int64_t steps, progress *p)
     const int status = c->failed ? fail(c->cmd, "out of memory") : resume(c, &r, epochs, steps, p);
     free(r.past.at);
     return status;
+}
+
+void checkpoint_tell(const checkpoint *c, const progress *p, int64_t steps)
+{
+    char device[1024];
+    if (!c || !c->resume) return;
+    printf("%s: going on after epoch %lld", c->resume, (long long)p->epoch - 1);
+    if (p->step) printf(" and %lld of %lld steps", (long long)p->step, (long long)steps);
+    printf("\n");
+    device_text(c, device, sizeof device);
+    if (*c->from) printf("note: the checkpoint is of %s; here: %s. Bits will differ\n", c->from, device);
 }

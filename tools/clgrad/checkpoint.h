@@ -49,6 +49,8 @@ typedef struct checkpoint {
     checkpoint_setting *settings;
     size_t         setting_count;
     bool           failed; /* out of memory for them */
+    int64_t        missed; /* saves since the file could be written last */
+    char           from[1024]; /* the device of a checkpoint that is resumed on another; "" */
 } checkpoint;
 
 /* Begins one with what the options say; 0, or the exit status after saying what is wrong with them. */
@@ -65,8 +67,11 @@ void checkpoint_settings_add(checkpoint *c, const void *options);
  * has so many steps. */
 int checkpoint_resume(checkpoint *c, int64_t epochs, int64_t steps, progress *p);
 
+/* Prints where a training that was resumed goes on. */
+void checkpoint_tell(const checkpoint *c, const progress *p, int64_t steps);
+
 /* After a step, and after an epoch and what is measured then: save if it is time to. At the end, or on a signal: save. A file
- * that cannot be written is only warned of. 0, or EXIT_NOT_FINITE, which is said, when the training has gone bad; then the
+ * that cannot be written is only warned of, once. 0, or EXIT_NOT_FINITE, which is said, when the training has gone bad; then the
  * file is left alone. */
 int checkpoint_step(checkpoint *c, const progress *p);
 int checkpoint_epoch(checkpoint *c, const progress *p);

@@ -3,12 +3,11 @@
  * A driver may crash, in its compiler or in a kernel. So a second process examines, and notes in memory that both share what it
  * begins. When it crashes, another examines case by case, which tells whose fault that is; and one more leaves that out. */
 #define _GNU_SOURCE /* strsignal */
-#include "options.h"
+#include "keeper.h"
 #include "report.h"
 #include "source.h"
 
 #include <cjson/cJSON.h>
-#include <clgrad/clgrad.h>
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -46,6 +45,7 @@ enum { MOST_CRASHES = 64 };
 typedef struct watched { /* shared between the processes */
     char what[160]; /* was begun last */
     bool ended;     /* nothing is left to be done */
+    bool told;      /* the device, with the first line */
 } watched;
 
 typedef struct doctor {
@@ -53,9 +53,17 @@ typedef struct doctor {
     watched              *watched;
     cJSON                *lines;
     bool                  drawn; /* a line of progress */
+    const clg_device_info *device;
 } doctor;
 
 static clg_doctor_crash crashes[MOST_CRASHES + 1]; /* those so far */
+
+static void tell_device(doctor *d)
+{
+    if (!d->watched->told) printf("%s, profile %s, %s\n", d->device->name, d->device->profile.base, d->device->driver);
+    d->watched->told = true;
+    fflush(stdout); /* before what may crash */
+}
 
 static void put_word(FILE *to, const char *word)
 {
@@ -95,6 +103,7 @@ static void progress(void *user, const char *what)
     doctor *d = user;
     snprintf(d->watched->what, sizeof d->watched->what, "%s", what);
     if (d->lines || !isatty(STDOUT_FILENO)) return;
+    tell_device(d);
     printf("%s%s ...\033[K", d->drawn ? "\r" : "", what);
     fflush(stdout);
     d->drawn = true;
@@ -105,6 +114,7 @@ static void print_line(void *user, const clg_doctor_line *line)
     doctor *d = user;
     if (d->drawn) printf("\r\033[K");
     d->drawn = false;
+    tell_device(d);
     printf("%-5s %-26s", line->crashed ? "CRASH" : line->failed ? "FAIL" : "PASS", line->name);
     if (!line->failed) printf("%6d case%s\n", line->cases, line->cases == 1 ? "" : "s");
     if (!line->failed) return;
@@ -163,13 +173,14 @@ static int print_summary(const doctor_options *o, const clg_doctor_result *r, co
     return r->failed ? EXIT_RUN : 0;
 }
 
-static int examine(const doctor_options *o, watched *w, clg_context *ctx, const char *file)
+static int examine(void *user, clg_context *ctx, const char *file)
 {
+    doctor                 d = *(doctor *)user;
+    const doctor_options  *o = d.options;
     const clg_device_info *device = clg_context_device(ctx);
     clg_doctor_result      result;
-    doctor                 d = {.options = o, .watched = w, .lines = o->json ? cJSON_CreateArray() : NULL};
-    if (!o->json && !crashes[0].what) printf("%s, profile %s, %s\n", device->name, device->profile.base, device->driver);
-    fflush(stdout); /* before what may crash */
+    d.lines = o->json ? cJSON_CreateArray() : NULL;
+    d.device = device;
     const clg_doctor_desc desc = {.seed = o->seed, .quick = o->quick, .only = o->only, .keep = *file != '\0', .crashes = crashes,
                                   .single = crashes[0].what != NULL, .user = &d, .progress = progress,
                                   .report = o->json ? add_line : print_line};
@@ -183,26 +194,19 @@ static int examine(const doctor_options *o, watched *w, clg_context *ctx, const 
     return status ? fail_context(&command_doctor, ctx) : end; /* what failed could not be kept */
 }
 
+static void place(const clg_device_list *list, const clg_device_info *device, char *file, size_t size)
+{
+    char entries[4096];
+    clg_quarantine(list, device, entries, sizeof entries, file, size);
+}
+
 static int use_device(const doctor_options *o, watched *w)
 {
-    const command   *cmd = &command_doctor;
-    char             entries[4096], file[4096];
-    clg_context     *ctx = clg_context_create(&(clg_context_desc){.device = o->device, .quarantine = ""});
-    clg_device_list *list = clg_device_list_create();
-    int              status = 0;
-    if (clg_context_failed(ctx)) {
-        status = fail_context(cmd, ctx);
-    } else if (!list) {
-        status = fail(cmd, "out of memory");
-    } else {
-        clg_quarantine(list, clg_context_device(ctx), entries, sizeof entries, file, sizeof file);
-        if (!o->forget) status = examine(o, w, ctx, file);
-        else if (remove(file) && errno != ENOENT) status = fail(cmd, "cannot remove %s: %s", file, strerror(errno));
-        else printf("nothing of %s is in quarantine\n", clg_context_device(ctx)->name);
-    }
+    doctor       d = {.options = o, .watched = w};
+    const keeper k = {.cmd = &command_doctor, .context = {.device = o->device, .quarantine = ""}, .forget = o->forget,
+                      .nothing = "nothing is in quarantine", .place = place, .find_out = examine};
+    const int    status = keeper_run(&k, &d);
     snprintf(w->what, sizeof w->what, "its end");
-    clg_device_list_destroy(&list);
-    clg_context_destroy(&ctx);
     return status;
 }
 

@@ -44,6 +44,8 @@ int folds_run(loop *l, const learn_options *learn, clg_optimizer *opt, int64_t f
     snapshot     first = {0};
     double      *loss = calloc(2 * (size_t)folds, sizeof *loss), *score = loss ? loss + folds : NULL;
     const bool   regression = l->train->real;
+    if (l->title) fputs(l->title, stdout);
+    l->title = NULL;
     int          status = loss && snapshot_take(&first, l->model) ? 0 : fail(l->cmd, "out of memory");
     for (int64_t k = 0; k < folds && !status; k++) {
         snapshot_restore(&first, l->model);

@@ -69,11 +69,17 @@ static int keep_best(loop *o, const epoch_result *r)
     return snapshot_take(&o->best, o->model) ? 0 : fail(o->cmd, "out of memory");
 }
 
+static int64_t steps_of(const loop *o) { return (clg_dataset_count(o->train->data) + o->train->batch - 1) / o->train->batch; }
+
 static int epochs(loop *o, FILE *log)
 {
     const bool terminal = isatty(STDOUT_FILENO);
     progress  *at = &o->at;
     int        status = 0;
+    int64_t    unlogged = 0;
+    if (o->title) fputs(o->title, stdout);
+    checkpoint_tell(o->keep, at, steps_of(o));
+    fflush(stdout);
     while (at->epoch <= o->epochs && !status) {
         epoch_result r = {.epoch = at->epoch, .epochs = o->epochs, .images = clg_dataset_count(o->train->data), .regression = o->train->real,
                           .part = o->part};
@@ -93,7 +99,7 @@ static int epochs(loop *o, FILE *log)
         if (clg_context_failed(o->ctx)) status = fail_context(o->cmd, o->ctx);
         else report_epoch(&r, terminal);
         if (!status && o->history && !report_keep(o->history, &r)) status = fail(o->cmd, "out of memory");
-        if (!status && log && !report_log(&r, log))
+        if (!status && log && !report_log(&r, log) && !unlogged++)
             warn(o->cmd, "--log %s: cannot write: %s; epoch %lld is not in it", o->log, strerror(errno), (long long)r.epoch);
         if (!status && !isfinite(r.test_loss)) status = checkpoint_diverged(o->keep, o->cmd, at);
         if (!status) status = keep_best(o, &r);
@@ -111,6 +117,7 @@ static int epochs(loop *o, FILE *log)
         printf("the weights are those after epoch %lld, %s loss %.4f\n", (long long)at->best_epoch, o->part, at->least);
     }
     fflush(stdout);
+    if (unlogged > 1) warn(o->cmd, "--log %s: in all, %lld epochs are not in it", o->log, (long long)unlogged);
     if (!status && clg_context_failed(o->ctx)) status = fail_context(o->cmd, o->ctx);
     return status;
 }
@@ -166,9 +173,8 @@ static int traced_epochs(loop *o)
 
 int loop_run(loop *o)
 {
-    const int64_t steps = (clg_dataset_count(o->train->data) + o->train->batch - 1) / o->train->batch;
     if (o->keep) o->keep->best = &o->best;
-    int status = checkpoint_resume(o->keep, o->epochs, steps, &o->at);
+    int status = checkpoint_resume(o->keep, o->epochs, steps_of(o), &o->at);
     if (!status) status = traced_epochs(o);
     snapshot_free(&o->best);
     return status;

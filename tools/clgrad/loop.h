@@ -18,6 +18,7 @@ typedef struct loop {
     int64_t        patience;      /* stop after so many epochs without a smaller loss there, and go back to the weights of the
                                    * smallest; 0: never */
     uint64_t       seed;          /* of the order of the examples */
+    const char    *title;         /* lines to be printed before the first step, or NULL */
     history       *history;       /* to add each epoch to, or NULL */
     checkpoint    *keep;          /* NULL: neither kept nor resumed */
     progress       at;            /* filled in; .loss and .score are what was measured with the weights that the model has now,

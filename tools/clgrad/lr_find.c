@@ -61,13 +61,16 @@ static bool write_curve(const char *path, const sample *s, int n)
     return good;
 }
 
-int lr_find(const command *cmd, pass *train, clg_optimizer *opt, uint64_t seed, const char *path)
+int lr_find(const loop *l, clg_optimizer *opt, const char *path)
 {
-    sample       s[STEPS];
-    const int    n = sweep(train, opt, seed, s);
-    clg_context *ctx = clg_tensor_context(train->x);
-    int          best = 0;
-    double       steepest = 0.0;
+    const command *cmd = l->cmd;
+    clg_context   *ctx = l->ctx;
+    sample         s[STEPS];
+    int            best = 0;
+    double         steepest = 0.0;
+    fputs(l->title, stdout);
+    fflush(stdout);
+    const int n = sweep(l->train, opt, l->seed, s);
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
     if (interrupted()) return interrupted_status();
     draw(s, n);

@@ -2,10 +2,10 @@
 #ifndef LR_FIND_H
 #define LR_FIND_H
 
-#include "pass.h"
+#include "loop.h"
 
-/* Trains while the learning rate grows from step to step, and prints the loss against it with a suggestion; writes the whole
+/* Trains l->train while the learning rate grows from step to step, and prints the loss against it with a suggestion; writes the whole
  * curve to the CSV file `path` (NULL: none). 0, or the exit status. */
-int lr_find(const command *cmd, pass *train, clg_optimizer *opt, uint64_t seed, const char *path);
+int lr_find(const loop *l, clg_optimizer *opt, const char *path);
 
 #endif

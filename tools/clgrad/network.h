@@ -20,7 +20,6 @@ typedef struct network {
     clg_shape          window;      /* height and width of the middle of a picture, which is all that the network sees; rank 0: it sees
                                      * the whole */
     const char *const *class_names; /* [classes], or NULL */
-    struct numerics   *look;        /* training steps are looked into; NULL: they just run */
     const float       *mean, *std;  /* [input.dim[0]]: the network sees (x - mean) / std; or NULL */
 } network;
 

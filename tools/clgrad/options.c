@@ -60,12 +60,12 @@ static bool set_count(const command *cmd, const option *o, const char *text, int
     char *end = NULL;
     errno = 0;
     const long long value = strtoll(text, &end, 10);
-    const long long most = o->most ? o->most : INT64_MAX;
-    if (isdigit((unsigned char)text[0]) && !*end && !errno && value >= 1 && value <= most) {
+    const long long least = o->kind == OPTION_PARTS ? 2 : 1, most = o->most ? o->most : INT64_MAX;
+    if (isdigit((unsigned char)text[0]) && !*end && !errno && value >= least && value <= most) {
         *field = value;
         return true;
     }
-    usage(cmd, "--%s takes a whole number from 1 to %lld, not '%s'", o->name, most, text);
+    usage(cmd, "--%s takes a whole number from %lld to %lld, not '%s'", o->name, least, most, text);
     return false;
 }
 
@@ -102,7 +102,8 @@ static bool set(const command *cmd, const option *o, const char *text, void *fie
     switch (o->kind) {
     case OPTION_FLAG: *(bool *)field = true; return true;
     case OPTION_MAYBE: break;
-    case OPTION_COUNT: return set_count(cmd, o, text, field);
+    case OPTION_COUNT:
+    case OPTION_PARTS: return set_count(cmd, o, text, field);
     case OPTION_SEED: return set_seed(cmd, o, text, field);
     case OPTION_POSITIVE:
     case OPTION_FRACTION: return set_real(cmd, o, text, field);
@@ -154,7 +155,7 @@ const char *options_beyond(const command *cmd, const char *allowed, const void *
         [OPTION_FLAG] = sizeof(bool),      [OPTION_TEXT] = sizeof(char *),     [OPTION_MAYBE] = sizeof(char *),
         [OPTION_CHOICE] = sizeof(char *),  [OPTION_COUNT] = sizeof(int64_t),   [OPTION_SEED] = sizeof(uint64_t),
         [OPTION_POSITIVE] = sizeof(float), [OPTION_FRACTION] = sizeof(float),  [OPTION_ARGUMENT] = sizeof(char *),
-        [OPTION_ARGUMENTS] = sizeof(arguments),
+        [OPTION_PARTS] = sizeof(int64_t),  [OPTION_ARGUMENTS] = sizeof(arguments),
     };
     for (const option *o = cmd->options; o->name; o++)
         if (!is_word_of(allowed, o->name) && memcmp((const char *)fields + o->offset, (const char *)defaults + o->offset, size[o->kind]))
@@ -214,7 +215,8 @@ bool option_text(const option *o, const void *fields, char *text, size_t size)
     const char  *word = NULL;
     switch (o->kind) {
     case OPTION_FLAG: return *(const bool *)field && snprintf(text, size, "yes");
-    case OPTION_COUNT: return *(const int64_t *)field && snprintf(text, size, "%lld", (long long)*(const int64_t *)field);
+    case OPTION_COUNT:
+    case OPTION_PARTS: return *(const int64_t *)field && snprintf(text, size, "%lld", (long long)*(const int64_t *)field);
     case OPTION_SEED: return snprintf(text, size, "%llu", (unsigned long long)*(const uint64_t *)field);
     case OPTION_POSITIVE:
     case OPTION_FRACTION: return *(const float *)field > 0.0f && real_text(*(const float *)field, text, size);

@@ -13,6 +13,7 @@ typedef enum option_kind {
     OPTION_MAYBE,    /* const char *: "--name=value", or "--name" alone: "" */
     OPTION_CHOICE,   /* const char *: one of the words of `value`, "cnn|mlp" */
     OPTION_COUNT,    /* int64_t: 1 to `most` (0: any) */
+    OPTION_PARTS,    /* int64_t: 2 to `most` */
     OPTION_SEED,     /* uint64_t */
     OPTION_POSITIVE, /* float: more than 0, finite */
     OPTION_FRACTION, /* float: 0 to less than 1 */

@@ -22,7 +22,7 @@ typedef struct outcome {
     int64_t   points;
 } outcome;
 
-/* Looks at all of it once more; the pass must keep its outputs (pass_keep_outputs). 0, or the exit status. */
+/* The whole of a pass that only looks, which must keep its outputs (pass_keep_outputs). 0, or the exit status. */
 int  outcome_collect(const command *cmd, pass *p, const network *net, outcome *o);
 void outcome_free(outcome *o);
 

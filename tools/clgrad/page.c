@@ -268,14 +268,13 @@ static int layers(FILE *to, const page *p)
 
 static int compose(FILE *to, const page *p)
 {
-    outcome o = {0};
-    int     status = p->final ? outcome_collect(p->cmd, p->final, p->net, &o) : 0;
+    int status = 0;
     head(to, p);
     curves(to, p);
     const bool beside = p->final && p->net->regression; /* two cards in a row */
-    if (!status && p->final && !p->net->regression) status = classes(to, p);
-    if (!status) status = mistakes(to, p, &o);
-    if (beside) fputs("<div class=\"cards\">\n", to), predictions(to, p, &o);
+    if (p->final && !p->net->regression) status = classes(to, p);
+    if (!status) status = mistakes(to, p, p->seen);
+    if (beside) fputs("<div class=\"cards\">\n", to), predictions(to, p, p->seen);
     if (!status) status = layers(to, p);
     fputs(beside ? "</div>\n<div class=\"cards\">\n" : "<div class=\"cards\">\n", to);
     settings(to, p);
@@ -284,7 +283,6 @@ static int compose(FILE *to, const page *p)
     device(to, p);
     fputs("</div>\n</div>\n", to);
     html_end(to);
-    outcome_free(&o);
     return status;
 }
 

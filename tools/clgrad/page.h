@@ -22,6 +22,7 @@ typedef struct page {
                                * was interrupted */
     const char     *final_part;
     double          loss, score; /* of that */
+    const outcome  *seen;     /* likewise, example by example */
 } page;
 
 /* 0, or the exit status. */

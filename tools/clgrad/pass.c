@@ -34,16 +34,16 @@ static clg_tensor *mean_loss(const pass *p, clg_tensor *out, clg_tensor *class_w
 }
 
 pass pass_train(const network *net, clg_model *model, clg_optimizer *opt, clg_dataset *data, int64_t batch,
-                const float *class_weight, const clg_augment_desc *augment)
+                const float *class_weight, const clg_augment_desc *augment, numerics *look)
 {
-    clg_graph  *g = clg_graph_create(clg_model_context(model), &(clg_graph_desc){.training = true, .observed = net->look});
+    clg_graph  *g = clg_graph_create(clg_model_context(model), &(clg_graph_desc){.training = true, .observed = look});
     pass        p = pass_inputs(g, net, data, batch);
     clg_tensor *weight = class_weight ? clg_input(g, CLG_F32, CLG_SHAPE(net->classes)) : NULL;
     if (weight) clg_tensor_write(weight, class_weight, (size_t)net->classes * sizeof *class_weight);
     p.loss = mean_loss(&p, network_build(net, model, augment ? clg_augment(p.x, augment) : p.x), weight);
     clg_tensor *sum = add_to(p.loss_sum, clg_mul(p.loss, p.rows));
     p.plan = clg_plan_train_with(p.loss, opt, &sum, 1);
-    p.numerics = net->look;
+    p.numerics = look;
     return p;
 }
 

@@ -119,6 +119,32 @@ static clg_dataset *open_folder(const command *cmd, clg_context *ctx, const char
     return data;
 }
 
+static int shown(const struct dirent *entry) { return entry->d_name[0] != '.'; }
+
+/* Has the directory files that might be IDX? If not says what was looked for, what is there, and what might be meant. */
+static bool has_idx(const command *cmd, const char *name)
+{
+    enum { MOST = 8 };
+    struct dirent **entry = NULL;
+    const int       count = scandir(name, &entry, shown, alphasort);
+    char            found[MOST * 56] = "nothing", meant[512] = "";
+    bool            idx = count < 0; /* then the library says what is wrong with it */
+    for (int i = 0, at = 0; i < count; i++) {
+        const char *file = entry[i]->d_name;
+        const bool  array = source_is_npy(file) && (*file == 'x' || *file == 'X');
+        idx = idx || strstr(file, "-ubyte");
+        if (i < MOST) at += snprintf(found + at, sizeof found - (size_t)at, "%s%.50s", i ? ", " : "", file);
+        else if (i == MOST) snprintf(found + at, sizeof found - (size_t)at, ", ...");
+        if (!*meant && (array || source_is_csv(file))) snprintf(meant, sizeof meant, "; try --data %.200s/%.200s", name, file);
+        free(entry[i]);
+    }
+    free(entry);
+    if (!idx)
+        fail(cmd, "%s: no data set in it. Looked for: a folder of pictures for each class, as %s/cat/1.png; the four IDX files, as "
+             "train-images-idx3-ubyte or with .gz. Found: %s%s", name, name, found, meant);
+    return idx;
+}
+
 static clg_dataset *open_idx(const command *cmd, clg_context *ctx, const char *name, const char *part)
 {
     struct stat info;
@@ -130,6 +156,7 @@ static clg_dataset *open_idx(const command *cmd, clg_context *ctx, const char *n
             return NULL;
         }
     }
+    if (!has_idx(cmd, name)) return NULL;
     clg_dataset *data = clg_dataset_open_idx(ctx, name, part);
     if (!data) fail_context(cmd, ctx);
     return data;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int start_from(const command *cmd, clg_model *model, const char *path)
+int start_from(const command *cmd, clg_model *model, const char *path, FILE *said)
 {
     const size_t count = clg_model_count(model);
     bool        *taken = calloc(count + 1, sizeof *taken);
@@ -17,10 +17,10 @@ int start_from(const command *cmd, clg_model *model, const char *path)
     for (size_t i = 0; i < count; i++) found += taken[i];
     if (!status && !found) status = fail(cmd, "--init-from %s: no parameter of the network is there in its shape", path);
     if (!status) {
-        printf("%s: %zu of %zu parameters taken", path, found, count);
+        fprintf(said, "%s: %zu of %zu parameters taken", path, found, count);
         for (size_t i = 0, told = 0; i < count; i++)
-            if (!taken[i]) printf("%s%s", told++ ? ", " : "; new: ", clg_model_name(model, i));
-        printf("\n");
+            if (!taken[i]) fprintf(said, "%s%s", told++ ? ", " : "; new: ", clg_model_name(model, i));
+        fputc('\n', said);
     }
     free(taken);
     return status;
@@ -28,6 +28,8 @@ int start_from(const command *cmd, clg_model *model, const char *path)
 
 int start_freeze(const command *cmd, clg_model *model, const char *layers)
 {
+    const char *all = layers;
+    size_t      learnt = 0;
     while (*layers) {
         char         layer[256];
         const size_t length = strcspn(layers, ",");
@@ -37,7 +39,8 @@ int start_freeze(const command *cmd, clg_model *model, const char *layers)
         if (!clg_model_freeze(model, layer)) return usage(cmd, "--freeze %s: the network has no such layer", layer);
         layers += length + (layers[length] == ',');
     }
-    return 0;
+    for (size_t i = 0; i < clg_model_count(model); i++) learnt += !clg_model_is_state(model, i) && !clg_model_is_frozen(model, i);
+    return learnt ? 0 : usage(cmd, "--freeze %s: these are all layers that learn; leave one of them out", all);
 }
 
 static int balanced(const command *cmd, clg_context *ctx, clg_dataset *data, int classes, float *weight)

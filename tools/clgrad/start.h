@@ -4,11 +4,13 @@
 
 #include "network.h"
 
-/* Takes from the model file `path` the parameters of the same name and shape, and says which were not there. 0, or the exit
- * status. */
-int start_from(const command *cmd, clg_model *model, const char *path);
+#include <stdio.h>
 
-/* Freezes the layers of a list such as "conv1,fc1". */
+/* Takes from the model file `path` the parameters of the same name and shape, and tells `said` which were not there. 0, or the
+ * exit status. */
+int start_from(const command *cmd, clg_model *model, const char *path, FILE *said);
+
+/* Freezes the layers of a list such as "conv1,fc1", which must leave something to learn. */
 int start_freeze(const command *cmd, clg_model *model, const char *layers);
 
 /* "balanced", which is examples / (classes * examples of the class), or as many numbers as classes, into weight[classes]. */

@@ -148,8 +148,12 @@ static int learn(const command *cmd, clg_context *ctx, const text_options *o, le
     checkpoint_setting_add(keep, "training data", "%zu characters with the checksum %016llx", l->size,
                            (unsigned long long)clg_hash(0, l->text, l->size));
     interrupt_catch();
-    printf("gpt, %zu characters, %d different, on %s\n", l->size, l->vocabulary->size, clg_context_device(ctx)->name);
     int status = checkpoint_resume(keep, o->epochs, steps, &at);
+    if (!status) {
+        printf("gpt, %zu characters, %d different, on %s\n", l->size, l->vocabulary->size, clg_context_device(ctx)->name);
+        checkpoint_tell(keep, &at, steps);
+        fflush(stdout);
+    }
     while (at.epoch <= o->epochs && !status && !interrupted()) {
         status = learn_epoch(cmd, ctx, o, l, steps, &at);
         if (status || interrupted()) break;

@@ -54,7 +54,7 @@ static const option options[] = {
     LEARN_ROWS(FIELD(learn)),
     {"validation", OPTION_FRACTION, FIELD(validation), "X", "measure on this share of the training data, by --seed; test at the end", 0, 0},
     {"patience", OPTION_COUNT, FIELD(patience), "N", "stop after N epochs without a smaller validation loss, keep the best", INT32_MAX, 0},
-    {"folds", OPTION_COUNT, FIELD(folds), "K", "cross-validation: trains K networks, each on all but a part; saves none", 1000, 0},
+    {"folds", OPTION_PARTS, FIELD(folds), "K", "cross-validation: trains K networks, each on all but a part; saves none", 1000, 0},
     {"class-weights", OPTION_TEXT, FIELD(class_weights), "WEIGHTS", "of the classes in the loss: balanced, or numbers as 1,2.5,1", 0, 0},
     {"init-from", OPTION_TEXT, FIELD(init_from), "FILE", "start from the weights of a model, where name and shape are the same", 0, 0},
     {"freeze", OPTION_TEXT, FIELD(freeze), "LAYERS", "layers that do not learn, such as conv1,fc1", 0, 0},
@@ -107,6 +107,28 @@ static bool check_files(const train_options *o)
     return true;
 }
 
+/* A training, from its data to its outcome. */
+typedef struct training {
+    train_options           o; /* the caller's, the batch no larger than the data */
+    const clg_augment_desc *augment;
+    clg_context            *ctx;
+    checkpoint             *keep;
+    clg_dataset            *data, *test, *watched; /* to learn, to test with at the end, to measure after each epoch */
+    network                 net;
+    float                   class_weight[NETWORK_MAX_CLASSES];
+    clg_model              *model;
+    clg_optimizer          *opt;
+    pass                    learning, testing, watching, *final;
+    numerics                look;
+    history                 epochs;
+    FILE                   *said; /* what is printed when nothing can be refused any more; into: */
+    char                   *title;
+    size_t                  title_size;
+    loop                    loop;
+} training;
+
+/* ---- data and the network that suits them ------------------------------------------------------------------------ */
+
 /* Mean and deviation of the training data, for as long as the context lives; false when out of memory. */
 static bool learn_moments(clg_context *ctx, clg_dataset *data, network *net)
 {
@@ -120,17 +142,27 @@ static bool learn_moments(clg_context *ctx, clg_dataset *data, network *net)
     return true;
 }
 
-/* The network that suits the data; 0, or the exit status. Labels without names say how many classes there are where neither
- * --classes nor the list of layers does; those of IDX files are of ten. */
-static int describe(const train_options *o, const clg_augment_desc *augment, clg_context *ctx, clg_dataset *data, clg_dataset *test, network *net)
+/* How many classes there are where neither names nor --classes nor the list of layers say it: what the labels reach; but a stray
+ * byte in IDX files is not to make a larger network. */
+static int64_t usual_classes(const training *t)
 {
-    const command  *cmd = &command_train;
-    const clg_shape shape = clg_dataset_shape(data);
-    const int64_t   outputs = clg_dataset_outputs(data), named = clg_dataset_class_name(data, 0) ? clg_dataset_classes(data) : 0;
-    const int64_t   reach = clg_dataset_classes(data) > clg_dataset_classes(test) ? clg_dataset_classes(data) : clg_dataset_classes(test);
-    const int64_t   found = outputs ? outputs : named, usual = source_is_npy(o->data) && reach ? reach : NETWORK_CLASSES;
+    const int64_t learnt = clg_dataset_classes(t->data), tested = clg_dataset_classes(t->test);
+    if (!source_is_npy(t->o.data) || !learnt) return NETWORK_CLASSES;
+    return learnt > tested ? learnt : tested;
+}
+
+/* The network that suits the data; 0, or the exit status. */
+static int describe(training *t)
+{
+    const command       *cmd = &command_train;
+    const train_options *o = &t->o;
+    network             *net = &t->net;
+    const clg_shape      shape = clg_dataset_shape(t->data);
+    const int64_t outputs = clg_dataset_outputs(t->data), usual = usual_classes(t);
+    const int64_t named = clg_dataset_class_name(t->data, 0) ? clg_dataset_classes(t->data) : 0, found = outputs ? outputs : named;
     if (found > NETWORK_MAX_CLASSES || usual > NETWORK_MAX_CLASSES)
-        return fail(cmd, "%s: %lld classes, and a network has at most %d", o->data, (long long)(found ? found : usual), NETWORK_MAX_CLASSES);
+        return fail(cmd, "%s: %lld classes, and a network has at most %d", o->data, (long long)(found ? found : usual),
+                    NETWORK_MAX_CLASSES);
     if (named && o->classes && o->classes != named)
         return fail(cmd, "%s: %lld classes, and --classes says %lld", o->data, (long long)named, (long long)o->classes);
     *net = (network){.model = o->model, .classes = (int)(o->classes ? o->classes : found), .regression = outputs,
@@ -141,134 +173,205 @@ static int describe(const train_options *o, const clg_augment_desc *augment, clg
         return fail(cmd, "%s: --model %s takes images, and these are not", o->data, kind->name);
     if (named) {
         const char **names = calloc((size_t)named, sizeof *names);
-        if (!names || !clg_context_own(ctx, names, free)) return fail(cmd, "out of memory");
-        for (int64_t i = 0; i < named; i++) names[i] = clg_dataset_class_name(data, i);
+        if (!names || !clg_context_own(t->ctx, names, free)) return fail(cmd, "out of memory");
+        for (int64_t i = 0; i < named; i++) names[i] = clg_dataset_class_name(t->data, i);
         net->class_names = names;
     }
-    const int unfit = o->augment ? augment_fit(cmd, augment, net) : 0;
+    const int unfit = o->augment ? augment_fit(cmd, t->augment, net) : 0;
     if (unfit) return unfit;
-    const int checked = network_check(cmd, ctx, net, (int)usual);
+    const int checked = network_check(cmd, t->ctx, net, (int)usual);
     if (checked) return checked;
     if (!named) net->class_names = source_known_names(o->data, net->classes);
-    return !o->normalize || learn_moments(ctx, data, net) ? 0 : fail_context(cmd, ctx);
+    return !o->normalize || learn_moments(t->ctx, t->data, net) ? 0 : fail_context(cmd, t->ctx);
 }
 
-static pass pass_of(const network *net, clg_model *model, clg_dataset *data, int64_t batch)
+/* Examples that are learnt in an epoch: all, or those beside the largest fold. */
+static int64_t fewest(const train_options *o, int64_t count)
+{
+    return o->folds ? count - (count + o->folds - 1) / o->folds : count;
+}
+
+/* Are there enough examples for what is asked? Makes a batch that nobody asked for smaller. */
+static int check_counts(training *t)
+{
+    const command *cmd = &command_train;
+    train_options *o = &t->o;
+    const int64_t  count = clg_dataset_count(t->data);
+    if (o->folds > count)
+        return usage(cmd, "--folds %lld of %lld training examples: it takes a number from 2 to that", (long long)o->folds,
+                     (long long)count);
+    const int64_t least = fewest(o, count);
+    if (!o->batch_given && o->batch > least) o->batch = least;
+    if (o->batch > least)
+        return fail(cmd, "--batch %lld is larger than the %lld training examples", (long long)o->batch, (long long)least);
+    return clg_dataset_count(t->test) < 1 ? fail(cmd, "%s has no test images", o->data) : 0;
+}
+
+static int open_data(training *t, const source *src)
+{
+    const command       *cmd = &command_train;
+    const train_options *o = &t->o;
+    char                 error[512];
+    if (!source_open_both(cmd, t->ctx, src, &t->data, &t->test)) return EXIT_RUN;
+    const int described = describe(t);
+    if (described) return described;
+    if (!network_fits(&t->net, t->data, "training", error, sizeof error) ||
+        !network_fits(&t->net, t->test, "test", error, sizeof error))
+        return fail(cmd, "%s: %s", o->data, error);
+    if (o->limit) clg_dataset_limit(t->data, o->limit);
+    clg_dataset *whole = t->data;
+    t->watched = o->folds ? whole : t->test;
+    if (o->validation > 0.0f && !source_split(whole, (double)o->validation, o->seed, &t->watched, &t->data))
+        return usage(cmd, "--validation %g of %lld examples is none or all", (double)o->validation,
+                     (long long)clg_dataset_count(whole));
+    if (clg_context_failed(t->ctx)) return fail_context(cmd, t->ctx);
+    const int uncounted = check_counts(t);
+    if (uncounted) return uncounted;
+    if (t->net.regression && (o->class_weights || o->metrics))
+        return usage(cmd, "--%s needs classes, not a --target", o->class_weights ? "class-weights" : "metrics");
+    return o->class_weights ? start_class_weights(cmd, t->ctx, o->class_weights, t->data, t->net.classes, t->class_weight) : 0;
+}
+
+/* ---- model, optimiser and plans ---------------------------------------------------------------------------------- */
+
+static pass pass_of(const training *t, clg_dataset *data, int64_t most)
 {
     const int64_t count = clg_dataset_count(data);
-    return pass_eval(net, model, data, batch < count ? batch : count);
+    return pass_eval(&t->net, t->model, data, most < count ? most : count);
 }
 
-/* What is measured of the model that was saved: the test data, unless each epoch has seen them, and the classes. */
-static int final_test(const train_options *o, const network *net, pass *test, bool unseen, double *loss, double *score)
+static void make_measurements(training *t)
 {
-    if (unseen) {
-        pass_look(test, loss, score);
-        clg_context *ctx = clg_tensor_context(test->x);
-        if (clg_context_failed(ctx)) return fail_context(&command_train, ctx);
-        if (net->regression) printf("test loss %.4f  test R^2 %.4f\n", *loss, *score);
-        else printf("test loss %.4f  test accuracy %.2f%%\n", *loss, 100.0 * *score);
-    }
-    return o->metrics ? metrics_report(&command_train, test, net, "test", o->log) : 0;
+    const train_options *o = &t->o;
+    const int            classes = t->net.classes;
+    const int64_t        fold = o->folds ? clg_dataset_count(t->data) / o->folds : o->batch; /* the smallest */
+    t->testing = pass_of(t, t->test, o->batch);
+    t->watching = t->watched == t->test ? t->testing : pass_of(t, t->watched, o->batch < fold ? o->batch : fold);
+    t->final = t->watched == t->test ? &t->watching : &t->testing;
+    if (o->metrics || (o->report && !t->net.regression)) pass_count_classes(t->final, classes, classes < 5 ? classes : 5);
+    if (o->report) pass_keep_outputs(t->final);
 }
 
-/* A training that is resumed must have the same data. */
-static int describe_data(clg_dataset *data, checkpoint *keep)
+/* What a checkpoint keeps, and what must be the same when it is resumed: the data too. */
+static int describe_state(training *t)
 {
-    uint64_t sum;
-    char     shape[128];
+    uint64_t    sum;
+    char        shape[128];
+    checkpoint *keep = t->keep;
+    keep->model = t->model;
+    keep->optimizer = t->opt;
+    keep->graph = clg_tensor_graph(t->learning.loss);
+    keep->sum = t->learning.loss_sum;
+    keep->history = &t->epochs;
     if (!checkpoint_is_used(keep)) return 0;
-    if (clg_dataset_checksum(data, &sum)) return fail_context(&command_train, clg_model_context(keep->model));
-    checkpoint_setting_add(keep, "training data", "%s with the checksum %016llx", clg_shape_text(clg_dataset_shape(data), shape, sizeof shape),
-                           (unsigned long long)sum);
+    if (clg_dataset_checksum(t->data, &sum)) return fail_context(&command_train, t->ctx);
+    checkpoint_setting_add(keep, "training data", "%s with the checksum %016llx",
+                           clg_shape_text(clg_dataset_shape(t->data), shape, sizeof shape), (unsigned long long)sum);
     return 0;
 }
 
-static int train(const train_options *o, const clg_augment_desc *augment, clg_context *ctx, const source *src, checkpoint *keep)
+static int make_network(training *t)
 {
-    const command *cmd = &command_train;
-    if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
-    clg_dataset *train_data, *test_data;
-    network      net;
-    if (!source_open_both(cmd, ctx, src, &train_data, &test_data)) return EXIT_RUN;
-    const int described = describe(o, augment, ctx, train_data, test_data, &net);
-    if (described) return described;
-    char error[512];
-    if (!network_fits(&net, train_data, "training", error, sizeof error) ||
-        !network_fits(&net, test_data, "test", error, sizeof error))
-        return fail(cmd, "%s: %s", o->data, error);
-    if (o->limit) clg_dataset_limit(train_data, o->limit);
-    clg_dataset  *whole = train_data, *watch_data = o->folds ? train_data : test_data;
-    if (o->validation > 0.0f && !source_split(whole, (double)o->validation, o->seed, &watch_data, &train_data))
-        return usage(cmd, "--validation %g of %lld examples is none or all", (double)o->validation, (long long)clg_dataset_count(whole));
-    const int64_t count = clg_dataset_count(train_data), test_count = clg_dataset_count(test_data);
-    if (o->folds > count) return usage(cmd, "--folds %lld of %lld examples", (long long)o->folds, (long long)count);
-    const int64_t least = o->folds ? count - (count + o->folds - 1) / o->folds : count;
-    train_options smaller = *o;
-    if (!o->batch_given && o->batch > least) smaller.batch = least, o = &smaller;
-    if (o->batch > least)
-        return fail(cmd, "--batch %lld is larger than the %lld training examples", (long long)o->batch, (long long)least);
-    if (test_count < 1) return fail(cmd, "%s has no test images", o->data);
+    const command       *cmd = &command_train;
+    const train_options *o = &t->o;
+    int                  status = 0;
+    t->model = clg_model_create(t->ctx, &(clg_model_desc){.seed = o->seed});
+    clg_context_build_later(t->ctx);
+    make_measurements(t);
+    if (o->init_from && !clg_context_failed(t->ctx)) status = start_from(cmd, t->model, o->init_from, t->said);
+    if (o->freeze && !status && !clg_context_failed(t->ctx)) status = start_freeze(cmd, t->model, o->freeze);
+    if (status) return status;
+    t->opt = learn_optimizer(&o->learn, t->model);
+    const int64_t learnt = fewest(o, clg_dataset_count(t->data)), steps = o->epochs * ((learnt + o->batch - 1) / o->batch);
+    if (!o->lr_find) status = learn_schedule(cmd, &o->learn, t->opt, steps);
+    if (status) return status;
+    t->learning = pass_train(&t->net, t->model, t->opt, t->data, o->batch, o->class_weights ? t->class_weight : NULL,
+                             o->augment ? t->augment : NULL, t->keep->check_numerics ? &t->look : NULL);
+    return clg_context_failed(t->ctx) ? fail_context(cmd, t->ctx) : describe_state(t);
+}
 
-    float weight[NETWORK_MAX_CLASSES];
-    if (o->class_weights && net.regression) return usage(cmd, "--class-weights needs classes, not a --target");
-    if (o->metrics && net.regression) return usage(cmd, "--metrics needs classes, not a --target");
-    int status = o->class_weights ? start_class_weights(cmd, ctx, o->class_weights, train_data, net.classes, weight) : 0;
-    if (status) return status;
+/* ---- run --------------------------------------------------------------------------------------------------------- */
 
-    numerics   look = {0};
-    if (keep->check_numerics) net.look = &look;
-    clg_model *model = clg_model_create(ctx, &(clg_model_desc){.seed = o->seed});
-    clg_context_build_later(ctx);
-    pass testing = pass_of(&net, model, test_data, o->batch), watching = testing;
-    const int64_t fold = o->folds ? count / o->folds : o->batch; /* the smallest */
-    if (watch_data != test_data) watching = pass_of(&net, model, watch_data, o->batch < fold ? o->batch : fold);
-    pass *final = watch_data == test_data ? &watching : &testing;
-    if (o->metrics || (o->report && !net.regression)) pass_count_classes(final, net.classes, net.classes < 5 ? net.classes : 5);
-    if (o->report) pass_keep_outputs(final);
-    if (o->init_from && !clg_context_failed(ctx)) status = start_from(cmd, model, o->init_from);
-    if (o->freeze && !status && !clg_context_failed(ctx)) status = start_freeze(cmd, model, o->freeze);
-    if (status) return status;
-    clg_optimizer *opt = learn_optimizer(&o->learn, model);
-    status = o->folds || o->lr_find ? 0 : learn_schedule(cmd, &o->learn, opt, o->epochs * ((count + o->batch - 1) / o->batch));
-    if (status) return status;
-    pass training = pass_train(&net, model, opt, train_data, o->batch, o->class_weights ? weight : NULL,
-                               o->augment ? augment : NULL);
-    keep->model = model;
-    keep->optimizer = opt;
-    keep->graph = clg_tensor_graph(training.loss);
-    keep->sum = training.loss_sum;
-    status = clg_context_failed(ctx) ? fail_context(cmd, ctx) : describe_data(train_data, keep);
-    if (status) return status;
-
-    const clg_device_info *device = clg_context_device(ctx);
-    printf("%s, %lld parameters, %lld %s, on %s (%d:%d)\n", net.model, (long long)network_elements(model, 0, clg_model_count(model), false), (long long)count,
-           net.input.rank == 3 ? "images" : "examples", device->name, device->platform, device->device);
-    fflush(stdout);
+static int run_epochs(training *t)
+{
+    const train_options   *o = &t->o;
+    const clg_device_info *device = clg_context_device(t->ctx);
+    fprintf(t->said, "%s, %lld parameters, %lld %s, on %s (%d:%d)\n", t->net.model,
+            (long long)network_elements(t->model, 0, clg_model_count(t->model), false), (long long)clg_dataset_count(t->data),
+            t->net.input.rank == 3 ? "images" : "examples", device->name, device->platform, device->device);
+    if (fflush(t->said)) return fail(&command_train, "out of memory");
+    t->loop = (loop){.cmd = &command_train, .ctx = t->ctx, .model = t->model, .train = &t->learning, .watch = &t->watching,
+                     .epochs = o->epochs, .part = o->folds || o->validation > 0.0f ? "validation" : "test", .log = o->log,
+                     .trace = o->trace, .patience = o->patience, .seed = o->seed, .title = t->title,
+                     .history = o->folds ? NULL : &t->epochs, .keep = t->keep};
     interrupt_catch();
-    history epochs = {0};
-    keep->history = &epochs;
-    loop l = {.cmd = cmd, .ctx = ctx, .model = model, .train = &training, .watch = &watching, .epochs = o->epochs,
-              .part = o->folds || o->validation > 0.0f ? "validation" : "test", .log = o->log, .trace = o->trace,
-              .patience = o->patience, .seed = o->seed, .history = o->folds ? NULL : &epochs, .keep = keep};
-    if (o->lr_find) return lr_find(cmd, &training, opt, o->seed, *o->lr_find ? o->lr_find : NULL);
-    if (o->folds) return folds_run(&l, &o->learn, opt, o->folds);
-    status = loop_run(&l);
-    const int bad = status && status != interrupted_status() ? status : checkpoint_check_model(keep, cmd, model);
-    if (bad) return free(epochs.at), bad;
-    const int unsaved = network_save(&net, model, o->out) ? fail_context(cmd, ctx) : 0;
-    int       wrong = unsaved || status ? unsaved : final_test(o, &net, final, final != &watching, &l.at.loss, &l.at.score);
-    if (!unsaved) printf("saved %s\n", o->out);
+    if (o->lr_find) return lr_find(&t->loop, t->opt, *o->lr_find ? o->lr_find : NULL);
+    return o->folds ? folds_run(&t->loop, &o->learn, t->opt, o->folds) : loop_run(&t->loop);
+}
+
+/* ---- outcome ----------------------------------------------------------------------------------------------------- */
+
+/* What is measured of the model that was saved: on the test data, in one pass, unless each epoch has seen them and nobody asks
+ * for more than that. */
+static int measure(training *t, outcome *seen)
+{
+    const command       *cmd = &command_train;
+    const train_options *o = &t->o;
+    double              *loss = &t->loop.at.loss, *score = &t->loop.at.score;
+    if (o->report) {
+        const int status = outcome_collect(cmd, t->final, &t->net, seen);
+        if (status) return status;
+    }
+    if (t->final != &t->watching) {
+        if (o->report) *loss = pass_loss(t->final), *score = pass_accuracy(t->final);
+        else pass_look(t->final, loss, score);
+        if (clg_context_failed(t->ctx)) return fail_context(cmd, t->ctx);
+        if (t->net.regression) printf("test loss %.4f  test R^2 %.4f\n", *loss, *score);
+        else printf("test loss %.4f  test accuracy %.2f%%\n", *loss, 100.0 * *score);
+    }
+    return o->metrics ? metrics_report(cmd, t->final, &t->net, "test", o->log) : 0;
+}
+
+static int write_report(const training *t, const outcome *seen, bool measured)
+{
+    const page p = {.cmd = &command_train, .options = &t->o, .data = t->o.data, .net = &t->net, .model = t->model,
+                    .train = &t->learning, .history = &t->epochs, .part = t->loop.part,
+                    .watched = clg_dataset_count(t->watched), .epochs = t->o.epochs, .best = t->loop.at.best_epoch,
+                    .final = measured ? t->final : NULL, .final_part = "test", .loss = t->loop.at.loss,
+                    .score = t->loop.at.score, .seen = seen};
+    return page_write(&p, t->o.report);
+}
+
+/* Saves, measures and tells, when the epochs have ended with `status`. */
+static int conclude(training *t, int status)
+{
+    const command       *cmd = &command_train;
+    const train_options *o = &t->o;
+    outcome              seen = {0};
+    if (status && status != interrupted_status()) return status;
+    const int bad = checkpoint_check_model(t->keep, cmd, t->model);
+    if (bad) return bad;
+    if (network_save(&t->net, t->model, o->out)) return fail_context(cmd, t->ctx);
+    int wrong = status ? 0 : measure(t, &seen);
+    printf("saved %s\n", o->out);
     if (!wrong && o->report) {
-        const page p = {.cmd = cmd, .options = o, .data = o->data, .net = &net, .model = model, .train = &training, .history = &epochs,
-                        .part = l.part, .watched = clg_dataset_count(watch_data), .epochs = o->epochs, .best = l.at.best_epoch,
-                        .final = status ? NULL : final, .final_part = "test", .loss = l.at.loss, .score = l.at.score};
-        wrong = page_write(&p, o->report);
+        wrong = write_report(t, &seen, !status);
         if (!wrong) printf("saved %s\n", o->report);
     }
-    free(epochs.at);
+    outcome_free(&seen);
     return wrong ? wrong : status;
 }
+
+static int train(training *t, const source *src)
+{
+    int status = clg_context_failed(t->ctx) ? fail_context(&command_train, t->ctx) : open_data(t, src);
+    if (!status) status = make_network(t);
+    if (status) return status;
+    status = run_epochs(t);
+    return t->o.folds || t->o.lr_find ? status : conclude(t, status);
+}
+
+/* ---- options ----------------------------------------------------------------------------------------------------- */
 
 /* What the options leave open, and what they contradict. */
 static int run_options(train_options *o)
@@ -287,7 +390,6 @@ static int run_options(train_options *o)
     if ((o->folds || o->lr_find) && (o->out || o->log || o->trace || o->validation > 0.0f || o->metrics || o->report))
         return usage(cmd, "--%s takes no --out, --log, --trace, --validation, --metrics or --report", o->folds ? "folds" : "lr-find");
     if (o->checkpoint.check_numerics && o->lr_find) return usage(cmd, "--lr-find takes no --check-numerics: its sweep ends where the loss does");
-    if (o->folds == 1) return usage(cmd, "--folds takes at least 2");
     if ((o->folds || o->lr_find) && (o->checkpoint.path || o->checkpoint.resume))
         return usage(cmd, "--%s takes no --checkpoint and no --resume", o->folds ? "folds" : "lr-find");
     checkpoint keep;
@@ -316,14 +418,20 @@ static int run_options(train_options *o)
     if (o->stream) setenv("CLGRAD_STREAM", "1", 1);
     if (!o->folds && !o->lr_find && !can_save("out", o->out)) return EXIT_RUN;
     if (o->report && !can_save("report", o->report)) return EXIT_RUN;
+    if (o->lr_find && *o->lr_find && !can_save("lr-find", o->lr_find)) return EXIT_RUN;
     if (o->checkpoint.path && !can_save("checkpoint", o->checkpoint.path)) return EXIT_RUN;
 
     if (checkpoint_is_used(&keep)) checkpoint_settings_add(&keep, o);
     if (checkpoint_is_used(&keep) && strcmp(o->learn.schedule, "constant")) /* it is laid out over them */
         checkpoint_setting_add(&keep, "--epochs", "%lld", (long long)o->epochs);
     clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o->device, .trace = o->trace != NULL});
-    const text_options t = {o->data, o->out, o->epochs, o->batch, o->seed, lr, &keep};
-    const int          status = text ? text_train(cmd, ctx, &t) : train(o, &augment, ctx, &src, &keep);
+    const text_options written = {o->data, o->out, o->epochs, o->batch, o->seed, lr, &keep};
+    training           t = {.o = *o, .augment = &augment, .ctx = ctx, .keep = &keep};
+    t.said = open_memstream(&t.title, &t.title_size);
+    const int status = !t.said ? fail(cmd, "out of memory") : text ? text_train(cmd, ctx, &written) : train(&t, &src);
+    if (t.said) fclose(t.said);
+    free(t.title);
+    free(t.epochs.at);
     clg_context_destroy(&ctx);
     checkpoint_end(&keep);
     return status;

@@ -1,14 +1,10 @@
 /* tune.c - clgrad tune: measures which matrix products are fastest on this device, and keeps what it found. */
-#include "options.h"
+#include "keeper.h"
 #include "report.h"
 #include "source.h"
 
 #include <cjson/cJSON.h>
-#include <clgrad/clgrad.h>
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 typedef struct tune_options {
     const char *device;
@@ -65,8 +61,9 @@ static int print_json(cJSON *rows, const clg_tune_result *r, const clg_device_in
     return report_json(&command_tune, object);
 }
 
-static int tune(const tune_options *o, clg_context *ctx, const char *file)
+static int tune(void *user, clg_context *ctx, const char *file)
 {
+    const tune_options *o = user;
     const command  *cmd = &command_tune;
     clg_tune_result result;
     cJSON          *rows = o->json ? cJSON_CreateArray() : NULL;
@@ -85,30 +82,20 @@ static int tune(const tune_options *o, clg_context *ctx, const char *file)
     return 0;
 }
 
+static void place(const clg_device_list *list, const clg_device_info *device, char *file, size_t size)
+{
+    clg_tuning_choices(list, device, file, size);
+}
+
 static int run(int argc, char **argv)
 {
-    const command *cmd = &command_tune;
-    tune_options   o = {0};
-    char           file[4096];
-    if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
+    tune_options o = {0};
+    if (!options_parse(&command_tune, argc, argv, &o)) return EXIT_USAGE;
     if (o.forget && (o.budget > 0.0f || o.dry_run || o.json))
-        return usage(cmd, "--forget measures nothing: leave out the other options");
-    clg_context     *ctx = clg_context_create(&(clg_context_desc){.device = o.device});
-    clg_device_list *list = clg_device_list_create();
-    int              status = 0;
-    if (clg_context_failed(ctx)) {
-        status = fail_context(cmd, ctx);
-    } else if (!list) {
-        status = fail(cmd, "out of memory");
-    } else {
-        clg_tuning_choices(list, clg_context_device(ctx), file, sizeof file);
-        if (!o.forget) status = tune(&o, ctx, file);
-        else if (remove(file) && errno != ENOENT) status = fail(cmd, "cannot remove %s: %s", file, strerror(errno));
-        else printf("no choices are kept for %s\n", clg_context_device(ctx)->name);
-    }
-    clg_device_list_destroy(&list);
-    clg_context_destroy(&ctx);
-    return status;
+        return usage(&command_tune, "--forget measures nothing: leave out the other options");
+    const keeper k = {.cmd = &command_tune, .context.device = o.device, .forget = o.forget, .nothing = "no choices are kept",
+                      .place = place, .find_out = tune};
+    return keeper_run(&k, &o);
 }
 
 const command command_tune = {
