@@ -8,7 +8,7 @@ import sys
 import time
 
 import tap
-from program import CLGRAD, DATA, ROOT, listing, refuses, succeeds
+from program import CLGRAD, DATA, ROOT, clgrad, listing, refuses, succeeds
 
 SPEC = "flatten fc1:linear(12) relu fc2:linear(10)"
 
@@ -145,6 +145,20 @@ def test_interrupt_saves():
         assert child.returncode == 128 + number and not errors and "interrupted after" in said, (child.returncode, said[-500:], errors)
         assert json.loads(succeeds("eval", out, "--data", DATA, "--json"))["images"] == 101
         out.unlink()
+
+
+def test_a_reader_that_goes_costs_no_training():
+    out = ROOT / "piped.safetensors"
+    command = [CLGRAD, "train", "--data", DATA, "--model", "flatten linear(10)", "--epochs", "30", "--out", out]
+    child = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child.stdout.readline()
+    child.stdout.close()
+    errors = child.stderr.read()
+    assert child.wait(timeout=120) == 1 and "standard output" in errors and errors.count("\n") == 1, errors
+    with open("/dev/full", "w") as full:
+        done = clgrad(*command[1:], "--trace", "/dev/full", stdout=full)
+    assert done.returncode == 1 and "warning: --trace /dev/full" in done.stderr and "standard output" in done.stderr, done
+    assert json.loads(succeeds("eval", out, "--data", DATA, "--json"))["images"] == 101
 
 
 def test_refusals():

@@ -167,7 +167,7 @@ static int traced_epochs(loop *o)
     if (!trace_open(&t, o->trace)) return fail(o->cmd, "--trace %s: %s", o->trace, strerror(errno));
     o->train->trace = o->watch->trace = &t;
     const int status = logged_epochs(o);
-    if (!trace_close(&t) && !status) return fail(o->cmd, "--trace %s: cannot write: %s", o->trace, strerror(errno));
+    if (!trace_close(&t)) warn(o->cmd, "--trace %s: cannot write: %s; it is cut", o->trace, strerror(errno));
     return status;
 }
 
