@@ -39,7 +39,7 @@ static const char *read_crop(const char *text, clg_augment_desc *d)
 
 static const struct {
     const char *name, *form;
-    const char *(*read)(const char *text, clg_augment_desc *d); /* what stands behind the name; where that ends, or NULL */
+    const char *(*read)(const char *text, clg_augment_desc *d); /* what stands behind the name; to its end, or NULL */
 } changes[] = {
     {"flip", "flip", read_flip}, {"shift", "shift=2", read_shift}, {"crop", "crop=24x24 or crop=28x28/4", read_crop},
 };
@@ -81,10 +81,13 @@ int augment_fit(const command *cmd, const clg_augment_desc *d, network *net)
     if (net->input.rank != 3) return fail(cmd, "--augment changes pictures, and the examples are %s", shape);
     for (int k = 0; k < 2; k++) {
         if (d->shift >= size[k] || d->pad >= size[k])
-            return fail(cmd, "--augment moves pictures by up to %d pixels, and they are %s", d->shift >= size[k] ? d->shift : d->pad, shape);
+            return fail(cmd, "--augment moves pictures by up to %d pixels, and they are %s",
+                        d->shift >= size[k] ? d->shift : d->pad, shape);
         if (d->crop_hw[k] > size[k])
-            return fail(cmd, "--augment: crop=%dx%d is larger than the pictures, which are %s", d->crop_hw[0], d->crop_hw[1], shape);
+            return fail(cmd, "--augment: crop=%dx%d is larger than the pictures, which are %s", d->crop_hw[0],
+                        d->crop_hw[1], shape);
     }
-    if (d->crop_hw[0] && (d->crop_hw[0] < size[0] || d->crop_hw[1] < size[1])) net->window = CLG_SHAPE(d->crop_hw[0], d->crop_hw[1]);
+    if (d->crop_hw[0] && (d->crop_hw[0] < size[0] || d->crop_hw[1] < size[1]))
+        net->window = CLG_SHAPE(d->crop_hw[0], d->crop_hw[1]);
     return 0;
 }

@@ -21,7 +21,8 @@ static const option options[] = {
     {"model", OPTION_CHOICE, FIELD(model), NETWORK_NAMES, "time whole training steps of this network", 0, 0},
     {"op", OPTION_CHOICE, FIELD(op), BENCH_OPERATORS, "time this operator, beside the device's roofline", 0, 0},
     {"shape", OPTION_TEXT, FIELD(shape), "A,B,...", "of the operator: M,N,K of matmul, N,C,H,K of conv2d", 0, 0},
-    {"trans", OPTION_CHOICE, FIELD(trans), "NN|NT|TN|TT", "which operands of matmul are stored transposed (default NN)", 0, 0},
+    {"trans", OPTION_CHOICE, FIELD(trans), "NN|NT|TN|TT", "which operands of matmul are stored transposed (default NN)",
+     0, 0},
     {"kernel", OPTION_COUNT, FIELD(kernel), "N", "of conv2d (default 3)", 1 << 15, 0},
     {"stride", OPTION_COUNT, FIELD(stride), "N", "of conv2d (default 1)", 1 << 15, 0},
     {"pad", OPTION_COUNT, FIELD(pad), "N", "of conv2d (default none)", 1 << 15, 0},
@@ -36,7 +37,8 @@ static const option options[] = {
     {"trace", OPTION_TEXT, FIELD(trace), "FILE", "write kernels, transfers and host work for chrome://tracing", 0, 0},
     {"dump-programs", OPTION_TEXT, FIELD(dump_programs), "DIR", "write the source of every program there", 0, 0},
     {"save-initial", OPTION_TEXT, FIELD(save_initial), "FILE", "write the first weights, as safetensors", 0, 0},
-    {"loss-curve", OPTION_TEXT, FIELD(loss_curve), "FILE", "write the losses of the first steps, as a JSON array", 0, 0},
+    {"loss-curve", OPTION_TEXT, FIELD(loss_curve), "FILE", "write the losses of the first steps, as a JSON array", 0,
+     0},
     {0},
 };
 

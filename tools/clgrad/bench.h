@@ -18,7 +18,8 @@ int bench_model(const bench_options *o);
 /* ---- single operators (bench_op.c, bench_peak.c) ----------------------------------------------------------------- */
 
 #define BENCH_OPERATORS \
-    "matmul|conv2d|conv2d_backward_data|conv2d_backward_filter|softmax|layer_norm|batch_norm|attention|add|relu|gelu|adam|copy|launches"
+    "matmul|conv2d|conv2d_backward_data|conv2d_backward_filter|softmax|layer_norm|batch_norm|" \
+    "attention|add|relu|gelu|adam|copy|launches"
 
 int bench_op(const bench_options *o);
 

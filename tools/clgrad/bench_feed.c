@@ -3,7 +3,7 @@
  *
  *   h(i)            x = i 0x9E3779B1; x ^= x >> 16; x = x 0x85EBCA6B; x ^= x >> 13, in 32 bits
  *   label[n]        h(n ^ 0x40000000) mod min(classes, 256)
- *   image[n][p]     (h(n P + p) >> 25) + (h((label[n] P + p) ^ 0x20000000) >> 25), P pixels an image: a pattern and noise
+ *   image[n][p]     (h(n P + p) >> 25) + (h((label[n] P + p) ^ 0x20000000) >> 25), P pixels: a pattern and noise
  *   token[0]        0
  *   token[i]        h(i) mod 4 ? (7 token[i - 1] + 3) mod classes : (h(i) >> 8) mod classes
  *
@@ -27,13 +27,15 @@ static clg_dataset *images(clg_context *ctx, const network_kind *kind, int64_t c
     const uint32_t labels_used = kind->classes < 256 ? (uint32_t)kind->classes : 256;
     uint8_t       *image = malloc((size_t)count * pixels), *label = malloc((size_t)count);
     clg_dataset   *data = NULL;
-    if (!image || !label) clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of host memory for %lld images", (long long)count);
+    if (!image || !label)
+        clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of host memory for %lld images", (long long)count);
     else {
         for (uint32_t n = 0; n < (uint32_t)count; n++) {
             label[n] = (uint8_t)(bench_hash(n ^ 0x40000000u) % labels_used);
             uint8_t *out = image + (size_t)n * pixels;
             for (uint32_t p = 0; p < pixels; p++)
-                out[p] = (uint8_t)((bench_hash(n * pixels + p) >> 25) + (bench_hash((label[n] * pixels + p) ^ 0x20000000u) >> 25));
+                out[p] = (uint8_t)((bench_hash(n * pixels + p) >> 25) +
+                                   (bench_hash((label[n] * pixels + p) ^ 0x20000000u) >> 25));
         }
         const int64_t *d = kind->example.dim;
         data = clg_dataset_create(ctx, CLG_SHAPE(count, d[0], d[1], d[2]), image, label);

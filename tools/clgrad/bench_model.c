@@ -110,13 +110,14 @@ static int report(const bench_options *o, clg_context *ctx, const training *t, c
         return report_json(&command_bench, object);
     }
     printf("%s, batch %lld, on %s\n", t->kind->name, (long long)t->batch, device->name);
-    printf("  step           %.3f ms in the median, %.3f ms at best, of %lld\n", 1e3 * r->step.median, 1e3 * r->step.best,
-           (long long)r->step.count);
+    printf("  step           %.3f ms in the median, %.3f ms at best, of %lld\n", 1e3 * r->step.median,
+           1e3 * r->step.best, (long long)r->step.count);
     printf("  speed          %.0f %s/s, %.1f GFLOP/s\n", items / r->step.median, t->feed.data ? "images" : "tokens",
            1e-9 * s.flops / r->step.median);
-    printf("  a step         %.0f launches, %.0f bytes to the device, %.0f back, %.0f allocations and %.0f builds in all\n",
-           per_step(launches), per_step(bytes_to_device), per_step(bytes_from_device),
-           (double)(r->after.allocations - r->before.allocations), (double)(r->after.program_builds - r->before.program_builds));
+    printf("  a step         %.0f launches, %.0f bytes to the device, %.0f back, %.0f allocations and %.0f builds "
+           "in all\n", per_step(launches), per_step(bytes_to_device), per_step(bytes_from_device),
+           (double)(r->after.allocations - r->before.allocations),
+           (double)(r->after.program_builds - r->before.program_builds));
     printf("  host           %.3f ms to enqueue a step\n", 1e3 * t->host / steps);
     printf("  memory         %.1f MiB planned, %.1f MiB without sharing; %.1f MiB of parameters, states and inputs\n",
            (double)s.planned_bytes / 0x1p20, (double)s.unplanned_bytes / 0x1p20, (double)s.persistent_bytes / 0x1p20);

@@ -1,7 +1,8 @@
-/* bench_op.c - one operator on inputs that lie on the device: a row of the table builds it from its shape, a plan runs it.
+/* bench_op.c - one operator on inputs that lie on the device: a row of the table builds it from its shape, a plan runs
+ * it.
  *
- * The roofline is the time that the device needs at least, max(operations / peak, bytes / copy speed); the fraction of it
- * says how much of the device an operator uses. */
+ * The roofline is the time that the device needs at least, max(operations / peak, bytes / copy speed); the fraction of
+ * it says how much of the device an operator uses. */
 #include "bench.h"
 #include "report.h"
 #include "source.h"
@@ -63,8 +64,10 @@ static clg_tensor *conv2d(op_case *c)
 {
     const int64_t *d = c->extent;
     const int      kernel = c->o->kernel ? (int)c->o->kernel : 3, groups = c->o->groups ? (int)c->o->groups : 1;
-    clg_tensor    *x = in(c, CLG_SHAPE(d[0], d[1], d[2], d[2])), *w = in(c, CLG_SHAPE(d[3], d[1] / groups, kernel, kernel));
-    return clg_conv2d(x, w, NULL, &(clg_conv2d_desc){.stride = (int)c->o->stride, .pad = (int)c->o->pad, .groups = groups});
+    clg_tensor *x = in(c, CLG_SHAPE(d[0], d[1], d[2], d[2])),
+               *w = in(c, CLG_SHAPE(d[3], d[1] / groups, kernel, kernel));
+    return clg_conv2d(x, w, NULL,
+                      &(clg_conv2d_desc){.stride = (int)c->o->stride, .pad = (int)c->o->pad, .groups = groups});
 }
 
 /* The gradient of y to one of the inputs, alone. */

@@ -1,6 +1,7 @@
-/* bench_peak.c - the roofline (Williams, Waterman & Patterson 2009): how fast this device multiplies and adds when it does
- * nothing else, and how fast it copies as many bytes as an operator moves, so that what fits in a cache is held to the
- * cache's speed. Both are measured, now. The kernels' shape is a vector's width, a group's size and enough groups. */
+/* bench_peak.c - the roofline (Williams, Waterman & Patterson 2009): how fast this device multiplies and adds when it
+ * does nothing else, and how fast it copies as many bytes as an operator moves, so that what fits in a cache is held to
+ * the cache's speed. Both are measured, now. The kernels' shape is a vector's width, a group's size and enough
+ * groups. */
 #include "bench.h"
 
 #include <clgrad/cl.h>

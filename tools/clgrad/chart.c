@@ -53,7 +53,8 @@ static void tick(FILE *to, const axis *a, double value, bool vertical)
         fprintf(to, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n",
                 LEFT, at, RIGHT, LEFT - 8, at + 4.0, text);
     else
-        fprintf(to, "<path class=\"axis\" d=\"M%.1f %dv5\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n",
+        fprintf(to,
+                "<path class=\"axis\" d=\"M%.1f %dv5\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n",
                 at, BOTTOM, at, BOTTOM + 19, text);
 }
 
@@ -76,8 +77,8 @@ static void frame(FILE *to, const char *label, const char *x_name, const char *y
 {
     fprintf(to, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, HEIGHT);
     html_text(to, label);
-    fprintf(to, "\">\n<path class=\"axis\" d=\"M%d %dH%d\"/>\n<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", LEFT, BOTTOM,
-            RIGHT, (LEFT + RIGHT) / 2, HEIGHT - 4);
+    fprintf(to, "\">\n<path class=\"axis\" d=\"M%d %dH%d\"/>\n<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", LEFT,
+            BOTTOM, RIGHT, (LEFT + RIGHT) / 2, HEIGHT - 4);
     html_text(to, x_name);
     fprintf(to, "</text>\n<text transform=\"translate(12 %d) rotate(-90)\" text-anchor=\"middle\">",
             (TOP + BOTTOM) / 2);
@@ -126,7 +127,8 @@ static void curve(FILE *to, const chart *c, int line, const axis *x, const axis 
     for (int64_t i = 0; c->count <= MOST_DOTS && i < c->count; i++) {
         const double value = value_at(c, line, i);
         if (isfinite(value))
-            fprintf(to, "<circle class=\"d%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\"><title>%s %lld: %.6g</title></circle>\n",
+            fprintf(to,
+                    "<circle class=\"d%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\"><title>%s %lld: %.6g</title></circle>\n",
                     style, place(x, (double)i + 1.0), place(y, value), c->x, (long long)i + 1, value);
     }
 }
@@ -156,9 +158,10 @@ void chart_curves(FILE *to, const chart *c)
         const double at = place(&x, (double)c->mark);
         const bool   left = at > (LEFT + RIGHT) / 2; /* the text: away from the edge and from the curve */
         const bool   low_text = place(&y, value_at(c, c->lines - 1, c->mark - 1)) < 0.5 * (TOP + BOTTOM);
-        fprintf(to, "<path class=\"mark\" d=\"M%.1f %dV%d\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">best, %s %lld</text>\n",
-                at, TOP, BOTTOM, left ? at - 6.0 : at + 6.0, low_text ? BOTTOM - 8 : TOP + 10, left ? "end" : "start", c->x,
-                (long long)c->mark);
+        fprintf(to, "<path class=\"mark\" d=\"M%.1f %dV%d\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">best, "
+                "%s %lld</text>\n",
+                at, TOP, BOTTOM, left ? at - 6.0 : at + 6.0, low_text ? BOTTOM - 8 : TOP + 10, left ? "end" : "start",
+                c->x, (long long)c->mark);
     }
     for (int k = 0; k < c->lines; k++) curve(to, c, k, &x, &y);
     fputs("</svg>\n", to);

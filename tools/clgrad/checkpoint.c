@@ -1,5 +1,6 @@
-/* checkpoint.c - the metadata of a checkpoint: where the training is ("epoch", "step", "best_epoch", ...), the device, and what
- * must not change, an option under its name on the command line ("--batch"). Values that are not given are not there. */
+/* checkpoint.c - the metadata of a checkpoint: where the training is ("epoch", "step", "best_epoch", ...), the device,
+ * and what must not change, an option under its name on the command line ("--batch"). Values that are not given are not
+ * there. */
 #include "checkpoint.h"
 #include "source.h"
 #include "spec.h"
@@ -19,8 +20,9 @@ struct checkpoint_setting {
 
 /* Options that say nothing about the training: where its data lie, where it runs, what is written. What the data are is
  * compared by their checksum; --epochs is the caller's to add. */
-static const char *const may_change[] = {"data", "test", "epochs", "init-from", "device", "out", "log", "trace", "metrics", "stream",
-                                         "report", "check-numerics", "checkpoint", "checkpoint-every", "resume", "folds", "lr-find"};
+static const char *const may_change[] = {
+    "data",   "test",   "epochs",         "init-from",  "device",           "out",    "log",   "trace",  "metrics",
+    "stream", "report", "check-numerics", "checkpoint", "checkpoint-every", "resume", "folds", "lr-find"};
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
@@ -31,15 +33,19 @@ static bool parse_every(const char *text, checkpoint *c)
     const long long n = strtoll(text, &end, 10);
     c->every = n;
     c->steps = !strcmp(end, "steps") || !strcmp(end, "step");
-    return *text >= '0' && *text <= '9' && !errno && n > 0 && (c->steps || !*end || !strcmp(end, "epochs") || !strcmp(end, "epoch"));
+    return *text >= '0' && *text <= '9' && !errno && n > 0 &&
+           (c->steps || !*end || !strcmp(end, "epochs") || !strcmp(end, "epoch"));
 }
 
 int checkpoint_begin(checkpoint *c, const command *cmd, const checkpoint_options *o)
 {
-    *c = (checkpoint){.cmd = cmd, .path = o->path, .resume = o->resume, .every = 1, .check_numerics = o->check_numerics};
+    *c =
+        (checkpoint){.cmd = cmd, .path = o->path, .resume = o->resume, .every = 1, .check_numerics = o->check_numerics};
     if (o->every && !o->path) return usage(cmd, "--checkpoint-every needs --checkpoint FILE");
     if (o->every && !parse_every(o->every, c))
-        return usage(cmd, "--checkpoint-every takes a number of epochs, as 1 or 1epochs, or of steps, as 200steps, not '%s'", o->every);
+        return usage(cmd,
+                     "--checkpoint-every takes a number of epochs, as 1 or 1epochs, or of steps, as 200steps, not '%s'",
+                     o->every);
     return 0;
 }
 
@@ -97,7 +103,8 @@ static void device_text(const checkpoint *c, char *text, size_t size)
 static int diverged(const checkpoint *c, const command *cmd, const char *what)
 {
     char kept[512] = "";
-    if (c && c->path) snprintf(kept, sizeof kept, access(c->path, F_OK) ? "; there is no %s yet" : "; %s is as it was", c->path);
+    if (c && c->path)
+        snprintf(kept, sizeof kept, access(c->path, F_OK) ? "; there is no %s yet" : "; %s is as it was", c->path);
     fail(cmd, "%s; try a smaller --lr; --check-numerics tells where it began. Nothing was saved%s", what, kept);
     return EXIT_NOT_FINITE;
 }
@@ -105,8 +112,8 @@ static int diverged(const checkpoint *c, const command *cmd, const char *what)
 int checkpoint_diverged(const checkpoint *c, const command *cmd, const progress *p)
 {
     char what[128];
-    snprintf(what, sizeof what, "the loss is no longer a number in epoch %lld, at step %lld or before it", (long long)p->epoch,
-             (long long)p->step);
+    snprintf(what, sizeof what, "the loss is no longer a number in epoch %lld, at step %lld or before it",
+             (long long)p->epoch, (long long)p->step);
     return diverged(c, cmd, what);
 }
 
@@ -126,7 +133,8 @@ static clg_checkpoint all_of(const checkpoint *c, const progress *p, clg_checkpo
 {
     arrays[0] = (clg_checkpoint_array){.name = "epoch.loss_sum", .tensor = c->sum};
     if (p->best_epoch)
-        arrays[1] = (clg_checkpoint_array){.name = "best", .value = c->best->value, .shape = CLG_SHAPE((int64_t)snapshot_count(c->model))};
+        arrays[1] = (clg_checkpoint_array){
+            .name = "best", .value = c->best->value, .shape = CLG_SHAPE((int64_t)snapshot_count(c->model))};
     return (clg_checkpoint){c->model, c->optimizer, c->graph, arrays, p->best_epoch ? 2 : 1};
 }
 
@@ -140,15 +148,16 @@ static char *history_text(const history *h)
     char        *text = calloc(room, 1);
     size_t       at = 0;
     for (int64_t i = 0; text && h && i < h->count; i++)
-        at += (size_t)snprintf(text + at, room - at, "%.17g %.17g %.17g %.17g ", h->at[i].train_loss, h->at[i].loss, h->at[i].score,
-                               h->at[i].seconds);
+        at += (size_t)snprintf(text + at, room - at, "%.17g %.17g %.17g %.17g ", h->at[i].train_loss, h->at[i].loss,
+                               h->at[i].score, h->at[i].seconds);
     return text;
 }
 
 /* The first of them was warned of. */
 static void tell_missed(checkpoint *c)
 {
-    if (c->missed > 1) warn(c->cmd, "--checkpoint %s: in all, %lld checkpoints were not written", c->path, (long long)c->missed);
+    if (c->missed > 1)
+        warn(c->cmd, "--checkpoint %s: in all, %lld checkpoints were not written", c->path, (long long)c->missed);
     c->missed = 0;
 }
 
@@ -225,8 +234,10 @@ static void read_history(reading *r, const char *text)
     for (char *end = NULL; !r->failed && *text; text = end + 1) {
         double value[4];
         for (int i = 0; i < 4; i++, text = end) value[i] = strtod(text, &end);
-        r->failed = *end != ' ' || !report_keep(&r->past, &(epoch_result){.train_loss = value[0], .test_loss = value[1],
-                                                                         .test_accuracy = value[2], .seconds = value[3]});
+        r->failed = *end != ' ' || !report_keep(&r->past, &(epoch_result){.train_loss = value[0],
+                                                                          .test_loss = value[1],
+                                                                          .test_accuracy = value[2],
+                                                                          .seconds = value[3]});
     }
 }
 
@@ -274,8 +285,8 @@ static int compare(const reading *r)
     for (size_t i = 0; i < r->c->setting_count && at < sizeof text; i++) {
         const checkpoint_setting *s = &r->c->settings[i];
         if (strcmp(s->here, s->there ? s->there : ""))
-            at += (size_t)snprintf(text + at, sizeof text - at, "%s%s: here %.100s, there %.100s", at ? "; " : "", s->key, shown(s->here),
-                                   shown(s->there));
+            at += (size_t)snprintf(text + at, sizeof text - at, "%s%s: here %.100s, there %.100s", at ? "; " : "",
+                                   s->key, shown(s->here), shown(s->there));
     }
     if (!at && *r->unknown) at = (size_t)snprintf(text, sizeof text, "%s", r->unknown);
     return at ? usage(r->c->cmd, "--resume %s: not the same training. %s", r->c->resume, text) : 0;

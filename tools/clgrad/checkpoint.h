@@ -1,5 +1,5 @@
-/* checkpoint.h - --checkpoint, --checkpoint-every and --resume: a training kept in a file, and taken up again; and what is said
- * of one that goes bad, for which --check-numerics asks. */
+/* checkpoint.h - --checkpoint, --checkpoint-every and --resume: a training kept in a file, and taken up again; and what
+ * is said of one that goes bad, for which --check-numerics asks. */
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
 
@@ -14,16 +14,18 @@ typedef struct checkpoint_options {
 
 /* Rows of a command's table; `at` is where its checkpoint_options lie. */
 #define CHECKPOINT_AT(at, name) ((at) + offsetof(checkpoint_options, name))
-#define CHECKPOINT_ROWS(at)                                                                                                       \
-    {"check-numerics", OPTION_FLAG, CHECKPOINT_AT(at, check_numerics), NULL,                                                      \
-     "run operator by operator, slowly: where a loss or weights cease to be numbers, which ends any training with exit status "   \
-     "3, tell in which operator, tensor and element that began", 0, 0},                                                           \
-    {"checkpoint", OPTION_TEXT, CHECKPOINT_AT(at, path), "FILE",                                                                  \
-     "keep all that is needed to go on later: replaced as --checkpoint-every says, at the end, and on Ctrl-C", 0, 0},             \
-    {"checkpoint-every", OPTION_TEXT, CHECKPOINT_AT(at, every), "N[steps|epochs]", "how often; a bare N means epochs (default 1epochs)", 0, 0}, \
-    {"resume", OPTION_TEXT, CHECKPOINT_AT(at, resume), "FILE",                                                                    \
-     "go on from a checkpoint: the same bits as without a stop, on the same device; data and options must be those it was made " \
-     "with, but for --data (the path), --test, --epochs (with a constant schedule), --device, --init-from and what is written", 0, 0}
+#define CHECKPOINT_ROWS(at) \
+    {"check-numerics", OPTION_FLAG, CHECKPOINT_AT(at, check_numerics), NULL, \
+     "run operator by operator, slowly: where a loss or weights cease to be numbers, which ends any training with " \
+     "exit status 3, tell in which operator, tensor and element that began", 0, 0}, \
+    {"checkpoint", OPTION_TEXT, CHECKPOINT_AT(at, path), "FILE", \
+     "keep all that is needed to go on later: replaced as --checkpoint-every says, at the end, and on Ctrl-C", 0, 0}, \
+    {"checkpoint-every", OPTION_TEXT, CHECKPOINT_AT(at, every), "N[steps|epochs]", \
+     "how often; a bare N means epochs (default 1epochs)", 0, 0}, \
+    {"resume", OPTION_TEXT, CHECKPOINT_AT(at, resume), "FILE", \
+     "go on from a checkpoint: the same bits as without a stop, on the same device; data and options must be those " \
+     "it was made with, but for --data (the path), --test, --epochs (with a constant schedule), --device, " \
+     "--init-from and what is written", 0, 0}
 
 /* Where a training is, beside what its model, optimiser and sums say. */
 typedef struct progress {
@@ -58,21 +60,22 @@ int  checkpoint_begin(checkpoint *c, const command *cmd, const checkpoint_option
 bool checkpoint_is_used(const checkpoint *c);
 void checkpoint_end(checkpoint *c);
 
-/* What must be the same when the training is taken up again: a value of the caller's; and every option of the command but
- * those that may change. */
-void checkpoint_setting_add(checkpoint *c, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* What must be the same when the training is taken up again: a value of the caller's; and every option of the command
+ * but those that may change. */
+void checkpoint_setting_add(checkpoint *c, const char *key, const char *format, ...) 
+    __attribute__((format(printf, 3, 4)));
 void checkpoint_settings_add(checkpoint *c, const void *options);
 
-/* *p becomes the start or, with --resume, where the training was, whose values are put back. 0, or the exit status. An epoch
- * has so many steps. */
+/* *p becomes the start or, with --resume, where the training was, whose values are put back. 0, or the exit status. An
+ * epoch has so many steps. */
 int checkpoint_resume(checkpoint *c, int64_t epochs, int64_t steps, progress *p);
 
 /* Prints where a training that was resumed goes on. */
 void checkpoint_tell(const checkpoint *c, const progress *p, int64_t steps);
 
-/* After a step, and after an epoch and what is measured then: save if it is time to. At the end, or on a signal: save. A file
- * that cannot be written is only warned of, once. 0, or EXIT_NOT_FINITE, which is said, when the training has gone bad; then the
- * file is left alone. */
+/* After a step, and after an epoch and what is measured then: save if it is time to. At the end, or on a signal: save.
+ * A file that cannot be written is only warned of, once. 0, or EXIT_NOT_FINITE, which is said, when the training has
+ * gone bad; then the file is left alone. */
 int checkpoint_step(checkpoint *c, const progress *p);
 int checkpoint_epoch(checkpoint *c, const progress *p);
 int checkpoint_save(checkpoint *c, const progress *p);

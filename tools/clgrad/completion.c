@@ -1,6 +1,6 @@
-/* completion.c - a shell function with a case for each option that takes a value. What a value may be follows from the words
- * of the table, or from what the help calls it: FILE and its like are completed as paths, DEVICE by the two that are always
- * understood. It needs nothing but bash; "--name=value" arrives as three words and is taken for two. */
+/* completion.c - a shell function with a case for each option that takes a value. What a value may be follows from the
+ * words of the table, or from what the help calls it: FILE and its like are completed as paths, DEVICE by the two that
+ * are always understood. It needs nothing but bash; "--name=value" arrives as three words and is taken for two. */
 #include "help.h"
 #include "network.h"
 

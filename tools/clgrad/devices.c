@@ -118,7 +118,8 @@ static void print_tree(const clg_device_list *list, const clg_device_info *marke
     }
 }
 
-static void add_device(cJSON *devices, const clg_device_list *list, const clg_device_info *d, const clg_device_info *marked)
+static void add_device(cJSON *devices, const clg_device_list *list, const clg_device_info *d,
+                       const clg_device_info *marked)
 {
     char   id[32], profile[256], file[4096];
     cJSON *object = cJSON_CreateObject();
@@ -131,10 +132,16 @@ static void add_device(cJSON *devices, const clg_device_list *list, const clg_de
     const struct {
         const char *name;
         double      value;
-    } numbers[] = {{"platform", d->platform}, {"device", d->device}, {"memory", (double)d->memory},
-                   {"max_allocation", (double)d->max_allocation}, {"local_memory", (double)d->local_memory},
-                   {"compute_units", d->compute_units}, {"clock_mhz", d->clock_mhz},
-                   {"vector_width", d->vector_width}, {"tuned", clg_tuning_choices(list, d, file, sizeof file)}, {"max_work_group", (double)d->max_work_group}};
+    } numbers[] = {{"platform", d->platform},
+                   {"device", d->device},
+                   {"memory", (double)d->memory},
+                   {"max_allocation", (double)d->max_allocation},
+                   {"local_memory", (double)d->local_memory},
+                   {"compute_units", d->compute_units},
+                   {"clock_mhz", d->clock_mhz},
+                   {"vector_width", d->vector_width},
+                   {"tuned", clg_tuning_choices(list, d, file, sizeof file)},
+                   {"max_work_group", (double)d->max_work_group}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         cJSON_AddStringToObject(object, texts[i].name, texts[i].value);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)

@@ -1,7 +1,8 @@
 /* doctor.c - clgrad doctor: does this device compute what it should? What it does not is kept out of use.
  *
- * A driver may crash, in its compiler or in a kernel. So a second process examines, and notes in memory that both share what it
- * begins. When it crashes, another examines case by case, which tells whose fault that is; and one more leaves that out. */
+ * A driver may crash, in its compiler or in a kernel. So a second process examines, and notes in memory that both share
+ * what it begins. When it crashes, another examines case by case, which tells whose fault that is; and one more leaves
+ * that out. */
 #define _GNU_SOURCE /* strsignal */
 #include "keeper.h"
 #include "report.h"
@@ -33,7 +34,8 @@ typedef struct doctor_options {
 static const option options[] = {
     OPTION_DEVICE_ROW(FIELD(device)),
     {"quick", OPTION_FLAG, FIELD(quick), NULL, "a few small cases that have every operator and every kernel", 0, 0},
-    {"case", OPTION_TEXT, FIELD(only), "NAME", "an operator, a check, or one case again: NAME[/VARIANT], as a FAIL says", 0, 0},
+    {"case", OPTION_TEXT, FIELD(only), "NAME",
+     "an operator, a check, or one case again: NAME[/VARIANT], as a FAIL says", 0, 0},
     {"seed", OPTION_SEED, FIELD(seed), "S", "of the random values (default: another every time)", 0, 0},
     {"forget", OPTION_FLAG, FIELD(forget), NULL, "examine nothing, and lift what was put in quarantine", 0, 0},
     OPTION_JSON_ROW(FIELD(json)),
@@ -77,8 +79,8 @@ static void put_word(FILE *to, const char *word)
 /* So that the line can be pasted into a shell: with what chooses driver, device and kernels. To be freed. */
 static char *replay_text(const doctor_options *o, const char *only)
 {
-    static const char *const variables[] = {"CLGRAD_CL_DIR", "CLGRAD_DEVICE", "CLGRAD_PROFILE", "CLGRAD_REWRITE", "OCL_ICD_VENDORS",
-                                            "POCL_DEVICES", "RUSTICL_ENABLE"};
+    static const char *const variables[] = {"CLGRAD_CL_DIR",   "CLGRAD_DEVICE", "CLGRAD_PROFILE", "CLGRAD_REWRITE",
+                                            "OCL_ICD_VENDORS", "POCL_DEVICES",  "RUSTICL_ENABLE"};
     char          program[PATH_MAX] = "", *text = NULL;
     size_t        size = 0;
     FILE         *to = open_memstream(&text, &size);
@@ -168,30 +170,46 @@ static int print_summary(const doctor_options *o, const clg_doctor_result *r, co
     for (const char *line = r->quarantine, *end; (end = strchr(line, '\n')); line = end + 1)
         printf("in quarantine: %.*s\n", (int)(end - line), line);
     if (r->quarantine[0])
-        printf("What is in quarantine (%s) is replaced by other kernels, or refused; clgrad doctor --forget lifts it.\n", file);
+        printf(
+            "What is in quarantine (%s) is replaced by other kernels, or refused; clgrad doctor --forget lifts it.\n",
+            file);
     if (r->rejected) printf("%d cases fail even so: please report them.\n", r->rejected);
     return r->failed ? EXIT_RUN : 0;
 }
 
-static int examine(void *user, clg_context *ctx, const char *file)
+static int examine(doctor d, clg_context *ctx, const char *file)
 {
-    doctor                 d = *(doctor *)user;
     const doctor_options  *o = d.options;
     const clg_device_info *device = clg_context_device(ctx);
     clg_doctor_result      result;
     d.lines = o->json ? cJSON_CreateArray() : NULL;
     d.device = device;
-    const clg_doctor_desc desc = {.seed = o->seed, .quick = o->quick, .only = o->only, .keep = *file != '\0', .crashes = crashes,
-                                  .single = crashes[0].what != NULL, .user = &d, .progress = progress,
+    const clg_doctor_desc desc = {.seed = o->seed,
+                                  .quick = o->quick,
+                                  .only = o->only,
+                                  .keep = *file != '\0',
+                                  .crashes = crashes,
+                                  .single = crashes[0].what != NULL,
+                                  .user = &d,
+                                  .progress = progress,
                                   .report = o->json ? add_line : print_line};
     const clg_status status = clg_doctor_run(ctx, &desc, &result);
     if (status == CLG_INVALID_ARGUMENT || status == CLG_OUT_OF_MEMORY || clg_context_failed(ctx)) {
         cJSON_Delete(d.lines);
-        if (status == CLG_INVALID_ARGUMENT && o->only) return usage(&command_doctor, "--case: %s", clg_context_error(ctx));
+        if (status == CLG_INVALID_ARGUMENT && o->only)
+            return usage(&command_doctor, "--case: %s", clg_context_error(ctx));
         return fail_context(&command_doctor, ctx);
     }
     const int end = o->json ? print_json(&d, &result, device, file) : print_summary(o, &result, file);
     return status ? fail_context(&command_doctor, ctx) : end; /* what failed could not be kept */
+}
+
+static int find_out(void *user, clg_context *ctx, const char *file)
+{
+    const doctor *d = user;
+    const int     status = examine(*d, ctx, file);
+    snprintf(d->watched->what, sizeof d->watched->what, "its end");
+    return status;
 }
 
 static void place(const clg_device_list *list, const clg_device_info *device, char *file, size_t size)
@@ -204,10 +222,8 @@ static int use_device(const doctor_options *o, watched *w)
 {
     doctor       d = {.options = o, .watched = w};
     const keeper k = {.cmd = &command_doctor, .context = {.device = o->device, .quarantine = ""}, .forget = o->forget,
-                      .nothing = "nothing is in quarantine", .place = place, .find_out = examine};
-    const int    status = keeper_run(&k, &d);
-    snprintf(w->what, sizeof w->what, "its end");
-    return status;
+                      .nothing = "nothing is in quarantine", .place = place, .find_out = find_out};
+    return keeper_run(&k, &d);
 }
 
 /* True when it is worth another try: it is known what crashed, or will be next time. */
@@ -219,7 +235,9 @@ static bool note_crash(const watched *w, int status)
         if (!strcmp(crashes[count].what, w->what)) return false;
     if (count == MOST_CRASHES) return false;
     snprintf(texts[count][0], sizeof texts[count][0], "%s", w->what);
-    if (WIFSIGNALED(status)) snprintf(texts[count][1], sizeof texts[count][1], "signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    if (WIFSIGNALED(status))
+        snprintf(texts[count][1], sizeof texts[count][1], "signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
     else snprintf(texts[count][1], sizeof texts[count][1], "exit status %d", WEXITSTATUS(status));
     crashes[count] = (clg_doctor_crash){texts[count][0], texts[count][1]};
     return true;
@@ -253,8 +271,8 @@ static int watch(const doctor_options *o)
         while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     } while (is_crash(w, status) && !w->ended && note_crash(w, status));
     if (is_crash(w, status))
-        status = WIFSIGNALED(status) ? fail(&command_doctor, "the driver ended the process by signal %d (%s) at %s", WTERMSIG(status),
-                                            strsignal(WTERMSIG(status)), w->what)
+        status = WIFSIGNALED(status) ? fail(&command_doctor, "the driver ended the process by signal %d (%s) at %s",
+                                            WTERMSIG(status), strsignal(WTERMSIG(status)), w->what)
                                      : fail(&command_doctor, "the driver ended the process at %s", w->what);
     else status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     munmap(w, sizeof *w);
@@ -276,8 +294,9 @@ static int run(int argc, char **argv)
 
 const command command_doctor = {
     "doctor", "Examine whether a device computes what it should", options, run,
-    "Every operator and its gradients are compared with references in double precision, by every kernel that the profile may "
-    "choose; beside them matrix products, transfers, queues, limits and the program cache. What fails is put in quarantine: "
+    "Every operator and its gradients are compared with references in double precision, by every kernel that the "
+    "profile may choose; beside them matrix products, transfers, queues, limits and the program cache. What fails is "
+    "put in quarantine: "
     "from then on other kernels take its place, or a network that needs it is refused.",
     "  clgrad doctor --quick\n"
     "  clgrad doctor --case conv2d\n"

@@ -31,7 +31,8 @@ static int print(const eval_options *o, const network *net, pass *p, double loss
 {
     if (!o->json) {
         if (net->regression)
-            printf("%s (%s): loss %.4f, R^2 %.4f of %lld examples\n", o->model, net->model, loss, accuracy, (long long)p->seen);
+            printf("%s (%s): loss %.4f, R^2 %.4f of %lld examples\n", o->model, net->model, loss, accuracy,
+                   (long long)p->seen);
         else
             printf("%s (%s): loss %.4f, accuracy %.2f%% of %lld %s\n", o->model, net->model, loss, 100.0 * accuracy,
                    (long long)p->seen, net->input.rank == 3 ? "images" : "examples");

@@ -1,8 +1,11 @@
 /* explain.c - clgrad explain: which pixels speak for a class, by integrated gradients (Sundararajan, Taly & Yan 2017).
  *
  * With x the picture, f the class's score before softmax, and black as what x is compared with,
- *     a = x * mean over k < steps of df/dx at x (k + 1/2) / steps;    sum(a) is about f(x) - f(black), the better the more steps.
- * The file shows the picture and, beside it, the sum of a over the channels: red speaks for the class, blue against it. */
+ *     a = x * mean over k < steps of df/dx at x (k + 1/2) / steps
+ *
+ * and sum(a) is about f(x) - f(black), the better the more steps.
+ * The file shows the picture and, beside it, the sum of a over the channels: red speaks for the class, blue against
+ * it. */
 #include "network.h"
 #include "report.h"
 #include "source.h"
@@ -88,7 +91,7 @@ static int find_class(const network *net, const char *text)
     return sscanf(text, "%5d%c", &number, &end) == 1 && number >= 0 && number < net->classes ? number : -1;
 }
 
-/* ---- the picture -------------------------------------------------------------------------------------------------- */
+/* ---- the picture ------------------------------------------------------------------------------------------------- */
 
 enum { SIDE = 256, GAP = 8 }; /* small pictures are enlarged to about that */
 
@@ -153,9 +156,11 @@ static int explain_with(const explain_options *o, clg_context *ctx, explanation 
     const clg_shape in = e->net.input;
     char            shape[128];
     if (in.rank != 3 || (in.dim[0] != 1 && in.dim[0] != 3) || e->net.regression)
-        return fail(cmd, "%s takes %s and does not tell pictures' classes", o->model, clg_shape_text(in, shape, sizeof shape));
+        return fail(cmd, "%s takes %s and does not tell pictures' classes", o->model,
+                    clg_shape_text(in, shape, sizeof shape));
     if (o->class) e->class = find_class(&e->net, o->class);
-    if (e->class < 0) return fail(cmd, "--class: %s knows %d classes, and none is %s", o->model, e->net.classes, o->class);
+    if (e->class < 0)
+        return fail(cmd, "--class: %s knows %d classes, and none is %s", o->model, e->net.classes, o->class);
     e->pixels = clg_shape_count(in);
     const size_t pixels = (size_t)e->pixels, runs = o->steps > 2 ? (size_t)o->steps : 2;
     e->bytes = malloc(pixels);
@@ -163,7 +168,8 @@ static int explain_with(const explain_options *o, clg_context *ctx, explanation 
     e->share = calloc(pixels, sizeof *e->share);
     e->score = calloc(2 * (size_t)e->net.classes, sizeof *e->score);
     if (!e->bytes || !e->value || !e->share || !e->score)
-        return fail(cmd, "%s takes %s: no memory for %zu of them", o->model, clg_shape_text(in, shape, sizeof shape), runs);
+        return fail(cmd, "%s takes %s: no memory for %zu of them", o->model, clg_shape_text(in, shape, sizeof shape),
+                    runs);
     clg_model *model = clg_model_create(ctx, NULL);
     if (clg_image_read(ctx, o->image, in, e->bytes) || !score(e, model, o) || !integrate(e, model, o->steps))
         return fail_context(cmd, ctx);
@@ -180,7 +186,8 @@ static int run(int argc, char **argv)
         return usage(&command_explain, "--out %s is the model or the picture", o.out);
     clg_context *ctx = clg_context_create(&(clg_context_desc){.device = o.device});
     explanation  e = {0};
-    int status = clg_context_failed(ctx) ? fail_context(&command_explain, ctx) : network_open(&command_explain, ctx, o.model, &e.net);
+    int status = clg_context_failed(ctx) ? fail_context(&command_explain, ctx)
+                                         : network_open(&command_explain, ctx, o.model, &e.net);
     if (!status) status = explain_with(&o, ctx, &e);
     free(e.bytes);
     free(e.value);

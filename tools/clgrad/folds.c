@@ -1,5 +1,5 @@
-/* folds.c - the folds share model, plans and data on the device: weights go back to the first ones, and each pass gets a
- * part of the data. */
+/* folds.c - the folds share model, plans and data on the device: weights go back to the first ones, and each pass gets
+ * a part of the data. */
 #include "folds.h"
 #include "snapshot.h"
 #include "source.h"
@@ -26,11 +26,14 @@ static int run(loop *l, const learn_options *learn, clg_optimizer *opt, clg_data
 {
     const int64_t count = clg_dataset_count(all), begin = k * count / folds, end = (k + 1) * count / folds;
     clg_dataset  *fold = clg_dataset_part(all, &(clg_part_desc){true, l->seed, begin, end});
-    clg_dataset  *others = clg_dataset_part(all, &(clg_part_desc){true, l->seed, end % count, end % count + count - (end - begin)});
+    clg_dataset *others =
+        clg_dataset_part(all, &(clg_part_desc){true, l->seed, end % count, end % count + count - (end - begin)});
     int           status = fold && others ? 0 : fail_context(l->cmd, l->ctx);
     l->watch->data = fold;
     l->train->data = others;
-    if (!status) status = learn_schedule(l->cmd, learn, opt, l->epochs * ((clg_dataset_count(others) + l->train->batch - 1) / l->train->batch));
+    if (!status)
+        status = learn_schedule(l->cmd, learn, opt,
+                                l->epochs * ((clg_dataset_count(others) + l->train->batch - 1) / l->train->batch));
     if (!status) status = loop_run(l);
     l->watch->data = l->train->data = all;
     clg_dataset_destroy(&fold);
@@ -60,8 +63,8 @@ int folds_run(loop *l, const learn_options *learn, clg_optimizer *opt, int64_t f
         const spread a = spread_of(loss, folds), b = spread_of(score, folds);
         const double unit = regression ? 1.0 : 100.0;
         printf("%lld folds: validation loss %.4f +- %.4f, %s %.*f%s +- %.*f%s\n", (long long)folds, a.mean, a.deviation,
-               regression ? "R^2" : "accuracy", regression ? 4 : 2, unit * b.mean, regression ? "" : "%", regression ? 4 : 2,
-               unit * b.deviation, regression ? "" : "%");
+               regression ? "R^2" : "accuracy", regression ? 4 : 2, unit * b.mean, regression ? "" : "%",
+               regression ? 4 : 2, unit * b.deviation, regression ? "" : "%");
     }
     free(loss);
     return status;

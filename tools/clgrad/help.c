@@ -13,8 +13,8 @@ typedef struct help_options {
 #define FIELD(name) offsetof(help_options, name)
 
 static const option options[] = {
-    {"command", OPTION_ARGUMENTS, FIELD(command), "[COMMAND]", "which command's options to show (default: all commands)", 0,
-     0},
+    {"command", OPTION_ARGUMENTS, FIELD(command), "[COMMAND]",
+     "which command's options to show (default: all commands)", 0, 0},
     {"man", OPTION_FLAG, FIELD(man), NULL, "as a manual page, for man -l", 0, 0},
     {"completion", OPTION_CHOICE, FIELD(completion), "bash", "print what completes clgrad's command lines", 0, 0},
     {0},

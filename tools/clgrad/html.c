@@ -114,7 +114,8 @@ static void base64(FILE *to, const uint8_t *bytes, size_t size)
     static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < size; i += 3) {
         const bool     second = i + 1 < size, third = i + 2 < size;
-        const unsigned b = second ? bytes[i + 1] : 0, c = third ? bytes[i + 2] : 0, all = (unsigned)bytes[i] << 16 | b << 8 | c;
+        const unsigned b = second ? bytes[i + 1] : 0, c = third ? bytes[i + 2] : 0,
+                       all = (unsigned)bytes[i] << 16 | b << 8 | c;
         fprintf(to, "%c%c%c%c", digit[all >> 18], digit[all >> 12 & 63], second ? digit[all >> 6 & 63] : '=',
                 third ? digit[all & 63] : '=');
     }

@@ -1,5 +1,5 @@
-/* interrupt.c - a flag that a signal sets, and a queue that is kept short enough to look at it. Who reads what is printed may
- * go: a training is not lost for that. */
+/* interrupt.c - a flag that a signal sets, and a queue that is kept short enough to look at it. Who reads what is
+ * printed may go: a training is not lost for that. */
 #include "interrupt.h"
 #include "report.h"
 
@@ -21,7 +21,7 @@ void interrupt_catch(void)
     sigemptyset(&action.sa_mask);
     const int signals[] = {SIGINT, SIGTERM};
     signal(SIGPIPE, SIG_IGN); /* the program's end says that its output could not be written */
-    for (int i = 0; i < 2; i++) /* what a parent has had ignored, such as a shell of a job in the background, stays so */
+    for (int i = 0; i < 2; i++) /* what a parent has had ignored, such as a shell of jobs in the background, stays so */
         if (!sigaction(signals[i], NULL, &old) && old.sa_handler != SIG_IGN) sigaction(signals[i], &action, NULL);
 }
 

@@ -11,7 +11,7 @@ typedef struct keeper {
     clg_context_desc context;
     bool             forget;  /* only remove the file */
     const char      *nothing; /* what is said then: "nothing is kept" */
-    void (*place)(const clg_device_list *list, const clg_device_info *device, char *file, size_t size); /* "": there is none */
+    void (*place)(const clg_device_list *list, const clg_device_info *device, char *file, size_t size); /* "": none */
     int (*find_out)(void *user, clg_context *ctx, const char *file); /* returns the exit status */
 } keeper;
 

@@ -19,7 +19,7 @@ static double layer_flops(const clg_model *model, size_t from, size_t to, clg_sh
     }
     const double all = (double)clg_shape_count(out);
     if (!weights) return all;
-    if (weights > 1) return 2.0 * products * (double)(in.dim[0] * in.dim[1]);  /* recurrent: each step of each example */
+    if (weights > 1) return 2.0 * products * (double)(in.dim[0] * in.dim[1]); /* recurrent: each step of each example */
     return 2.0 * products * all / (double)out.dim[rank == 2 ? out.rank - 1 : 1]; /* linear; convolution */
 }
 
@@ -45,7 +45,8 @@ clg_tensor *layer_table_build(layer_table *t, const network *net, clg_model *mod
     }
     for (size_t i = 0; !list && t->rows && i < all; i++) {
         layer_row *r = &t->rows[t->count++];
-        *r = (layer_row){.kind = clg_model_is_state(model, i) ? "state" : "parameter", .output = clg_model_shape(model, i)};
+        *r = (layer_row){.kind = clg_model_is_state(model, i) ? "state" : "parameter",
+                         .output = clg_model_shape(model, i)};
         snprintf(r->name, sizeof r->name, "%s", clg_model_name(model, i));
         r->parameters = network_elements(model, i, i + 1, false);
     }

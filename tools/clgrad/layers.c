@@ -15,8 +15,11 @@ static const option options[] = {
     {0},
 };
 
-static const char *const forms[] = {[SPEC_WHOLE] = "whole", [SPEC_UNITS] = "whole, or classes", [SPEC_PAIR] = "whole, or HxW",
-                                    [SPEC_PAD] = "whole, HxW, or same", [SPEC_REAL] = "number"};
+static const char *const forms[] = {[SPEC_WHOLE] = "whole",
+                                    [SPEC_UNITS] = "whole, or classes",
+                                    [SPEC_PAIR] = "whole, or HxW",
+                                    [SPEC_PAD] = "whole, HxW, or same",
+                                    [SPEC_REAL] = "number"};
 
 static void print_argument(const spec_argument *a)
 {
@@ -53,10 +56,12 @@ static int run(int argc, char **argv)
     layers_options o = {0};
     if (!options_parse(&command_layers, argc, argv, &o)) return EXIT_USAGE;
     if (o.json) return print_json();
-    puts("A SPEC is a list of layers, such as\n"
-         "    conv2d(32,3) relu max_pool2d(2) flatten linear(128) relu dropout(0.5) linear(classes)\n"
-         "Values come in this order or by name, conv2d(32,3,pad=same). NAME:layer names its parameters. In a file, # begins a\n"
-         "comment. The first axis of every shape, N, counts the examples. Layers:\n");
+    puts(
+        "A SPEC is a list of layers, such as\n"
+        "    conv2d(32,3) relu max_pool2d(2) flatten linear(128) relu dropout(0.5) linear(classes)\n"
+        "Values come in this order or by name, conv2d(32,3,pad=same). NAME:layer names its parameters. In a file, # "
+         "begins a\n"
+        "comment. The first axis of every shape, N, counts the examples. Layers:\n");
     for (const spec_kind *kind = spec_kinds; kind->name; kind++) {
         printf("  %-22s %s\n", kind->name, kind->help);
         for (const spec_argument *a = kind->argument; a->type != SPEC_END; a++) print_argument(a);

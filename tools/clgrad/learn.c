@@ -11,7 +11,8 @@ typedef struct recipe {
 
 static clg_optimizer *adam(clg_model *m, const learn_options *o, clg_gradient_desc gradient)
 {
-    return clg_adam_create(m, &(clg_adam_desc){.lr = o->lr, .weight_decay = (double)o->weight_decay, .gradient = gradient});
+    return clg_adam_create(
+        m, &(clg_adam_desc){.lr = o->lr, .weight_decay = (double)o->weight_decay, .gradient = gradient});
 }
 
 static clg_optimizer *sgd(clg_model *m, const learn_options *o, clg_gradient_desc gradient)
@@ -21,12 +22,14 @@ static clg_optimizer *sgd(clg_model *m, const learn_options *o, clg_gradient_des
 
 static clg_optimizer *nesterov(clg_model *m, const learn_options *o, clg_gradient_desc gradient)
 {
-    return clg_sgd_create(m, &(clg_sgd_desc){.lr = o->lr, .momentum = o->momentum, .nesterov = true, .gradient = gradient});
+    return clg_sgd_create(
+        m, &(clg_sgd_desc){.lr = o->lr, .momentum = o->momentum, .nesterov = true, .gradient = gradient});
 }
 
 static clg_optimizer *rmsprop(clg_model *m, const learn_options *o, clg_gradient_desc gradient)
 {
-    return clg_rmsprop_create(m, &(clg_rmsprop_desc){.lr = o->lr, .momentum = (double)o->momentum, .gradient = gradient});
+    return clg_rmsprop_create(m,
+                              &(clg_rmsprop_desc){.lr = o->lr, .momentum = (double)o->momentum, .gradient = gradient});
 }
 
 static const recipe recipes[] = {
@@ -55,11 +58,13 @@ int learn_check(const command *cmd, learn_options *o)
     if (!o->optimizer) o->optimizer = "adam";
     if (!o->schedule) o->schedule = "constant";
     const recipe *r = find(o->optimizer);
-    if (o->momentum >= 0.0f && r->momentum < 0.0f) return usage(cmd, "--momentum needs --optimizer sgd, nesterov or rmsprop");
+    if (o->momentum >= 0.0f && r->momentum < 0.0f)
+        return usage(cmd, "--momentum needs --optimizer sgd, nesterov or rmsprop");
     if (o->weight_decay > 0.0f && r->weight_decay < 0.0f)
         return usage(cmd, "--weight-decay needs --optimizer adamw; --l2 is a penalty for all of them");
     if (o->momentum < 0.0f) o->momentum = r->momentum < 0.0f ? 0.0f : r->momentum;
-    if (!(o->momentum > 0.0f) && r->create == nesterov) return usage(cmd, "--optimizer nesterov needs --momentum above 0");
+    if (!(o->momentum > 0.0f) && r->create == nesterov)
+        return usage(cmd, "--optimizer nesterov needs --momentum above 0");
     if (!(o->weight_decay > 0.0f)) o->weight_decay = r->weight_decay < 0.0f ? 0.0f : r->weight_decay;
     if (!(o->lr > 0.0f)) o->lr = r->lr;
     return 0;
@@ -67,8 +72,9 @@ int learn_check(const command *cmd, learn_options *o)
 
 clg_optimizer *learn_optimizer(const learn_options *o, clg_model *model)
 {
-    return find(o->optimizer)->create(model, o, (clg_gradient_desc){(double)o->clip_value, (double)o->clip_norm, (double)o->l1,
-                                                                    (double)o->l2});
+    return find(o->optimizer)
+        ->create(model, o,
+                 (clg_gradient_desc){(double)o->clip_value, (double)o->clip_norm, (double)o->l1, (double)o->l2});
 }
 
 int learn_schedule(const command *cmd, const learn_options *o, clg_optimizer *opt, int64_t steps)

@@ -17,17 +17,21 @@ typedef struct learn_options {
 
 /* Rows of a command's table; `at` is where its learn_options lie. */
 #define LEARN_AT(at, name) ((at) + offsetof(learn_options, name))
-#define LEARN_ROWS(at)                                                                                                       \
-    {"optimizer", OPTION_CHOICE, LEARN_AT(at, optimizer), "adam|adamw|sgd|nesterov|rmsprop", "how to learn (default adam)", 0, 0}, \
-    {"lr", OPTION_POSITIVE, LEARN_AT(at, lr), "X", "learning rate (default 0.001; 0.01 for sgd and nesterov)", 0, 0},        \
-    {"momentum", OPTION_FRACTION, LEARN_AT(at, momentum), "X", "of sgd and nesterov (default 0.9) and rmsprop (0)", 0, 0},   \
-    {"weight-decay", OPTION_POSITIVE, LEARN_AT(at, weight_decay), "X", "of adamw (default 0.01)", 0, 0},                     \
-    {"l1", OPTION_POSITIVE, LEARN_AT(at, l1), "X", "adds X |p| to the loss for every parameter p", 0, 0},                    \
-    {"l2", OPTION_POSITIVE, LEARN_AT(at, l2), "X", "adds X p^2 / 2 to the loss for every parameter p", 0, 0},                \
-    {"clip-norm", OPTION_POSITIVE, LEARN_AT(at, clip_norm), "X", "scales a gradient with a larger norm down to it", 0, 0},   \
-    {"clip-value", OPTION_POSITIVE, LEARN_AT(at, clip_value), "X", "limits each number of the gradient to -X..X", 0, 0},     \
-    {"schedule", OPTION_CHOICE, LEARN_AT(at, schedule), "constant|step|cosine|one-cycle",                                    \
-     "of the learning rate; step: a tenth after each third (default constant)", 0, 0},                                       \
+#define LEARN_ROWS(at) \
+    {"optimizer", OPTION_CHOICE, LEARN_AT(at, optimizer), "adam|adamw|sgd|nesterov|rmsprop", \
+     "how to learn (default adam)", 0, 0}, \
+    {"lr", OPTION_POSITIVE, LEARN_AT(at, lr), "X", "learning rate (default 0.001; 0.01 for sgd and nesterov)", 0, 0}, \
+    {"momentum", OPTION_FRACTION, LEARN_AT(at, momentum), "X", \
+     "of sgd and nesterov (default 0.9) and rmsprop (0)", 0, 0}, \
+    {"weight-decay", OPTION_POSITIVE, LEARN_AT(at, weight_decay), "X", "of adamw (default 0.01)", 0, 0}, \
+    {"l1", OPTION_POSITIVE, LEARN_AT(at, l1), "X", "adds X |p| to the loss for every parameter p", 0, 0}, \
+    {"l2", OPTION_POSITIVE, LEARN_AT(at, l2), "X", "adds X p^2 / 2 to the loss for every parameter p", 0, 0}, \
+    {"clip-norm", OPTION_POSITIVE, LEARN_AT(at, clip_norm), "X", \
+     "scales a gradient with a larger norm down to it", 0, 0}, \
+    {"clip-value", OPTION_POSITIVE, LEARN_AT(at, clip_value), "X", \
+     "limits each number of the gradient to -X..X", 0, 0}, \
+    {"schedule", OPTION_CHOICE, LEARN_AT(at, schedule), "constant|step|cosine|one-cycle", \
+     "of the learning rate; step: a tenth after each third (default constant)", 0, 0}, \
     {"warmup", OPTION_COUNT, LEARN_AT(at, warmup), "N", "steps in which the learning rate rises first", INT32_MAX, 0}
 
 /* Do they go together? 0, or the exit status after saying what is wrong. Fills in what was not given. */

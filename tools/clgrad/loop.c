@@ -1,4 +1,5 @@
-/* loop.c - epochs of training and looking, between opening and closing the log and the trace; early stopping; checkpoints.
+/* loop.c - epochs of training and looking, between opening and closing the log and the trace; early stopping;
+ * checkpoints.
  *
  * That the loss is a number is looked at where the device has been waited for: now and then, and at an epoch's end. */
 #include "loop.h"
@@ -69,7 +70,10 @@ static int keep_best(loop *o, const epoch_result *r)
     return snapshot_take(&o->best, o->model) ? 0 : fail(o->cmd, "out of memory");
 }
 
-static int64_t steps_of(const loop *o) { return (clg_dataset_count(o->train->data) + o->train->batch - 1) / o->train->batch; }
+static int64_t steps_of(const loop *o)
+{
+    return (clg_dataset_count(o->train->data) + o->train->batch - 1) / o->train->batch;
+}
 
 static int epochs(loop *o, FILE *log)
 {
@@ -81,7 +85,10 @@ static int epochs(loop *o, FILE *log)
     checkpoint_tell(o->keep, at, steps_of(o));
     fflush(stdout);
     while (at->epoch <= o->epochs && !status) {
-        epoch_result r = {.epoch = at->epoch, .epochs = o->epochs, .images = clg_dataset_count(o->train->data), .regression = o->train->real,
+        epoch_result r = {.epoch = at->epoch,
+                          .epochs = o->epochs,
+                          .images = clg_dataset_count(o->train->data),
+                          .regression = o->train->real,
                           .part = o->part};
         if (at->best_epoch && at->epoch - 1 - at->best_epoch >= o->patience) {
             printf("stopped: no better %s loss in %lld epochs\n", o->part, (long long)o->patience);
@@ -100,7 +107,8 @@ static int epochs(loop *o, FILE *log)
         else report_epoch(&r, terminal);
         if (!status && o->history && !report_keep(o->history, &r)) status = fail(o->cmd, "out of memory");
         if (!status && log && !report_log(&r, log) && !unlogged++)
-            warn(o->cmd, "--log %s: cannot write: %s; epoch %lld is not in it", o->log, strerror(errno), (long long)r.epoch);
+            warn(o->cmd, "--log %s: cannot write: %s; epoch %lld is not in it", o->log, strerror(errno),
+                 (long long)r.epoch);
         if (!status && !isfinite(r.test_loss)) status = checkpoint_diverged(o->keep, o->cmd, at);
         if (!status) status = keep_best(o, &r);
         if (status) break;
@@ -149,7 +157,8 @@ static int logged_epochs(loop *o)
     FILE       *log = file < 0 ? NULL : fdopen(file, "w");
     struct stat info;
     if (!log) return fail(o->cmd, "--log %s: %s", o->log, strerror(errno));
-    const long end = o->at.epoch > 1 && !fstat(file, &info) && S_ISREG(info.st_mode) ? end_of_lines(o->log, o->at.epoch) : 0;
+    const long end =
+        o->at.epoch > 1 && !fstat(file, &info) && S_ISREG(info.st_mode) ? end_of_lines(o->log, o->at.epoch) : 0;
     if (ftruncate(file, end) && errno != EINVAL) /* EINVAL: a pipe or a terminal */
         return fclose(log), fail(o->cmd, "--log %s: cannot write: %s", o->log, strerror(errno));
     setvbuf(log, NULL, _IONBF, 0);

@@ -15,13 +15,13 @@ typedef struct loop {
     const char    *part;          /* what the second is: "test", "validation" */
     const char    *log, *trace;   /* files, or NULL */
     int64_t        epochs;
-    int64_t        patience;      /* stop after so many epochs without a smaller loss there, and go back to the weights of the
+    int64_t patience; /* stop after so many epochs without a smaller loss there, and go back to the weights of the
                                    * smallest; 0: never */
     uint64_t       seed;          /* of the order of the examples */
     const char    *title;         /* lines to be printed before the first step, or NULL */
     history       *history;       /* to add each epoch to, or NULL */
     checkpoint    *keep;          /* NULL: neither kept nor resumed */
-    progress       at;            /* filled in; .loss and .score are what was measured with the weights that the model has now,
+    progress at; /* filled in; .loss and .score are what was measured with the weights that the model has now,
                                    * .best_epoch is, with `patience`, the epoch that these are of */
     snapshot       best;
 } loop;

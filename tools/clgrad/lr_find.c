@@ -1,5 +1,6 @@
-/* lr_find.c - the rate grows from 1e-7 to 10 by the same factor each step; the loss is smoothed by a running mean, and the
- * sweep ends where that is four times its least. The suggestion is where it falls most steeply over the rate's logarithm. */
+/* lr_find.c - the rate grows from 1e-7 to 10 by the same factor each step; the loss is smoothed by a running mean, and
+ * the sweep ends where that is four times its least. The suggestion is where it falls most steeply over the rate's
+ * logarithm. */
 #include "lr_find.h"
 #include "interrupt.h"
 #include "source.h"

@@ -4,8 +4,8 @@
 
 #include "loop.h"
 
-/* Trains l->train while the learning rate grows from step to step, and prints the loss against it with a suggestion; writes the whole
- * curve to the CSV file `path` (NULL: none). 0, or the exit status. */
+/* Trains l->train while the learning rate grows from step to step, and prints the loss against it with a suggestion;
+ * writes the whole curve to the CSV file `path` (NULL: none). 0, or the exit status. */
 int lr_find(const loop *l, clg_optimizer *opt, const char *path);
 
 #endif

@@ -1,7 +1,7 @@
 /* main.c - clgrad: lists OpenCL devices, trains networks on them, evaluates models, measures.
  *
- * Exit status: 0 success, 1 a failure at run time, 2 a wrong command line, 3 a training whose loss is no longer a number, 128 + n
- * a training that signal n has stopped, saved. */
+ * Exit status: 0 success, 1 a failure at run time, 2 a wrong command line, 3 a training whose loss is no longer a
+ * number, 128 + n a training that signal n has stopped, saved. */
 #include "help.h"
 
 #include <clgrad/clgrad.h>
@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const command *const commands[] = {&command_devices, &command_train, &command_eval, &command_predict, &command_explain, &command_summary,
-                                   &command_bench, &command_tune, &command_doctor, &command_layers, &command_ops, &command_help, NULL};
+const command *const commands[] = {&command_devices, &command_train, &command_eval, &command_predict, &command_explain,
+                                   &command_summary, &command_bench, &command_tune, &command_doctor,  &command_layers,
+                                   &command_ops,     &command_help,  NULL};
 
 const command *command_find(const char *name)
 {

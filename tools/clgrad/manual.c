@@ -1,5 +1,5 @@
-/* manual.c - pages in the macros of man(7): clgrad(1) and clgrad-COMMAND(1). Characters that roff would take for its own or
- * show as another are written by their names; a line never begins with a control character. */
+/* manual.c - pages in the macros of man(7): clgrad(1) and clgrad-COMMAND(1). Characters that roff would take for its
+ * own or show as another are written by their names; a line never begins with a control character. */
 #include "help.h"
 
 #include <clgrad/clgrad.h>
@@ -107,10 +107,12 @@ static void heading(FILE *to, const command *cmd)
 static void program_manual(FILE *to)
 {
     heading(to, NULL);
-    fputs("clgrad \\- train neural networks on any OpenCL device\n"
-          ".SH SYNOPSIS\n\\fBclgrad\\fR \\fICOMMAND\\fR [\\fIoptions\\fR]\n"
-          ".SH DESCRIPTION\nTrains, evaluates and measures neural networks on GPUs and CPUs that have an OpenCL driver.\n"
-          "Each command has a page of its own.\n.SH COMMANDS\n", to);
+    fputs(
+        "clgrad \\- train neural networks on any OpenCL device\n"
+        ".SH SYNOPSIS\n\\fBclgrad\\fR \\fICOMMAND\\fR [\\fIoptions\\fR]\n"
+        ".SH DESCRIPTION\nTrains, evaluates and measures neural networks on GPUs and CPUs that have an OpenCL driver.\n"
+        "Each command has a page of its own.\n.SH COMMANDS\n",
+        to);
     for (const command *const *c = commands; *c; c++) {
         fprintf(to, ".TP\n.BR clgrad\\-%s (1)\n", (*c)->name);
         sentence(to, (*c)->summary);

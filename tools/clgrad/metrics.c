@@ -20,7 +20,9 @@ void metrics_scores(const float *confusion, int classes, class_score *score)
             row += (double)confusion[c * classes + k];
             column += (double)confusion[k * classes + c];
         }
-        score[c] = (class_score){.precision = ratio(hit, column), .recall = ratio(hit, row), .f1 = ratio(2.0 * hit, row + column),
+        score[c] = (class_score){.precision = ratio(hit, column),
+                                 .recall = ratio(hit, row),
+                                 .f1 = ratio(2.0 * hit, row + column),
                                  .count = row};
     }
 }
@@ -41,7 +43,8 @@ class_score metrics_mean(const class_score *score, int classes)
     return (class_score){mean.precision / n, mean.recall / n, mean.f1 / n, mean.count};
 }
 
-static void print(const pass *p, const network *net, const char *part, const float *confusion, const class_score *score, double top)
+static void print(const pass *p, const network *net, const char *part, const float *confusion, const class_score *score,
+                  double top)
 {
     const int         n = net->classes;
     const class_score mean = metrics_mean(score, n);

@@ -17,8 +17,8 @@ void metrics_scores(const float *confusion, int classes, class_score *score);
 /* The mean over the classes that there are; `count` is their sum. */
 class_score metrics_mean(const class_score *score, int classes);
 
-/* Prints what a pass counted, one table for the scores and one for the matrix, and appends one JSON object to the file `log`
- * (NULL: none). 0, or the exit status. */
+/* Prints what a pass counted, one table for the scores and one for the matrix, and appends one JSON object to the file
+ * `log` (NULL: none). 0, or the exit status. */
 int metrics_report(const command *cmd, const pass *p, const network *net, const char *part, const char *log);
 
 #endif

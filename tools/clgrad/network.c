@@ -10,13 +10,18 @@
 
 /* ---- resnet18: He et al. 2015, as torchvision has it, and with its names ----------------------------------------- */
 
-static clg_tensor *conv_norm(clg_model *m, const char *at, const char *conv, const char *norm, clg_tensor *x, int channels,
-                             int kernel, int stride)
+static clg_tensor *conv_norm(clg_model *m, const char *at, const char *conv, const char *norm, clg_tensor *x,
+                             int channels, int kernel, int stride)
 {
     char name[64];
     snprintf(name, sizeof name, "%s%s", at, conv);
-    x = clg_nn_conv2d(m, name, x, &(clg_conv2d_desc){.channels = channels, .kernel = kernel, .stride = stride,
-                                                     .pad = kernel / 2, .no_bias = true, .init = CLG_INIT_HE_NORMAL_OUT});
+    x = clg_nn_conv2d(m, name, x,
+                      &(clg_conv2d_desc){.channels = channels,
+                                         .kernel = kernel,
+                                         .stride = stride,
+                                         .pad = kernel / 2,
+                                         .no_bias = true,
+                                         .init = CLG_INIT_HE_NORMAL_OUT});
     snprintf(name, sizeof name, "%s%s", at, norm);
     return clg_nn_batch_norm2d(m, name, x, NULL);
 }
@@ -43,7 +48,7 @@ static clg_tensor *resnet18(clg_model *m, clg_tensor *x, int classes)
     return clg_nn_linear(m, "fc", clg_global_avg_pool2d(x), &(clg_linear_desc){.features = classes});
 }
 
-/* ---- gpt: GPT-2 (Radford et al. 2019), small, with its names; the output layer has weights of its own ---------------- */
+/* ---- gpt: GPT-2 (Radford et al. 2019), small, with its names; the output layer has weights of its own ------------ */
 
 enum { GPT_LAYERS = 6, GPT_HEADS = 6, GPT_WIDTH = 384 };
 
@@ -80,17 +85,36 @@ static clg_tensor *gpt(clg_model *m, clg_tensor *tokens, int classes)
     return clg_reshape(x, CLG_SHAPE(-1, classes));
 }
 
-static clg_optimizer *adamw(clg_model *m) { return clg_adam_create(m, &(clg_adam_desc){.lr = 3e-4f, .weight_decay = 0.01}); }
+static clg_optimizer *adamw(clg_model *m)
+{
+    return clg_adam_create(m, &(clg_adam_desc){.lr = 3e-4f, .weight_decay = 0.01});
+}
 /* A rate of 0.1 for 256 images, in proportion: Goyal et al., "Accurate, large minibatch SGD", 2017 */
-static clg_optimizer *sgd(clg_model *m) { return clg_sgd_create(m, &(clg_sgd_desc){.lr = 0.1f * 8 / 256, .momentum = 0.9f}); }
+static clg_optimizer *sgd(clg_model *m)
+{
+    return clg_sgd_create(m, &(clg_sgd_desc){.lr = 0.1f * 8 / 256, .momentum = 0.9f});
+}
 static clg_optimizer *adam(clg_model *m) { return clg_adam_create(m, NULL); }
 
 static const network_kind kinds[] = {
-    {.name = "cnn", .optimizer = adam, .example = {3, {1, 28, 28}}, .classes = 10, .batch = 128,
+    {.name = "cnn",
+     .optimizer = adam,
+     .example = {3, {1, 28, 28}},
+     .classes = 10,
+     .batch = 128,
      .spec = "conv1:conv2d(32,3) relu max_pool2d(2) flatten fc1:linear(128) relu fc2:linear(classes)"},
-    {.name = "mlp", .optimizer = adam, .example = {3, {1, 28, 28}}, .classes = 10, .batch = 128,
+    {.name = "mlp",
+     .optimizer = adam,
+     .example = {3, {1, 28, 28}},
+     .classes = 10,
+     .batch = 128,
      .spec = "flatten fc1:linear(512) relu fc2:linear(512) relu fc3:linear(classes)"},
-    {.name = "resnet18", .build = resnet18, .optimizer = sgd, .example = {3, {3, 224, 224}}, .classes = 1000, .batch = 8},
+    {.name = "resnet18",
+     .build = resnet18,
+     .optimizer = sgd,
+     .example = {3, {3, 224, 224}},
+     .classes = 1000,
+     .batch = 8},
     {.name = "gpt", .build = gpt, .optimizer = adamw, .example = {1, {256}}, .classes = 65, .batch = 8},
 };
 
@@ -101,7 +125,7 @@ const network_kind *network_find(const char *name)
     return NULL;
 }
 
-/* ---- --model ------------------------------------------------------------------------------------------------------ */
+/* ---- --model ----------------------------------------------------------------------------------------------------- */
 
 /* A SPEC's file, to be freed; one byte more than is allowed tells that it is too long. */
 static char *read_spec(const command *cmd, const char *path, size_t *size)
@@ -113,7 +137,8 @@ static char *read_spec(const command *cmd, const char *path, size_t *size)
     if (text) *size = fread(text, 1, SPEC_MAX_TEXT + 1, file);
     const bool failed = !text || ferror(file);
     if (failed) usage(cmd, "--model %s: %s", path, errno ? strerror(errno) : "cannot be read");
-    else if (*size > SPEC_MAX_TEXT) usage(cmd, "--model %s: more than %d characters, which is no network", path, SPEC_MAX_TEXT);
+    else if (*size > SPEC_MAX_TEXT)
+        usage(cmd, "--model %s: more than %d characters, which is no network", path, SPEC_MAX_TEXT);
     if (failed || *size > SPEC_MAX_TEXT) free(text), text = NULL;
     fclose(file);
     return text;
@@ -143,7 +168,8 @@ char *network_model(const command *cmd, const char *given)
         spec_compact(text, size, compact);
     } else {
         if (!is_file && !strpbrk(given, " (:\t\n")) /* one word: it might have been meant for a name */
-            snprintf(error.text + strlen(error.text), sizeof error.text - strlen(error.text), " (networks: %s)", NETWORK_NAMES);
+            snprintf(error.text + strlen(error.text), sizeof error.text - strlen(error.text), " (networks: %s)",
+                     NETWORK_NAMES);
         refuse(cmd, is_file ? given + (given[0] == '@') : NULL, text, size, &error);
     }
     free(s);
@@ -173,10 +199,12 @@ static bool try_layers(const spec *s, clg_model *model, clg_tensor *x, network *
     if (!strcmp(last, "softmax"))
         snprintf(error->text, sizeof error->text, "softmax at the end: leave it out, the loss has its own");
     else if (y.rank != 2)
-        snprintf(error->text, sizeof error->text, "the network ends with %s and not with [N, classes]: is there a flatten missing?",
+        snprintf(error->text, sizeof error->text,
+                 "the network ends with %s and not with [N, classes]: is there a flatten missing?",
                  clg_shape_text(y, shape, sizeof shape));
     else if (net->classes && y.dim[1] != net->classes)
-        snprintf(error->text, sizeof error->text, "the network has %lld outputs for %d classes", (long long)y.dim[1], net->classes);
+        snprintf(error->text, sizeof error->text, "the network has %lld outputs for %d classes", (long long)y.dim[1],
+                 net->classes);
     else if (y.dim[1] > NETWORK_MAX_CLASSES)
         snprintf(error->text, sizeof error->text, "the network has %lld outputs, and there are %d classes at most",
                  (long long)y.dim[1], NETWORK_MAX_CLASSES);
@@ -212,7 +240,7 @@ int network_check(const command *cmd, clg_context *ctx, network *net, int classe
     return status;
 }
 
-/* ---- graphs ------------------------------------------------------------------------------------------------------- */
+/* ---- graphs ------------------------------------------------------------------------------------------------------ */
 
 clg_tensor *network_kind_build(const network_kind *kind, clg_model *model, clg_tensor *x, int classes)
 {

@@ -7,7 +7,8 @@
 #include <clgrad/clgrad.h>
 
 #define NETWORK_NAMES "cnn|mlp|resnet18|gpt"
-#define NETWORK_HELP  NETWORK_NAMES ", layers as 'flatten linear(10)', or @FILE with layers (default cnn; CSV: mlp; see clgrad layers)"
+#define NETWORK_HELP \
+    NETWORK_NAMES ", layers as 'flatten linear(10)', or @FILE with layers (default cnn; CSV: mlp; see clgrad layers)"
 
 enum { NETWORK_MAX_CLASSES = 256 };
 
@@ -17,7 +18,8 @@ typedef struct network {
     bool               regression;  /* they are numbers, not scores of classes */
     const char        *answer;      /* the column of a CSV file that it predicts, or NULL */
     clg_shape          input;       /* of one example */
-    clg_shape          window;      /* height and width of the middle of a picture, which is all that the network sees; rank 0: it sees
+    clg_shape
+        window; /* height and width of the middle of a picture, which is all that the network sees; rank 0: it sees
                                      * the whole */
     const char *const *class_names; /* [classes], or NULL */
     const float       *mean, *std;  /* [input.dim[0]]: the network sees (x - mean) / std; or NULL */
@@ -37,14 +39,14 @@ typedef struct network_kind {
 const network_kind *network_find(const char *name); /* NULL: there is none */
 clg_tensor         *network_kind_build(const network_kind *kind, clg_model *model, clg_tensor *x, int classes);
 
-/* The value of --model: a network's name, a SPEC, or a file with one (@FILE, or a path that ends in .spec). Returns what goes
- * into network.model, to be freed; NULL after saying what is wrong with it. */
+/* The value of --model: a network's name, a SPEC, or a file with one (@FILE, or a path that ends in .spec). Returns
+ * what goes into network.model, to be freed; NULL after saying what is wrong with it. */
 char *network_model(const command *cmd, const char *given);
 
 enum { NETWORK_CLASSES = 10 }; /* where nobody says how many */
 
-/* Does a SPEC fit its input and classes? Says why not and returns the exit status. Where net->classes is 0 it becomes what the
- * SPEC has, "classes" in it being `classes`. */
+/* Does a SPEC fit its input and classes? Says why not and returns the exit status. Where net->classes is 0 it becomes
+ * what the SPEC has, "classes" in it being `classes`. */
 int network_check(const command *cmd, clg_context *ctx, network *net, int classes);
 
 /* "1,28,28"; false when it is something else. */

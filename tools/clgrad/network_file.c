@@ -1,8 +1,9 @@
 /* network_file.c - what a model's file says of its network.
  *
- * Metadata: "network" is a name or a SPEC, "classes" the number of outputs, "input" the extents of an example ("image" in files
- * of version 0.1), "window" the height and width of the part of a picture that it sees; when known "class_names", a JSON list of strings, "mean" and "std", numbers between commas, "answer", the column of a CSV
- * file, and "task", which is "regression" or absent. */
+ * Metadata: "network" is a name or a SPEC, "classes" the number of outputs, "input" the extents of an example ("image"
+ * in files of version 0.1), "window" the height and width of the part of a picture that it sees; when known
+ * "class_names", a JSON list of strings, "mean" and "std", numbers between commas, "answer", the column of a CSV file,
+ * and "task", which is "regression" or absent. */
 #include "network.h"
 #include "source.h"
 #include "spec.h"
@@ -33,7 +34,8 @@ clg_status network_save(const network *net, clg_model *model, const char *path)
     cJSON *names = net->class_names ? cJSON_CreateStringArray(net->class_names, net->classes) : NULL;
     snprintf(classes, sizeof classes, "%d", net->classes);
     for (int d = 0; d < net->input.rank; d++)
-        used += snprintf(input + used, sizeof input - (size_t)used, "%s%lld", d ? "," : "", (long long)net->input.dim[d]);
+        used +=
+            snprintf(input + used, sizeof input - (size_t)used, "%s%lld", d ? "," : "", (long long)net->input.dim[d]);
     clg_metadata meta[9] = {{"network", net->model}, {"classes", classes}, {"input", input}};
     size_t       count = 3;
     bool         enough = true;
@@ -63,7 +65,7 @@ clg_status network_save(const network *net, clg_model *model, const char *path)
     return status;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static void *kept(clg_context *ctx, void *memory)
 {
@@ -73,7 +75,8 @@ static void *kept(clg_context *ctx, void *memory)
 }
 
 enum { NETWORK, CLASSES, INPUT, IMAGE, WINDOW, TASK, ANSWER, CLASS_NAMES, MEAN, STD, KEYS };
-static const char *const keys[KEYS] = {"network", "classes", "input", "image", "window", "task", "answer", "class_names", "mean", "std"};
+static const char *const keys[KEYS] = {"network", "classes", "input",       "image", "window",
+                                       "task",    "answer",  "class_names", "mean",  "std"};
 
 typedef struct found {
     clg_context *ctx;
@@ -111,7 +114,8 @@ static bool read_numbers(clg_context *ctx, const char *text, int64_t count, bool
     for (int64_t i = 0; number && i < count; i++) {
         char *end = NULL;
         number[i] = strtof(text, &end);
-        if (end == text || !isfinite(number[i]) || (positive && number[i] <= 0.0f) || *end != (i + 1 < count ? ',' : 0)) return false;
+        if (end == text || !isfinite(number[i]) || (positive && number[i] <= 0.0f) || *end != (i + 1 < count ? ',' : 0))
+            return false;
         text = end + 1;
     }
     *value = number;
@@ -150,13 +154,14 @@ static int describe(const found *f, network *net)
     char end;
     *net = (network){.model = f->value[NETWORK], .regression = *f->value[TASK]};
     if (!known(net->model)) return NETWORK;
-    if (sscanf(f->value[CLASSES], "%5d%c", &net->classes, &end) != 1 || net->classes < 1 || net->classes > NETWORK_MAX_CLASSES)
+    if (sscanf(f->value[CLASSES], "%5d%c", &net->classes, &end) != 1 || net->classes < 1 ||
+        net->classes > NETWORK_MAX_CLASSES)
         return CLASSES;
     const int input = *f->value[IMAGE] && !*f->value[INPUT] ? IMAGE : INPUT;
     if (!network_extents(f->value[input], &net->input)) return input;
     const int64_t *whole = net->input.dim, *part = net->window.dim;
-    if (*f->value[WINDOW] && (!network_extents(f->value[WINDOW], &net->window) || net->window.rank != 2 || net->input.rank != 3 ||
-                              part[0] > whole[1] || part[1] > whole[2]))
+    if (*f->value[WINDOW] && (!network_extents(f->value[WINDOW], &net->window) || net->window.rank != 2 ||
+                              net->input.rank != 3 || part[0] > whole[1] || part[1] > whole[2]))
         return WINDOW;
     if (net->regression && strcmp(f->value[TASK], "regression")) return TASK;
     net->answer = *f->value[ANSWER] ? f->value[ANSWER] : NULL;
@@ -175,7 +180,8 @@ int network_open(const command *cmd, clg_context *ctx, const char *path, network
     const int wrong = describe(&f, net);
     if (wrong == KEYS) return 0;
     if (*f.value[wrong])
-        return fail(cmd, "%s: its metadata describe no network of clgrad: \"%s\" is \"%.100s\"", path, keys[wrong], f.value[wrong]);
-    return fail(cmd, "%s: its metadata describe no network of clgrad, as clgrad train writes them: \"%s\" is missing", path,
-                keys[wrong]);
+        return fail(cmd, "%s: its metadata describe no network of clgrad: \"%s\" is \"%.100s\"", path, keys[wrong],
+                    f.value[wrong]);
+    return fail(cmd, "%s: its metadata describe no network of clgrad, as clgrad train writes them: \"%s\" is missing",
+                path, keys[wrong]);
 }

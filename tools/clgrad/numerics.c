@@ -1,5 +1,5 @@
-/* numerics.c - an infinite value inside a step may be meant, as where it is masked out later. What an assignment stores is not:
- * then the first such value of the step is told. */
+/* numerics.c - an infinite value inside a step may be meant, as where it is masked out later. What an assignment stores
+ * is not: then the first such value of the step is told. */
 #include "numerics.h"
 
 #include <stdarg.h>
@@ -35,7 +35,8 @@ static void tell_element(numerics *n, size_t *at, clg_shape shape, int64_t eleme
 
 static void tell_counts(numerics *n, size_t *at, const clg_tensor_stats *s)
 {
-    tell(n, at, "%lld NaN and %lld infinite of %lld", (long long)s->nans, (long long)s->infinities, (long long)s->count);
+    tell(n, at, "%lld NaN and %lld infinite of %lld", (long long)s->nans, (long long)s->infinities,
+         (long long)s->count);
     if (s->nans + s->infinities < s->count) tell(n, at, "; min %.6g, max %.6g, mean %.6g", s->min, s->max, s->mean);
 }
 
@@ -75,6 +76,7 @@ void numerics_step(numerics *n, clg_plan *plan)
 
 int numerics_report(const numerics *n, const command *cmd, const progress *at)
 {
-    fail(cmd, "epoch %lld, step %lld goes bad. First, %s\nNothing was saved", (long long)at->epoch, (long long)at->step, n->first);
+    fail(cmd, "epoch %lld, step %lld goes bad. First, %s\nNothing was saved", (long long)at->epoch, (long long)at->step,
+         n->first);
     return EXIT_NOT_FINITE;
 }

@@ -5,7 +5,7 @@
 #include "checkpoint.h"
 
 typedef struct numerics {
-    bool bad;         /* the last step has spoilt what stays: the weights, the optimiser's, a state, the sum of the losses */
+    bool bad; /* the last step has spoilt what stays: the weights, the optimiser's, a state, the sum of the losses */
     char first[4096]; /* of that step, the first operator with such a result, and what it was computed from */
 } numerics;
 

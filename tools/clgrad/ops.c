@@ -72,8 +72,11 @@ static void print_table(void)
     for (size_t i = 0; clg_op_info_get(i, &op); i++) {
         char inputs[16] = "any";
         if (op.inputs >= 0) snprintf(inputs, sizeof inputs, "%d", op.inputs);
-        printf("%-26s %-7s %-9s %-10s %s\n", op.name, inputs, op.differentiable ? "yes" : "no", op.pointwise ? "yes" : "no",
-               op.in_place ? "yes" : op.view ? "view" : "no");
+        printf("%-26s %-7s %-9s %-10s %s\n", op.name, inputs, op.differentiable ? "yes" : "no",
+               op.pointwise ? "yes" : "no",
+               op.in_place ? "yes"
+               : op.view   ? "view"
+                           : "no");
     }
 }
 

@@ -158,7 +158,8 @@ const char *options_beyond(const command *cmd, const char *allowed, const void *
         [OPTION_PARTS] = sizeof(int64_t),  [OPTION_ARGUMENTS] = sizeof(arguments),
     };
     for (const option *o = cmd->options; o->name; o++)
-        if (!is_word_of(allowed, o->name) && memcmp((const char *)fields + o->offset, (const char *)defaults + o->offset, size[o->kind]))
+        if (!is_word_of(allowed, o->name) &&
+            memcmp((const char *)fields + o->offset, (const char *)defaults + o->offset, size[o->kind]))
             return o->name;
     return NULL;
 }
@@ -190,7 +191,8 @@ bool options_parse(const command *cmd, int argc, char **argv, void *fields)
         } else {
             if (!argument->name) return usage(cmd, "unexpected argument '%s'", arg), false;
             const bool more = argument->kind == OPTION_ARGUMENTS;
-            if (!(more ? take_more(cmd, argument, argv, argv[i], fields) : set(cmd, argument, arg, fields))) return false;
+            if (!(more ? take_more(cmd, argument, argv, argv[i], fields) : set(cmd, argument, arg, fields)))
+                return false;
             if (argument->kind == OPTION_ARGUMENT) argument = next_argument(argument + 1);
         }
     }
@@ -216,7 +218,8 @@ bool option_text(const option *o, const void *fields, char *text, size_t size)
     switch (o->kind) {
     case OPTION_FLAG: return *(const bool *)field && snprintf(text, size, "yes");
     case OPTION_COUNT:
-    case OPTION_PARTS: return *(const int64_t *)field && snprintf(text, size, "%lld", (long long)*(const int64_t *)field);
+    case OPTION_PARTS:
+        return *(const int64_t *)field && snprintf(text, size, "%lld", (long long)*(const int64_t *)field);
     case OPTION_SEED: return snprintf(text, size, "%llu", (unsigned long long)*(const uint64_t *)field);
     case OPTION_POSITIVE:
     case OPTION_FRACTION: return *(const float *)field > 0.0f && real_text(*(const float *)field, text, size);
@@ -245,7 +248,9 @@ bool same_file(const char *a, const char *b)
         const char *slash = strrchr(path[i], '/');
         char        parent[4096];
         base[i] = slash ? slash + 1 : path[i];
-        if (snprintf(parent, sizeof parent, "%.*s.", (int)(base[i] - path[i]), path[i]) >= (int)sizeof parent || stat(parent, &folder[i])) return false;
+        if (snprintf(parent, sizeof parent, "%.*s.", (int)(base[i] - path[i]), path[i]) >= (int)sizeof parent ||
+            stat(parent, &folder[i]))
+            return false;
         there += !stat(path[i], &file[i]);
     }
     if (there == 2) return file[0].st_ino == file[1].st_ino && file[0].st_dev == file[1].st_dev;

@@ -45,12 +45,18 @@ typedef struct command {
 } command;
 
 /* Rows of many tables; `offset` is that of the field. */
-#define OPTION_DEVICE_ROW(offset) {"device", OPTION_TEXT, offset, "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0}
+#define OPTION_DEVICE_ROW(offset) \
+    { \
+        "device", OPTION_TEXT, offset, "DEVICE", "P:D, gpu, cpu, or part of a name (default: the best)", 0, 0 \
+    }
 #define OPTION_JSON_ROW(offset)   {"json", OPTION_FLAG, offset, NULL, "one JSON object instead of text", 0, 0}
-#define OPTION_MODEL_ROW(offset)  {"model", OPTION_ARGUMENT, offset, "MODEL", "a file that clgrad train has written", 0, 0}
+#define OPTION_MODEL_ROW(offset) \
+    { \
+        "model", OPTION_ARGUMENT, offset, "MODEL", "a file that clgrad train has written", 0, 0 \
+    }
 
-extern const command command_devices, command_train, command_eval, command_predict, command_bench, command_layers, command_summary, command_explain, command_tune,
-                     command_ops, command_doctor, command_help;
+extern const command command_devices, command_train, command_eval, command_predict, command_bench, command_layers,
+    command_summary, command_explain, command_tune, command_ops, command_doctor, command_help;
 extern const command *const commands[]; /* all of them, then NULL */
 
 const command *command_find(const char *name); /* NULL: there is none */
@@ -60,8 +66,8 @@ enum { EXIT_RUN = 1, EXIT_USAGE = 2, EXIT_NOT_FINITE = 3 };
 /* Fills the struct at `fields`. False when the arguments are wrong (said on standard error). */
 bool options_parse(const command *cmd, int argc, char **argv, void *fields);
 
-/* The first option whose field differs from that of `defaults` and that is not among the words of `allowed`, "data|lr"; NULL:
- * there is none. */
+/* The first option whose field differs from that of `defaults` and that is not among the words of `allowed`, "data|lr";
+ * NULL: there is none. */
 const char *options_beyond(const command *cmd, const char *allowed, const void *fields, const void *defaults);
 
 /* What an option is set to, as it would be given; false when it is not, its field being zero. */

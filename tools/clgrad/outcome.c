@@ -1,6 +1,6 @@
-/* outcome.c - reads each batch's outputs and answers; its inputs only when one of them is among the worst so far. A large
- * picture is shrunk by the mean of k x k pixels; values that are not 0..1 are scaled, the picture's least to black, its
- * most to white. */
+/* outcome.c - reads each batch's outputs and answers; its inputs only when one of them is among the worst so far. A
+ * large picture is shrunk by the mean of k x k pixels; values that are not 0..1 are scaled, the picture's least to
+ * black, its most to white. */
 #include "outcome.h"
 #include "source.h"
 

@@ -1,5 +1,6 @@
-/* page.c - the whole page is made in memory and then takes the place of the file at once. Sections that have nothing to show
- * are left out: a regression has no classes, a table no pictures, an interrupted training no measurement at its end. */
+/* page.c - the whole page is made in memory and then takes the place of the file at once. Sections that have nothing to
+ * show are left out: a regression has no classes, a table no pictures, an interrupted training no measurement at its
+ * end. */
 #include "page.h"
 #include "chart.h"
 #include "html.h"
@@ -92,7 +93,12 @@ static void curves(FILE *to, const page *p)
 {
     const history *h = p->history;
     if (!h->count) return;
-    chart loss = {.label = "Loss after each epoch", .x = "epoch", .wide = true, .count = h->count, .lines = 2, .mark = p->best,
+    chart loss = {.label = "Loss after each epoch",
+                  .x = "epoch",
+                  .wide = true,
+                  .count = h->count,
+                  .lines = 2,
+                  .mark = p->best,
                   .y = p->net->regression ? "mean squared error" : "mean cross-entropy, nats",
                   .series = {column("training", h, &h->at->train_loss), column(p->part, h, &h->at->loss)}};
     chart score = loss;
@@ -119,9 +125,10 @@ static int classes(FILE *to, const page *p)
         status = fail_context(p->cmd, clg_tensor_context(p->final->x));
     if (!status) {
         metrics_scores(confusion, p->net->classes, score);
-        fprintf(to, "<div class=\"cards\">\n<div class=\"stack\">\n<section class=\"card\">\n<h2>Confusion</h2>\n<p class=\"note\">"
-                "Rows: the true class. Columns: what it was taken for. The shade is the share of the row. %lld %s %s.</p>\n",
-                (long long)p->final->seen, p->final_part, examples(p));
+        fprintf(to, "<div class=\"cards\">\n<div class=\"stack\">\n<section class=\"card\">\n<h2>Confusion</h2>\n"
+                "<p class=\"note\">"
+                "Rows: the true class. Columns: what it was taken for. The shade is the share of the row. "
+                "%lld %s %s.</p>\n", (long long)p->final->seen, p->final_part, examples(p));
         page_matrix(to, p->net, confusion);
         fputs("</section>\n</div>\n<div class=\"stack\">\n", to);
         page_scores(to, p->net, score);
@@ -137,13 +144,16 @@ static int mistakes(FILE *to, const page *p, const outcome *o)
 {
     if (!o->count) return 0;
     clg_context *ctx = clg_tensor_context(p->final->x);
-    fprintf(to, "<section class=\"card\">\n<h2>Worst mistakes</h2>\n<p class=\"note\">Of %lld that are wrong, the %d whose own "
-            "class was thought least likely; in grey, how likely.</p>\n<div class=\"pictures\">\n", (long long)o->wrong, o->count);
+    fprintf(to,
+            "<section class=\"card\">\n<h2>Worst mistakes</h2>\n<p class=\"note\">Of %lld that are wrong, the %d whose "
+            "own class was thought least likely; in grey, how likely.</p>\n<div class=\"pictures\">\n",
+            (long long)o->wrong, o->count);
     for (int i = 0; i < o->count; i++) {
         const mistake *m = &o->worst[i];
         char           number[16];
-        fprintf(to, "<figure><img%s width=\"%lld\" height=\"%lld\" alt=\"", o->picture.dim[1] < 100 ? " class=\"px\"" : "",
-                (long long)o->picture.dim[2], (long long)o->picture.dim[1]);
+        fprintf(to, "<figure><img%s width=\"%lld\" height=\"%lld\" alt=\"",
+                o->picture.dim[1] < 100 ? " class=\"px\"" : "", (long long)o->picture.dim[2],
+                (long long)o->picture.dim[1]);
         html_text(to, network_class_name(p->net, m->label, number));
         fputs("\" src=\"", to);
         if (html_picture(to, ctx, o->picture, m->pixels)) return fail_context(p->cmd, ctx);
@@ -160,13 +170,15 @@ static int mistakes(FILE *to, const page *p, const outcome *o)
 static void predictions(FILE *to, const page *p, const outcome *o)
 {
     const chart c = {.label = "Predictions beside the true values", .x = "true value", .y = "predicted"};
-    fprintf(to, "<section class=\"card\">\n<h2>Predictions</h2>\n<p class=\"note\">%lld %s examples%s; on the dotted line they are "
-            "right.</p>\n", (long long)o->points, p->final_part, p->net->classes > 1 ? ", their first output" : "");
+    fprintf(to,
+            "<section class=\"card\">\n<h2>Predictions</h2>\n<p class=\"note\">%lld %s examples%s; on the dotted line "
+            "they are right.</p>\n",
+            (long long)o->points, p->final_part, p->net->classes > 1 ? ", their first output" : "");
     chart_cloud(to, &c, o->answer, o->prediction, o->points);
     fputs("</section>\n", to);
 }
 
-/* ---- what was run ------------------------------------------------------------------------------------------------- */
+/* ---- what was run ------------------------------------------------------------------------------------------------ */
 
 static void settings(FILE *to, const page *p)
 {
@@ -201,7 +213,8 @@ static void device(FILE *to, const page *p)
     const clg_device_info *d = clg_context_device(clg_tensor_context(p->train->x));
     const clg_plan_stats   plan = clg_plan_statistics(p->train->plan);
     const double           seconds = total_seconds(p->history);
-    const double           steps = (double)p->history->count * ceil((double)clg_dataset_count(p->train->data) / (double)p->train->batch);
+    const double steps =
+        (double)p->history->count * ceil((double)clg_dataset_count(p->train->data) / (double)p->train->batch);
     const time_t           now = time(NULL);
     struct tm              local;
     char                   text[256] = "";
@@ -212,9 +225,11 @@ static void device(FILE *to, const page *p)
     html_fact(to, "memory of a step", "%.1f MiB planned, %.1f MiB kept", (double)plan.planned_bytes / 1048576.0,
               (double)plan.persistent_bytes / 1048576.0);
     if (seconds > 0.0 && p->history->count) {
-        html_fact(to, "speed", "%.0f %s/s, %.3g ms a step", (double)p->history->count * (double)clg_dataset_count(p->train->data) / seconds,
-                  examples(p), 1e3 * seconds / steps);
-        html_fact(to, "arithmetic of a step", "%.4g Mflop, %.3g GFLOP/s", plan.flops / 1e6, plan.flops * steps / seconds / 1e9);
+        html_fact(to, "speed", "%.0f %s/s, %.3g ms a step",
+                  (double)p->history->count * (double)clg_dataset_count(p->train->data) / seconds, examples(p),
+                  1e3 * seconds / steps);
+        html_fact(to, "arithmetic of a step", "%.4g Mflop, %.3g GFLOP/s", plan.flops / 1e6,
+                  plan.flops * steps / seconds / 1e9);
     }
     html_fact(to, "clgrad", "%s", clg_version());
     if (localtime_r(&now, &local) && strftime(text, sizeof text, "%Y-%m-%d %H:%M", &local))
@@ -240,8 +255,11 @@ static int layers(FILE *to, const page *p)
     const bool   built = layer_table_build(&t, p->net, model, network_input(g, p->net, 1));
     fprintf(to, "<section class=\"card\">\n<h2>Network</h2>\n<p class=\"note\"><code>");
     html_text(to, p->net->model);
-    fprintf(to, "</code></p>\n<div class=\"scroll\">\n<table>\n<tr><th>%s</th><th></th><th class=\"n\">%s</th>"
-            "<th class=\"n\">parameters</th>%s</tr>\n", t.layers ? "layer" : "tensor", t.layers ? "output" : "shape", t.layers ? "<th class=\"n\">operations an example</th>" : "");
+    fprintf(to,
+            "</code></p>\n<div class=\"scroll\">\n<table>\n<tr><th>%s</th><th></th><th class=\"n\">%s</th>"
+            "<th class=\"n\">parameters</th>%s</tr>\n",
+            t.layers ? "layer" : "tensor", t.layers ? "output" : "shape",
+            t.layers ? "<th class=\"n\">operations an example</th>" : "");
     for (size_t i = 0; i < t.count; i++) {
         layer_row *r = &t.rows[i];
         if (t.layers) /* without the one example */
@@ -256,15 +274,15 @@ static int layers(FILE *to, const page *p)
         if (t.layers) fprintf(to, "<td class=\"n\">%s</td>", grouped((int64_t)r->flops, number));
         fputs("</tr>\n", to);
     }
-    fprintf(to, "<tr class=\"sum\"><td>all</td><td></td><td></td><td class=\"n\">%s</td>%s</tr>\n</table>\n</div>\n</section>\n",
-            grouped(sum, number), t.layers ? "<td></td>" : "");
+    fprintf(to, "<tr class=\"sum\"><td>all</td><td></td><td></td><td class=\"n\">%s</td>%s</tr>\n</table>\n"
+            "</div>\n</section>\n", grouped(sum, number), t.layers ? "<td></td>" : "");
     layer_table_free(&t);
     clg_graph_destroy(&g);
     clg_model_destroy(&model);
     return built ? 0 : fail_context(p->cmd, ctx);
 }
 
-/* ---- all ---------------------------------------------------------------------------------------------------------- */
+/* ---- all --------------------------------------------------------------------------------------------------------- */
 
 static int compose(FILE *to, const page *p)
 {
@@ -294,7 +312,8 @@ int page_write(const page *p, const char *path)
     int    status = to ? compose(to, p) : fail(p->cmd, "out of memory");
     if (to && (ferror(to) | fclose(to)) && !status) status = fail(p->cmd, "out of memory");
     clg_context *ctx = clg_tensor_context(p->train->x);
-    if (!status && clg_file_replace(ctx, path, text, size)) status = fail(p->cmd, "--report %s", clg_context_error(ctx));
+    if (!status && clg_file_replace(ctx, path, text, size))
+        status = fail(p->cmd, "--report %s", clg_context_error(ctx));
     free(text);
     return status;
 }

@@ -18,7 +18,7 @@ typedef struct page {
     int64_t         watched;  /* of how many examples */
     int64_t         epochs;   /* how many there were to be */
     int64_t         best;     /* the epoch whose weights were kept; 0: the last */
-    pass           *final;    /* what is measured at the end, keeping outputs and counting classes; NULL: nothing, the training
+    pass *final; /* what is measured at the end, keeping outputs and counting classes; NULL: nothing, the training
                                * was interrupted */
     const char     *final_part;
     double          loss, score; /* of that */

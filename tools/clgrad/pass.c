@@ -11,7 +11,8 @@ static pass pass_inputs(clg_graph *g, const network *net, clg_dataset *data, int
 {
     pass p = {.data = data, .batch = batch};
     p.x = network_input(g, net, batch);
-    p.y = net->regression ? clg_input(g, CLG_F32, CLG_SHAPE(batch, net->classes)) : clg_input(g, CLG_I32, CLG_SHAPE(batch));
+    p.y = net->regression ? clg_input(g, CLG_F32, CLG_SHAPE(batch, net->classes))
+                          : clg_input(g, CLG_I32, CLG_SHAPE(batch));
     if (net->regression) p.real = clg_input(g, CLG_F32, CLG_SHAPE(batch, 1));
     p.rows = clg_input(g, CLG_F32, CLG_SCALAR);
     p.loss_sum = clg_state(g, CLG_F32, CLG_SCALAR);
@@ -61,8 +62,8 @@ pass pass_eval(const network *net, clg_model *model, clg_dataset *data, int64_t 
     return p;
 }
 
-/* One-hot labels against one-hot guesses; a row that fills the batch has the label -1, all zeros. Among the `top` likeliest
- * is a label that no more than top - 1 others beat, and NaN is no likelihood. */
+/* One-hot labels against one-hot guesses; a row that fills the batch has the label -1, all zeros. Among the `top`
+ * likeliest is a label that no more than top - 1 others beat, and NaN is no likelihood. */
 void pass_count_classes(pass *p, int classes, int top)
 {
     clg_graph  *g = clg_tensor_graph(p->logits);
@@ -94,7 +95,8 @@ static void clear(clg_tensor *sum)
 
 void pass_begin(pass *p, const uint64_t *seed)
 {
-    if (!p->plan) p->plan = clg_plan_create_all(p->sums, p->sum_count); /* a first training step does not wait for its kernels */
+    if (!p->plan)
+        p->plan = clg_plan_create_all(p->sums, p->sum_count); /* a first training step does not wait for its kernels */
     clg_tensor *const sums[] = {p->loss_sum, p->right_sum, p->confusion, p->top_sum};
     for (int i = 0; i < 4; i++)
         if (sums[i]) clear(sums[i]);

@@ -28,8 +28,9 @@ typedef struct pass {
     numerics    *numerics;  /* steps are looked into; NULL: they just run */
 } pass;
 
-/* A pass that trains `model` by the optimiser, and one that only looks. On an error the context has failed. The weights of
- * the classes may be NULL: equal ones; and so may how to change the pictures at random: not at all; and where to look into the steps: they just run. */
+/* A pass that trains `model` by the optimiser, and one that only looks. On an error the context has failed. The weights
+ * of the classes may be NULL: equal ones; and so may how to change the pictures at random: not at all; and where to
+ * look into the steps: they just run. */
 pass pass_train(const network *net, clg_model *model, clg_optimizer *opt, clg_dataset *data, int64_t batch,
                 const float *class_weight, const clg_augment_desc *augment, numerics *look);
 pass pass_eval(const network *net, clg_model *model, clg_dataset *data, int64_t batch);

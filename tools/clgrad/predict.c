@@ -23,13 +23,16 @@ typedef struct predict_options {
 
 static const option options[] = {
     OPTION_MODEL_ROW(FIELD(model)),
-    {"input", OPTION_ARGUMENTS, FIELD(inputs), "INPUT...", "PNG or JPEG files, or .csv or .npy files, row by row; a gpt takes none", 0, 0},
+    {"input", OPTION_ARGUMENTS, FIELD(inputs), "INPUT...",
+     "PNG or JPEG files, or .csv or .npy files, row by row; a gpt takes none", 0, 0},
     {"top", OPTION_COUNT, FIELD(top), "N", "classes to print for each (default 5)", 0, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "examples at once (default 32)", 1 << 20, 0},
     {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object per input and line", 0, 0},
-    {"prompt", OPTION_TEXT, FIELD(prompt), "TEXT", "gpt: what is to be continued (default: the first character it knows)", 0, 0},
+    {"prompt", OPTION_TEXT, FIELD(prompt), "TEXT",
+     "gpt: what is to be continued (default: the first character it knows)", 0, 0},
     {"length", OPTION_COUNT, FIELD(length), "N", "gpt: characters to add (default 200)", INT32_MAX, 0},
-    {"temperature", OPTION_POSITIVE, FIELD(temperature), "X", "gpt: below 1: the likely ones more often (default 1)", 0, 0},
+    {"temperature", OPTION_POSITIVE, FIELD(temperature), "X", "gpt: below 1: the likely ones more often (default 1)", 0,
+     0},
     {"seed", OPTION_SEED, FIELD(seed), "N", "gpt: of the draws (default 1)", 0, 0},
     OPTION_DEVICE_ROW(FIELD(device)),
     {0},
@@ -60,7 +63,8 @@ static void add_classes(cJSON *object, const network *net, const ranked *rank, i
     }
 }
 
-static int print_json(const char *input, int64_t row, const network *net, const float *result, const ranked *rank, int top)
+static int print_json(const char *input, int64_t row, const network *net, const float *result, const ranked *rank,
+                      int top)
 {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "input", input);
@@ -123,7 +127,8 @@ static int make_predictor(prediction *p, int64_t batch, predictor *made)
     made->y = network_build(&p->net, p->model, made->x);
     if (!p->net.regression) made->y = clg_softmax(made->y);
     made->plan = clg_plan_create(made->y);
-    if (clg_context_failed(p->ctx) || (!p->loaded && clg_model_load(p->model, p->o->model))) return fail_context(&command_predict, p->ctx);
+    if (clg_context_failed(p->ctx) || (!p->loaded && clg_model_load(p->model, p->o->model)))
+        return fail_context(&command_predict, p->ctx);
     p->loaded = true;
     made->result = calloc((size_t)(batch * p->net.classes), sizeof *made->result);
     return made->result ? 0 : fail(&command_predict, "out of memory");
@@ -136,7 +141,8 @@ static int print_batch(const prediction *p, predictor *with, char *const *input,
     if (clg_tensor_read(with->y, with->result, (size_t)(with->batch * p->net.classes) * sizeof *with->result))
         return fail_context(&command_predict, p->ctx);
     for (int64_t i = 0; i < count && !status; i++)
-        status = print(p->o, input[row < 0 ? i : 0], row < 0 ? -1 : row + i, &p->net, with->result + i * p->net.classes);
+        status =
+            print(p->o, input[row < 0 ? i : 0], row < 0 ? -1 : row + i, &p->net, with->result + i * p->net.classes);
     return status;
 }
 
@@ -147,7 +153,8 @@ static int prepare_pictures(prediction *p)
     const clg_shape in = p->net.input;
     char            shape[128];
     if (in.rank != 3 || (in.dim[0] != 1 && in.dim[0] != 3))
-        return fail(&command_predict, "%s takes %s and not pictures", p->o->model, clg_shape_text(in, shape, sizeof shape));
+        return fail(&command_predict, "%s takes %s and not pictures", p->o->model,
+                    clg_shape_text(in, shape, sizeof shape));
     const int64_t batch = p->o->batch < p->o->inputs.count ? p->o->batch : p->o->inputs.count;
     const int     status = make_predictor(p, batch, &p->pictures);
     if (status) return status;
@@ -177,14 +184,16 @@ static bool is_table(const char *path) { return source_is_csv(path) || source_is
 static int predict_table(prediction *p, char *const *path)
 {
     const clg_csv_desc d = {.label = p->net.answer, .unanswered = true};
-    clg_dataset       *data = source_is_npy(*path) ? clg_dataset_open_npy(p->ctx, *path, NULL) : clg_dataset_open_csv(p->ctx, *path, &d);
+    clg_dataset *data =
+        source_is_npy(*path) ? clg_dataset_open_npy(p->ctx, *path, NULL) : clg_dataset_open_csv(p->ctx, *path, &d);
     char               has[128], wants[128];
     if (!data) return fail_context(&command_predict, p->ctx);
     clg_shape one = clg_dataset_shape(data);
     for (int k = 1; k < one.rank; k++) one.dim[k - 1] = one.dim[k];
     one.rank--;
     if (!clg_shape_equal(one, p->net.input))
-        return fail(&command_predict, "%s: its rows are %s, and %s takes %s", *path, clg_shape_text(one, has, sizeof has), p->o->model,
+        return fail(&command_predict, "%s: its rows are %s, and %s takes %s", *path,
+                    clg_shape_text(one, has, sizeof has), p->o->model,
                     clg_shape_text(p->net.input, wants, sizeof wants));
     const int64_t count = clg_dataset_count(data);
     predictor     with;
@@ -217,10 +226,12 @@ static int predict(predict_options *o, clg_context *ctx)
 {
     const command *cmd = &command_predict;
     char           name[8];
-    if (clg_context_failed(ctx) || clg_file_metadata(ctx, o->model, "network", name, sizeof name)) return fail_context(cmd, ctx);
+    if (clg_context_failed(ctx) || clg_file_metadata(ctx, o->model, "network", name, sizeof name))
+        return fail_context(cmd, ctx);
     const bool of_text = o->prompt || o->length || o->temperature > 0.0f, of_classes = o->top || o->json || o->batch;
     if (!strcmp(name, "gpt")) {
-        if (o->inputs.count || of_classes) return usage(cmd, "%s is a gpt: it takes no INPUT, --top, --batch or --json", o->model);
+        if (o->inputs.count || of_classes)
+            return usage(cmd, "%s is a gpt: it takes no INPUT, --top, --batch or --json", o->model);
         const text_prompt t = {o->model, o->prompt, o->length ? o->length : 200, o->seed,
                                o->temperature > 0.0f ? o->temperature : 1.0f};
         return text_predict(cmd, ctx, &t);

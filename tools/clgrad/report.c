@@ -37,8 +37,8 @@ void report_progress(const epoch_result *r, int64_t images_now, double seconds_n
     const int     width = (int)sizeof bar - 1;
     const int64_t seconds = (int64_t)((double)left / rate);
     printf("\repoch %lld/%lld [%-*.*s] %3.0f%%  %.0f images/s  loss %.4f  %lld:%02d left \033[K", (long long)r->epoch,
-           (long long)r->epochs, width, (int)(share * width), bar, 100.0 * share, rate, loss_now, (long long)seconds / 60,
-           (int)(seconds % 60));
+           (long long)r->epochs, width, (int)(share * width), bar, 100.0 * share, rate, loss_now,
+           (long long)seconds / 60, (int)(seconds % 60));
     fflush(stdout);
 }
 
@@ -92,7 +92,8 @@ bool report_log(const epoch_result *r, FILE *log)
     return ok;
 }
 
-/* JSON is UTF-8, and the name of a file need not be: a byte that is not becomes half of a surrogate pair, as Python reads it. */
+/* JSON is UTF-8, and the name of a file need not be: a byte that is not becomes half of a surrogate pair, as Python
+ * reads it. */
 static void put_json(const char *text)
 {
     for (const char *fault; (fault = clg_utf8_fault(text, strlen(text))); text = fault + 1)

@@ -4,7 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-static size_t entry_count(const clg_model *model, size_t i) { return (size_t)clg_shape_count(clg_model_shape(model, i)); }
+static size_t entry_count(const clg_model *model, size_t i)
+{
+    return (size_t)clg_shape_count(clg_model_shape(model, i));
+}
 
 size_t snapshot_count(const clg_model *model)
 {

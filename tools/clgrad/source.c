@@ -13,8 +13,9 @@ static const char *const fashion_mnist = "/usr/share/datasets/fashion-mnist";
 
 const char *const *source_known_names(const char *data, int classes)
 {
-    static const char *const names[] = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
-                                        "Ankle boot"}; /* Xiao, Rasul & Vollgraf 2017 */
+    static const char *const names[] = {
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+        "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"}; /* Xiao, Rasul & Vollgraf 2017 */
     return !strcmp(data, "fashion-mnist") && classes == 10 ? names : NULL;
 }
 
@@ -64,10 +65,12 @@ bool source_check(const command *cmd, source *s)
         if (s->label && s->target) return usage(cmd, "--label and --target: a column is one or the other"), false;
         if (!s->label && !s->target)
             return usage(cmd, "a CSV file needs --label COLUMN (classes) or --target COLUMN (numbers)"), false;
-        if (s->test && !source_is_csv(s->test)) return usage(cmd, "--test %s: not a .csv file, as --data is", s->test), false;
+        if (s->test && !source_is_csv(s->test))
+            return usage(cmd, "--test %s: not a .csv file, as --data is", s->test), false;
     } else {
         if (s->label || s->target)
-            return usage(cmd, "--%s names a column, and --data %s is not a .csv file", s->label ? "label" : "target", s->data),
+            return usage(cmd, "--%s names a column, and --data %s is not a .csv file", s->label ? "label" : "target",
+                         s->data),
                    false;
         if (s->test && source_is_npy(s->data) != source_is_npy(s->test))
             return usage(cmd, "--test %s: not a .npy file, as --data is", s->test), false;
@@ -99,7 +102,8 @@ static clg_dataset *open_npy(const command *cmd, clg_context *ctx, const char *e
         data = clg_dataset_open_npy(ctx, examples, answers);
         if (!data) fail_context(cmd, ctx);
     } else {
-        fail(cmd, "%s: an array of examples must be called x....npy, so that its answers are y....npy beside it", examples);
+        fail(cmd, "%s: an array of examples must be called x....npy, so that its answers are y....npy beside it",
+             examples);
     }
     free(answers);
     return data;
@@ -121,7 +125,8 @@ static clg_dataset *open_folder(const command *cmd, clg_context *ctx, const char
 
 static int shown(const struct dirent *entry) { return entry->d_name[0] != '.'; }
 
-/* Has the directory files that might be IDX? If not says what was looked for, what is there, and what might be meant. */
+/* Has the directory files that might be IDX? If not says what was looked for, what is there, and what might be
+ * meant. */
 static bool has_idx(const command *cmd, const char *name)
 {
     enum { MOST = 8 };
@@ -135,13 +140,15 @@ static bool has_idx(const command *cmd, const char *name)
         idx = idx || strstr(file, "-ubyte");
         if (i < MOST) at += snprintf(found + at, sizeof found - (size_t)at, "%s%.50s", i ? ", " : "", file);
         else if (i == MOST) snprintf(found + at, sizeof found - (size_t)at, ", ...");
-        if (!*meant && (array || source_is_csv(file))) snprintf(meant, sizeof meant, "; try --data %.200s/%.200s", name, file);
+        if (!*meant && (array || source_is_csv(file)))
+            snprintf(meant, sizeof meant, "; try --data %.200s/%.200s", name, file);
         free(entry[i]);
     }
     free(entry);
     if (!idx)
-        fail(cmd, "%s: no data set in it. Looked for: a folder of pictures for each class, as %s/cat/1.png; the four IDX files, as "
-             "train-images-idx3-ubyte or with .gz. Found: %s%s", name, name, found, meant);
+        fail(cmd,
+             "%s: no data set in it. Looked for: a folder of pictures for each class, as %s/cat/1.png; the four IDX "
+             "files, as train-images-idx3-ubyte or with .gz. Found: %s%s", name, name, found, meant);
     return idx;
 }
 
@@ -185,15 +192,17 @@ static bool split(const command *cmd, clg_context *ctx, const source *s, clg_dat
 {
     const double share = s->split > 0.0f ? (double)s->split : 0.2;
     if (!source_split(all, share, s->seed, test, train))
-        return fail(cmd, "%s: %lld examples cannot be split into some to learn and a share of %g to test; use --test FILE",
-                    s->data, (long long)clg_dataset_count(all), share), false;
+        return fail(cmd,
+                    "%s: %lld examples cannot be split into some to learn and a share of %g to test; use --test FILE",
+                    s->data, (long long)clg_dataset_count(all), share),
+               false;
     if (!*train || !*test) fail_context(cmd, ctx);
     return *train && *test;
 }
 
 /* The whole of the file, or of the folder's part. */
-static clg_dataset *open_whole(const command *cmd, clg_context *ctx, const source *s, const char *name, const char *part,
-                               const char *const *names, int64_t classes, clg_shape image)
+static clg_dataset *open_whole(const command *cmd, clg_context *ctx, const source *s, const char *name,
+                               const char *part, const char *const *names, int64_t classes, clg_shape image)
 {
     if (source_is_csv(name)) return open_csv(cmd, ctx, s, name, names, classes);
     if (source_is_npy(name)) return open_npy(cmd, ctx, name);

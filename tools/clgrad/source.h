@@ -6,8 +6,9 @@
 
 #include <clgrad/clgrad.h>
 
-#define SOURCE_HELP "fashion-mnist, a .csv file, x.npy beside y.npy (whole numbers: classes; others: targets), a directory with IDX files or with a folder of pictures " \
-                    "for each class (default fashion-mnist); for gpt a text"
+#define SOURCE_HELP \
+    "fashion-mnist, a .csv file, x.npy beside y.npy (whole numbers: classes; others: targets), a directory with " \
+    "IDX files or with a folder of pictures for each class (default fashion-mnist); for gpt a text"
 
 typedef struct source {
     const char        *data, *test; /* the second NULL: a part of the first, when it has no test data of its own */
@@ -31,8 +32,8 @@ bool source_check(const command *cmd, source *s);
 /* The data to be trained on and the data to be tested with; false when that fails, which has been said. */
 bool source_open_both(const command *cmd, clg_context *ctx, const source *s, clg_dataset **train, clg_dataset **test);
 
-/* Two parts of the data, shuffled by `seed`: the first takes the share. False when that is none of them or all; a part is NULL
- * in a context that has failed. */
+/* Two parts of the data, shuffled by `seed`: the first takes the share. False when that is none of them or all; a part
+ * is NULL in a context that has failed. */
 bool source_split(clg_dataset *all, double share, uint64_t seed, clg_dataset **first, clg_dataset **rest);
 
 /* Those to be tested with alone: a part "t10k" of IDX files, or the whole file. */

@@ -1,5 +1,5 @@
-/* spec.c - the text of a layer list into layers, one pass from left to right, and messages that point into it. Every read
- * is checked against the text's size; what it fills is bounded by the limits of spec.h. */
+/* spec.c - the text of a layer list into layers, one pass from left to right, and messages that point into it. Every
+ * read is checked against the text's size; what it fills is bounded by the limits of spec.h. */
 #include "spec.h"
 
 #include <limits.h>
@@ -24,7 +24,7 @@ static bool __attribute__((format(printf, 3, 4))) wrong(parser *p, size_t at, co
     return false;
 }
 
-/* ---- characters: without the locale ------------------------------------------------------------------------------- */
+/* ---- characters: without the locale ------------------------------------------------------------------------------ */
 
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -84,7 +84,8 @@ static const char *signature(const spec_kind *kind, char *out, size_t room)
 {
     size_t used = (size_t)snprintf(out, room, "%s(", kind->name);
     for (const spec_argument *a = kind->argument; a->type != SPEC_END && used < room; a++)
-        used += (size_t)snprintf(out + used, room - used, "%s%s%s", a == kind->argument ? "" : ", ", a->name, a->optional ? "=" : "");
+        used += (size_t)snprintf(out + used, room - used, "%s%s%s", a == kind->argument ? "" : ", ", a->name,
+                                 a->optional ? "=" : "");
     if (used < room) snprintf(out + used, room - used, ")");
     return out;
 }
@@ -125,8 +126,11 @@ static bool read_value(const spec_argument *a, const char *text, spec_value *v)
 
 static bool bad_value(parser *p, size_t at, const spec_kind *kind, const spec_argument *a, const char *text)
 {
-    static const char *const also[] = {[SPEC_WHOLE] = "", [SPEC_UNITS] = ", or classes", [SPEC_PAIR] = ", or two as HxW",
-                                       [SPEC_PAD] = ", two as HxW, or same", [SPEC_REAL] = ""};
+    static const char *const also[] = {[SPEC_WHOLE] = "",
+                                       [SPEC_UNITS] = ", or classes",
+                                       [SPEC_PAIR] = ", or two as HxW",
+                                       [SPEC_PAD] = ", two as HxW, or same",
+                                       [SPEC_REAL] = ""};
     return wrong(p, at, "%s: %s is a%s number from %.15g to %.15g%s, not '%s'", kind->name, a->name,
                  a->type == SPEC_REAL ? "" : " whole", a->least, a->most, also[a->type], text);
 }
@@ -144,7 +148,9 @@ static bool parse_value(parser *p, spec_layer *layer, int place, bool *named)
     if (has_name) {
         *named = true;
         a = argument_named(kind, text);
-        if (!a) return wrong(p, at, "%s has no argument '%s', it is %s", kind->name, text, signature(kind, takes, sizeof takes));
+        if (!a)
+            return wrong(p, at, "%s has no argument '%s', it is %s", kind->name, text,
+                         signature(kind, takes, sizeof takes));
         skip_blanks(p);
         at = p->at;
         whole = word(p, is_of_value, text, sizeof text);
@@ -152,7 +158,8 @@ static bool parse_value(parser *p, spec_layer *layer, int place, bool *named)
         return *text ? wrong(p, at, "%s: a value without a name after one with a name", kind->name)
                      : unexpected(p, "a value should be");
     } else {
-        for (int i = 0; i <= place && kind->argument[i].type != SPEC_END; i++) a = i == place ? &kind->argument[i] : NULL;
+        for (int i = 0; i <= place && kind->argument[i].type != SPEC_END; i++)
+            a = i == place ? &kind->argument[i] : NULL;
         if (!a) return wrong(p, at, "%s: too many values, it is %s", kind->name, signature(kind, takes, sizeof takes));
     }
     if (!*text) {
@@ -217,7 +224,8 @@ static bool parse_layer(parser *p, spec_layer *layer)
     *layer = (spec_layer){.at = p->at};
     if (!is_letter(p->text[p->at])) return unexpected(p, "a layer's name should be");
     size_t at = p->at;
-    if (!word(p, is_of_value, name, sizeof name - 8)) return wrong(p, at, "a name of more than %d characters", SPEC_MAX_NAME - 9);
+    if (!word(p, is_of_value, name, sizeof name - 8))
+        return wrong(p, at, "a name of more than %d characters", SPEC_MAX_NAME - 9);
     if (follows(p, ':')) {
         memcpy(layer->name, name, sizeof name);
         p->at++;
@@ -272,7 +280,7 @@ spec *spec_parse(const char *text, size_t size, spec_error *error)
     return NULL;
 }
 
-/* ---- the text, to be seen and to be kept -------------------------------------------------------------------------- */
+/* ---- the text, to be seen and to be kept ------------------------------------------------------------------------- */
 
 enum { SHOW_BEFORE = 60, SHOW_AFTER = 40 };
 

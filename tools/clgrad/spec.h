@@ -1,6 +1,6 @@
 /* spec.h - a network as a list of layers: "conv2d(32,3) relu max_pool2d(2) flatten linear(128) relu linear(classes)".
  *
- *     list  = { layer }                         words between blanks and line ends; # begins a comment, to the line's end
+ *     list  = { layer }                         words between blanks and line ends; # begins a comment
  *     layer = [ name ":" ] kind [ "(" [ value { "," value } ] ")" ]        the name is that of its parameters
  *     value = [ argument "=" ] ( number | number "x" number | word )       those without a name come first, in order
  *

@@ -1,4 +1,5 @@
-/* spec_layers.c - the layers of a SPEC: a row gives a kind's name, its arguments with their limits, and how it is built. */
+/* spec_layers.c - the layers of a SPEC: a row gives a kind's name, its arguments with their limits, and how it is
+ * built. */
 #include "spec.h"
 
 #include <stdio.h>
@@ -35,7 +36,8 @@ WITH_REAL(scale)
 
 static clg_tensor *build_linear(const spec_site *at, clg_tensor *x)
 {
-    return clg_nn_linear(at->model, at->name, x, &(clg_linear_desc){.features = units(at, 0), .no_bias = !at->value[1].whole[0]});
+    return clg_nn_linear(at->model, at->name, x,
+                         &(clg_linear_desc){.features = units(at, 0), .no_bias = !at->value[1].whole[0]});
 }
 
 static clg_tensor *build_conv2d(const spec_site *at, clg_tensor *x)
@@ -47,14 +49,16 @@ static clg_tensor *build_conv2d(const spec_site *at, clg_tensor *x)
         d.kernel_hw[i] = kernel, d.stride_hw[i] = v[2].whole[i], d.dilation_hw[i] = dilation;
         d.pad_hw[i] = v[3].word ? dilation * (kernel - 1) / 2 : v[3].whole[i];
         if (v[3].word && dilation * (kernel - 1) % 2) {
-            clg_context_fail(clg_model_context(at->model), CLG_INVALID_ARGUMENT, "%s: pad=same needs an odd kernel", at->name);
+            clg_context_fail(clg_model_context(at->model), CLG_INVALID_ARGUMENT, "%s: pad=same needs an odd kernel",
+                             at->name);
             return NULL;
         }
     }
     return clg_nn_conv2d(at->model, at->name, x, &d);
 }
 
-static clg_tensor *pool2d(const spec_site *at, clg_tensor *x, clg_tensor *(*pool)(clg_tensor *, const clg_pool2d_desc *))
+static clg_tensor *pool2d(const spec_site *at, clg_tensor *x,
+                          clg_tensor *(*pool)(clg_tensor *, const clg_pool2d_desc *))
 {
     const spec_value *v = at->value;
     clg_pool2d_desc   d = {0};
@@ -126,17 +130,23 @@ static clg_tensor *build_gru(const spec_site *at, clg_tensor *x) { return throug
 #define NEEDED(name, type, least, most)           {name, type, least, most, false, 0.0}
 #define OPTIONAL(name, type, least, most, preset) {name, type, least, most, true, preset}
 #define BIAS      OPTIONAL("bias", SPEC_WHOLE, 0, 1, 1)
-#define POOL      {NEEDED("kernel", SPEC_PAIR, 1, 1024), OPTIONAL("stride", SPEC_PAIR, 1, 1024, 0), OPTIONAL("pad", SPEC_PAIR, 0, 512, 0)}
+#define POOL \
+    { \
+        NEEDED("kernel", SPEC_PAIR, 1, 1024), OPTIONAL("stride", SPEC_PAIR, 1, 1024, 0), \
+            OPTIONAL("pad", SPEC_PAIR, 0, 512, 0) \
+    }
 #define EPS       OPTIONAL("eps", SPEC_REAL, 1e-12, 1, 1e-5)
 #define RECURRENT {NEEDED("units", SPEC_WHOLE, 1, 65536), OPTIONAL("sequence", SPEC_WHOLE, 0, 1, 0), BIAS}
 #define EXTENT(name) OPTIONAL(name, SPEC_WHOLE, -1, 16777216, 0)
 
 const spec_kind spec_kinds[] = {
     {"linear", "x W + b along the last axis", build_linear, {NEEDED("features", SPEC_UNITS, 1, 16777216), BIAS}},
-    {"conv2d", "of [N, C, H, W]; pad=same keeps H and W", build_conv2d,
-     {NEEDED("channels", SPEC_UNITS, 1, 65536), NEEDED("kernel", SPEC_PAIR, 1, 1024), OPTIONAL("stride", SPEC_PAIR, 1, 1024, 1),
-      OPTIONAL("pad", SPEC_PAD, 0, 1024, 0), OPTIONAL("dilation", SPEC_PAIR, 1, 1024, 1),
-      OPTIONAL("groups", SPEC_WHOLE, 1, 65536, 1), BIAS}},
+    {"conv2d",
+     "of [N, C, H, W]; pad=same keeps H and W",
+     build_conv2d,
+     {NEEDED("channels", SPEC_UNITS, 1, 65536), NEEDED("kernel", SPEC_PAIR, 1, 1024),
+      OPTIONAL("stride", SPEC_PAIR, 1, 1024, 1), OPTIONAL("pad", SPEC_PAD, 0, 1024, 0),
+      OPTIONAL("dilation", SPEC_PAIR, 1, 1024, 1), OPTIONAL("groups", SPEC_WHOLE, 1, 65536, 1), BIAS}},
     {"max_pool2d", "stride: the kernel's extent unless given", build_max_pool2d, POOL},
     {"avg_pool2d", "likewise", build_avg_pool2d, POOL},
     {"global_avg_pool2d", "[N, C, H, W] to [N, C]", build_global_avg_pool2d, {{0}}},
@@ -144,9 +154,14 @@ const spec_kind spec_kinds[] = {
     {"adaptive_avg_pool2d", "to these extents", build_adaptive_avg_pool2d, {NEEDED("extent", SPEC_PAIR, 1, 65536)}},
     {"adaptive_max_pool2d", "likewise", build_adaptive_max_pool2d, {NEEDED("extent", SPEC_PAIR, 1, 65536)}},
     {"flatten", "to [N, everything]", build_flatten, {{0}}},
-    {"reshape", "to [N, a, ...]; one may be -1", build_reshape,
+    {"reshape",
+     "to [N, a, ...]; one may be -1",
+     build_reshape,
      {NEEDED("a", SPEC_WHOLE, -1, 16777216), EXTENT("b"), EXTENT("c"), EXTENT("d"), EXTENT("e")}},
-    {"transpose", "swaps two axes; 0 is N", build_transpose, {NEEDED("a", SPEC_WHOLE, 1, 5), NEEDED("b", SPEC_WHOLE, 1, 5)}},
+    {"transpose",
+     "swaps two axes; 0 is N",
+     build_transpose,
+     {NEEDED("a", SPEC_WHOLE, 1, 5), NEEDED("b", SPEC_WHOLE, 1, 5)}},
     {"relu", "max(x, 0)", build_relu, {{0}}},
     {"leaky_relu", "x > 0 ? x : slope x", build_leaky_relu, {OPTIONAL("slope", SPEC_REAL, -1e6, 1e6, 0.01)}},
     {"elu", "x > 0 ? x : alpha (exp(x) - 1)", build_elu, {OPTIONAL("alpha", SPEC_REAL, -1e6, 1e6, 1.0)}},

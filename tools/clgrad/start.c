@@ -15,7 +15,8 @@ int start_from(const command *cmd, clg_model *model, const char *path, FILE *sai
     if (!taken) return fail(cmd, "out of memory");
     int status = clg_model_load_fitting(model, path, taken) ? fail_context(cmd, clg_model_context(model)) : 0;
     for (size_t i = 0; i < count; i++) found += taken[i];
-    if (!status && !found) status = fail(cmd, "--init-from %s: no parameter of the network is there in its shape", path);
+    if (!status && !found)
+        status = fail(cmd, "--init-from %s: no parameter of the network is there in its shape", path);
     if (!status) {
         fprintf(said, "%s: %zu of %zu parameters taken", path, found, count);
         for (size_t i = 0, told = 0; i < count; i++)
@@ -33,13 +34,15 @@ int start_freeze(const command *cmd, clg_model *model, const char *layers)
     while (*layers) {
         char         layer[256];
         const size_t length = strcspn(layers, ",");
-        if (!length || length >= sizeof layer) return usage(cmd, "--freeze takes layers as conv1,fc1, not '%s'", layers);
+        if (!length || length >= sizeof layer)
+            return usage(cmd, "--freeze takes layers as conv1,fc1, not '%s'", layers);
         memcpy(layer, layers, length);
         layer[length] = 0;
         if (!clg_model_freeze(model, layer)) return usage(cmd, "--freeze %s: the network has no such layer", layer);
         layers += length + (layers[length] == ',');
     }
-    for (size_t i = 0; i < clg_model_count(model); i++) learnt += !clg_model_is_state(model, i) && !clg_model_is_frozen(model, i);
+    for (size_t i = 0; i < clg_model_count(model); i++)
+        learnt += !clg_model_is_state(model, i) && !clg_model_is_frozen(model, i);
     return learnt ? 0 : usage(cmd, "--freeze %s: these are all layers that learn; leave one of them out", all);
 }
 
@@ -51,12 +54,14 @@ static int balanced(const command *cmd, clg_context *ctx, clg_dataset *data, int
     if (!label) return fail(cmd, "out of memory");
     const bool read = clg_dataset_labels(data, label, count) == CLG_OK;
     for (size_t i = 0; read && i < count; i++) of[label[i]]++;
-    for (int c = 0; c < classes; c++) weight[c] = of[c] ? (float)((double)count / ((double)classes * (double)of[c])) : 0.0f;
+    for (int c = 0; c < classes; c++)
+        weight[c] = of[c] ? (float)((double)count / ((double)classes * (double)of[c])) : 0.0f;
     free(label);
     return read ? 0 : fail_context(cmd, ctx);
 }
 
-int start_class_weights(const command *cmd, clg_context *ctx, const char *text, clg_dataset *data, int classes, float *weight)
+int start_class_weights(const command *cmd, clg_context *ctx, const char *text, clg_dataset *data, int classes,
+                        float *weight)
 {
     if (!strcmp(text, "balanced")) return balanced(cmd, ctx, data, classes, weight);
     const char *at = text;
@@ -70,7 +75,8 @@ int start_class_weights(const command *cmd, clg_context *ctx, const char *text, 
         any = any || value > 0.0f;
         at = end + (*end == ',');
     }
-    if (!good || !any) return usage(cmd, "--class-weights takes balanced or numbers from 0 on such as 1,2.5, not '%s'", text);
+    if (!good || !any)
+        return usage(cmd, "--class-weights takes balanced or numbers from 0 on such as 1,2.5, not '%s'", text);
     if (count != classes) return usage(cmd, "--class-weights %s: %d numbers for %d classes", text, count, classes);
     return 0;
 }

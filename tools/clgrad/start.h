@@ -6,14 +6,16 @@
 
 #include <stdio.h>
 
-/* Takes from the model file `path` the parameters of the same name and shape, and tells `said` which were not there. 0, or the
- * exit status. */
+/* Takes from the model file `path` the parameters of the same name and shape, and tells `said` which were not there. 0,
+ * or the exit status. */
 int start_from(const command *cmd, clg_model *model, const char *path, FILE *said);
 
 /* Freezes the layers of a list such as "conv1,fc1", which must leave something to learn. */
 int start_freeze(const command *cmd, clg_model *model, const char *layers);
 
-/* "balanced", which is examples / (classes * examples of the class), or as many numbers as classes, into weight[classes]. */
-int start_class_weights(const command *cmd, clg_context *ctx, const char *text, clg_dataset *data, int classes, float *weight);
+/* "balanced", which is examples / (classes * examples of the class), or as many numbers as classes, into
+ * weight[classes]. */
+int start_class_weights(const command *cmd, clg_context *ctx, const char *text, clg_dataset *data, int classes,
+                        float *weight);
 
 #endif

@@ -1,5 +1,5 @@
-/* summary.c - clgrad summary: the layers of a network, their shapes and parameters, and what it takes to run and to train it.
- * The operations of a whole run are what its plan says. */
+/* summary.c - clgrad summary: the layers of a network, their shapes and parameters, and what it takes to run and to
+ * train it. The operations of a whole run are what its plan says. */
 #include "layer_table.h"
 #include "report.h"
 #include "source.h"
@@ -19,8 +19,10 @@ typedef struct summary_options {
 #define FIELD(name) offsetof(summary_options, name)
 
 static const option options[] = {
-    {"model", OPTION_ARGUMENT, FIELD(model), "NETWORK", "a file that clgrad train has written, or what its --model takes", 0, 0},
-    {"input", OPTION_TEXT, FIELD(input), "EXTENTS", "of an example, as C,H,W (default: as in the file, or 1,28,28)", 0, 0},
+    {"model", OPTION_ARGUMENT, FIELD(model), "NETWORK",
+     "a file that clgrad train has written, or what its --model takes", 0, 0},
+    {"input", OPTION_TEXT, FIELD(input), "EXTENTS", "of an example, as C,H,W (default: as in the file, or 1,28,28)", 0,
+     0},
     {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs (default: as in the file, or 10)", NETWORK_MAX_CLASSES, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "examples at once (default 128; resnet18 and gpt: 8)", 1 << 20, 0},
     OPTION_DEVICE_ROW(FIELD(device)),
@@ -47,8 +49,9 @@ static bool measure(summary *s, clg_context *ctx)
 {
     const network_kind *kind = network_find(s->net.model);
     clg_model  *model = clg_model_create(ctx, NULL);
-    clg_graph  *infer = clg_graph_create(ctx, NULL), *train = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
-    clg_tensor *y = layer_table_build(&s->table, &s->net, model, input(infer, s)), *z = network_build(&s->net, model, input(train, s));
+    clg_graph *infer = clg_graph_create(ctx, NULL), *train = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
+    clg_tensor *y = layer_table_build(&s->table, &s->net, model, input(infer, s)),
+               *z = network_build(&s->net, model, input(train, s));
     clg_tensor *answer = s->net.regression ? clg_input(train, CLG_F32, clg_tensor_shape(z))
                                            : clg_input(train, CLG_I32, CLG_SHAPE(clg_tensor_shape(z).dim[0]));
     clg_tensor *loss = s->net.regression ? clg_mse(z, answer) : clg_cross_entropy(z, answer);
@@ -65,22 +68,24 @@ static bool measure(summary *s, clg_context *ctx)
 
 static void print_plan(const char *name, const clg_plan_stats *p)
 {
-    printf("%-10s %10.3f Mflop, %4zu launches, memory %.2f MiB planned for intermediate values (%.2f without sharing), %.2f kept\n",
-           name, p->flops / 1e6, p->launches, (double)p->planned_bytes / 1048576.0, (double)p->unplanned_bytes / 1048576.0,
-           (double)p->persistent_bytes / 1048576.0);
+    printf("%-10s %10.3f Mflop, %4zu launches, memory %.2f MiB planned for intermediate values (%.2f without "
+           "sharing), %.2f kept\n",
+           name, p->flops / 1e6, p->launches, (double)p->planned_bytes / 1048576.0,
+           (double)p->unplanned_bytes / 1048576.0,(double)p->persistent_bytes / 1048576.0);
 }
 
 static void print_text(const summary *s)
 {
     const bool layers = s->table.layers;
     char       shape[128];
-    printf("%s, examples of %s, %d outputs, batch %lld\n\n", s->net.model, clg_shape_text(s->net.input, shape, sizeof shape),
-           s->net.classes, (long long)s->batch);
+    printf("%s, examples of %s, %d outputs, batch %lld\n\n", s->net.model,
+           clg_shape_text(s->net.input, shape, sizeof shape), s->net.classes, (long long)s->batch);
     printf("%-30s %-20s %-24s %12s %14s\n", layers ? "layer" : "tensor", "", layers ? "output" : "shape", "parameters",
            layers ? "Mflop" : "");
     for (size_t i = 0; i < s->table.count; i++) {
         const layer_row *r = &s->table.rows[i];
-        printf("%-30s %-20s %-24s %12lld", r->name, r->kind, clg_shape_text(r->output, shape, sizeof shape), (long long)r->parameters);
+        printf("%-30s %-20s %-24s %12lld", r->name, r->kind, clg_shape_text(r->output, shape, sizeof shape),
+               (long long)r->parameters);
         if (layers) printf(" %14.3f", r->flops / 1e6);
         putchar('\n');
     }
@@ -131,7 +136,7 @@ static int print_json(const summary *s)
     return report_json(&command_summary, object);
 }
 
-/* ---- what is meant ------------------------------------------------------------------------------------------------ */
+/* ---- what is meant ----------------------------------------------------------------------------------------------- */
 
 static bool is_file(const char *path)
 {
@@ -142,7 +147,8 @@ static bool is_file(const char *path)
 static int describe_file(const summary_options *o, clg_context *ctx, network *net)
 {
     char name[8], classes[8] = "", end;
-    if (o->input || o->classes) return usage(&command_summary, "%s is a model's file: it says --input and --classes itself", o->model);
+    if (o->input || o->classes)
+        return usage(&command_summary, "%s is a model's file: it says --input and --classes itself", o->model);
     if (clg_file_metadata(ctx, o->model, "network", name, sizeof name)) return fail_context(&command_summary, ctx);
     if (strcmp(name, "gpt")) return network_open(&command_summary, ctx, o->model, net);
     clg_file_metadata(ctx, o->model, "classes", classes, sizeof classes);

@@ -1,7 +1,7 @@
 /* text.c - clgrad train --model gpt, and clgrad predict of such a model, which continues a prompt.
  *
- * A token is the rank of a byte among the bytes that occur in the text. Metadata: "network" gpt, "classes" the vocabulary's
- * size, "context" the positions that the network sees, "vocabulary" the bytes in hexadecimal. */
+ * A token is the rank of a byte among the bytes that occur in the text. Metadata: "network" gpt, "classes" the
+ * vocabulary's size, "context" the positions that the network sees, "vocabulary" the bytes in hexadecimal. */
 #include "text.h"
 #include "interrupt.h"
 #include "network.h"
@@ -63,7 +63,8 @@ static clg_status save(const vocabulary *v, int64_t context, clg_model *model, c
     snprintf(classes, sizeof classes, "%d", v->size);
     snprintf(positions, sizeof positions, "%lld", (long long)context);
     for (int i = 0; i < v->size; i++) snprintf(bytes + 2 * i, 3, "%02x", v->byte[i]);
-    const clg_metadata meta[] = {{"network", "gpt"}, {"classes", classes}, {"context", positions}, {"vocabulary", bytes}};
+    const clg_metadata meta[] = {
+        {"network", "gpt"}, {"classes", classes}, {"context", positions}, {"vocabulary", bytes}};
     return clg_model_save_with(model, path, meta, sizeof meta / sizeof meta[0]);
 }
 
@@ -98,7 +99,8 @@ static void step(const learner *l, uint64_t seed, uint64_t number)
 }
 
 /* From where it is to the end of the epoch, or to a signal; 0, or the exit status. */
-static int learn_epoch(const command *cmd, clg_context *ctx, const text_options *o, learner *l, int64_t steps, progress *at)
+static int learn_epoch(const command *cmd, clg_context *ctx, const text_options *o, learner *l, int64_t steps,
+                       progress *at)
 {
     const float   zero = 0.0f;
     const double  start = clock_seconds();
@@ -117,8 +119,9 @@ static int learn_epoch(const command *cmd, clg_context *ctx, const text_options 
     if (!status && !isfinite(mean)) status = checkpoint_diverged(o->keep, cmd, at);
     if (status) return status;
     if (interrupted()) printf("interrupted after %lld steps\n", (long long)at->step);
-    else printf("epoch %lld/%lld  train loss %.4f  %.0f characters/s\n", (long long)at->epoch, (long long)o->epochs, mean,
-                (double)(steps - before) * (double)(l->batch * l->context) / (clock_seconds() - start));
+    else
+        printf("epoch %lld/%lld  train loss %.4f  %.0f characters/s\n", (long long)at->epoch, (long long)o->epochs,
+               mean, (double)(steps - before) * (double)(l->batch * l->context) / (clock_seconds() - start));
     fflush(stdout);
     return 0;
 }
@@ -150,7 +153,8 @@ static int learn(const command *cmd, clg_context *ctx, const text_options *o, le
     interrupt_catch();
     int status = checkpoint_resume(keep, o->epochs, steps, &at);
     if (!status) {
-        printf("gpt, %zu characters, %d different, on %s\n", l->size, l->vocabulary->size, clg_context_device(ctx)->name);
+        printf("gpt, %zu characters, %d different, on %s\n", l->size, l->vocabulary->size,
+               clg_context_device(ctx)->name);
         checkpoint_tell(keep, &at, steps);
         fflush(stdout);
     }
@@ -173,7 +177,7 @@ int text_train(const command *cmd, clg_context *ctx, const text_options *o)
 {
     const network_kind *gpt = network_find("gpt");
     numerics            look = {0};
-    learner             l = {.batch = o->batch, .context = gpt->example.dim[0], .look = o->keep->check_numerics ? &look : NULL};
+    learner l = {.batch = o->batch, .context = gpt->example.dim[0], .look = o->keep->check_numerics ? &look : NULL};
     bool                occurs[256] = {false};
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
     uint8_t *text = read_text(cmd, o->data, &l.size);
@@ -184,7 +188,8 @@ int text_train(const command *cmd, clg_context *ctx, const text_options *o)
     l.vocabulary = &v;
     int status = EXIT_RUN;
     if (l.size <= (size_t)l.context)
-        fail(cmd, "--data %s has %zu characters, and gpt sees %lld at once and one more", o->data, l.size, (long long)l.context);
+        fail(cmd, "--data %s has %zu characters, and gpt sees %lld at once and one more", o->data, l.size,
+             (long long)l.context);
     else if (o->batch > INT32_MAX / 4 / l.context)
         fail(cmd, "--batch %lld is too large", (long long)o->batch);
     else if (!(l.tokens = malloc(2 * (size_t)(l.batch * l.context) * sizeof *l.tokens)))
@@ -260,7 +265,8 @@ int text_predict(const command *cmd, clg_context *ctx, const text_prompt *o)
     if (described) return fail_context(cmd, ctx);
     const char first[2] = {(char)v.byte[0], 0}, *prompt = o->prompt ? o->prompt : first;
     for (const char *c = prompt; *c; c++)
-        if (v.token[(uint8_t)*c] < 0) return fail(cmd, "--prompt: the network has never seen the byte 0x%02x", (uint8_t)*c);
+        if (v.token[(uint8_t)*c] < 0)
+            return fail(cmd, "--prompt: the network has never seen the byte 0x%02x", (uint8_t)*c);
 
     clg_model  *model = clg_model_create(ctx, NULL);
     clg_graph  *g = clg_graph_create(ctx, NULL);

@@ -1,7 +1,7 @@
-/* train.c - clgrad train: learns the training data, measures itself on the test or validation data after each epoch, saves.
+/* train.c - clgrad train: learns the training data, measures itself on the test or validation data after each epoch,
+ * saves.
  *
- * What can be refused is refused before the first step: options, where the model goes, device,
- * data, the log. */
+ * What can be refused is refused before the first step: options, where the model goes, device, data, the log. */
 #include "augment.h"
 #include "checkpoint.h"
 #include "folds.h"
@@ -41,31 +41,47 @@ static const option options[] = {
     {"label", OPTION_TEXT, FIELD(label), "COLUMN", "of a CSV file: the classes to be learnt", 0, 0},
     {"target", OPTION_TEXT, FIELD(target), "COLUMN", "of a CSV file: the numbers to be learnt", 0, 0},
     {"test", OPTION_TEXT, FIELD(test), "DATA", "what to test with, when DATA has no test part", 0, 0},
-    {"split", OPTION_FRACTION, FIELD(split), "X", "without --test: the share to test with, by --seed (default 0.2)", 0, 0},
+    {"split", OPTION_FRACTION, FIELD(split), "X", "without --test: the share to test with, by --seed (default 0.2)", 0,
+     0},
     {"image-size", OPTION_TEXT, FIELD(size), "HxW", "scale the pictures of a folder to this height and width", 0, 0},
-    {"stream", OPTION_FLAG, FIELD(stream), NULL, "keep the data on the host, as when they are too large for the device", 0, 0},
-    {"normalize", OPTION_FLAG, FIELD(normalize), NULL, "each feature (of images: channel) to mean 0 and deviation 1", 0, 0},
-    {"augment", OPTION_TEXT, FIELD(augment), "CHANGES", "of the pictures, at random, when they are learnt: " AUGMENT_HELP, 0, 0},
+    {"stream", OPTION_FLAG, FIELD(stream), NULL, "keep the data on the host, as when they are too large for the device",
+     0, 0},
+    {"normalize", OPTION_FLAG, FIELD(normalize), NULL, "each feature (of images: channel) to mean 0 and deviation 1", 0,
+     0},
+    {"augment", OPTION_TEXT, FIELD(augment), "CHANGES",
+     "of the pictures, at random, when they are learnt: " AUGMENT_HELP, 0, 0},
     {"model", OPTION_TEXT, FIELD(model), "NETWORK", NETWORK_HELP, 0, 0},
-    {"classes", OPTION_COUNT, FIELD(classes), "N", "outputs of the network (default: as the SPEC or the labels have it; IDX files: 10)", NETWORK_MAX_CLASSES, 0},
+    {"classes", OPTION_COUNT, FIELD(classes), "N",
+     "outputs of the network (default: as the SPEC or the labels have it; IDX files: 10)", NETWORK_MAX_CLASSES, 0},
     {"epochs", OPTION_COUNT, FIELD(epochs), "N", "passes over the data (default 5)", INT32_MAX, 0},
-    {"batch", OPTION_COUNT, FIELD(batch), "N", "examples per step (default 128, or all where there are fewer; resnet18 and gpt: 8)", INT32_MAX, 0},
+    {"batch", OPTION_COUNT, FIELD(batch), "N",
+     "examples per step (default 128, or all where there are fewer; resnet18 and gpt: 8)", INT32_MAX, 0},
     {"limit", OPTION_COUNT, FIELD(limit), "N", "train on the first N images only", 0, 0},
     LEARN_ROWS(FIELD(learn)),
-    {"validation", OPTION_FRACTION, FIELD(validation), "X", "measure on this share of the training data, by --seed; test at the end", 0, 0},
-    {"patience", OPTION_COUNT, FIELD(patience), "N", "stop after N epochs without a smaller validation loss, keep the best", INT32_MAX, 0},
-    {"folds", OPTION_PARTS, FIELD(folds), "K", "cross-validation: trains K networks, each on all but a part; saves none", 1000, 0},
-    {"class-weights", OPTION_TEXT, FIELD(class_weights), "WEIGHTS", "of the classes in the loss: balanced, or numbers as 1,2.5,1", 0, 0},
-    {"init-from", OPTION_TEXT, FIELD(init_from), "FILE", "start from the weights of a model, where name and shape are the same", 0, 0},
+    {"validation", OPTION_FRACTION, FIELD(validation), "X",
+     "measure on this share of the training data, by --seed; test at the end", 0, 0},
+    {"patience", OPTION_COUNT, FIELD(patience), "N",
+     "stop after N epochs without a smaller validation loss, keep the best", INT32_MAX, 0},
+    {"folds", OPTION_PARTS, FIELD(folds), "K",
+     "cross-validation: trains K networks, each on all but a part; saves none", 1000, 0},
+    {"class-weights", OPTION_TEXT, FIELD(class_weights), "WEIGHTS",
+     "of the classes in the loss: balanced, or numbers as 1,2.5,1", 0, 0},
+    {"init-from", OPTION_TEXT, FIELD(init_from), "FILE",
+     "start from the weights of a model, where name and shape are the same", 0, 0},
     {"freeze", OPTION_TEXT, FIELD(freeze), "LAYERS", "layers that do not learn, such as conv1,fc1", 0, 0},
-    {"metrics", OPTION_FLAG, FIELD(metrics), NULL, "at the end: precision, recall, F1 and confusion of the classes", 0, 0},
-    {"lr-find", OPTION_MAYBE, FIELD(lr_find), "[=FILE]", "sweep the learning rate, draw the loss (and write FILE, as CSV); saves none", 0, 0},
+    {"metrics", OPTION_FLAG, FIELD(metrics), NULL, "at the end: precision, recall, F1 and confusion of the classes", 0,
+     0},
+    {"lr-find", OPTION_MAYBE, FIELD(lr_find), "[=FILE]",
+     "sweep the learning rate, draw the loss (and write FILE, as CSV); saves none", 0, 0},
     {"seed", OPTION_SEED, FIELD(seed), "N", "of the first weights and of the order of images (default 1)", 0, 0},
     OPTION_DEVICE_ROW(FIELD(device)),
     {"out", OPTION_TEXT, FIELD(out), "FILE", "where the model goes (default clgrad-NETWORK.safetensors)", 0, 0},
     CHECKPOINT_ROWS(FIELD(checkpoint)),
-    {"log", OPTION_TEXT, FIELD(log), "FILE", "one JSON object per epoch and line, replacing the file; with --resume, after the lines of the epochs before", 0, 0},
-    {"report", OPTION_TEXT, FIELD(report), "FILE", "write a page of HTML: curves, confusion, scores, worst mistakes, settings", 0, 0},
+    {"log", OPTION_TEXT, FIELD(log), "FILE",
+     "one JSON object per epoch and line, replacing the file; with --resume, after the lines of the epochs before", 0,
+     0},
+    {"report", OPTION_TEXT, FIELD(report), "FILE",
+     "write a page of HTML: curves, confusion, scores, worst mistakes, settings", 0, 0},
     {"trace", OPTION_TEXT, FIELD(trace), "FILE", "write kernels, transfers and host work for chrome://tracing", 0, 0},
     {0},
 };
@@ -87,11 +103,13 @@ static bool can_save(const char *name, const char *path)
     return file >= 0;
 }
 
-/* What is written must be different files, and none that is read; but a training may go on writing the checkpoint that it resumes. */
+/* What is written must be different files, and none that is read; but a training may go on writing the checkpoint that
+ * it resumes. */
 static bool check_files(const train_options *o)
 {
     char labels[4096] = "";
-    if (o->data && ends_with(o->data, "x.npy")) snprintf(labels, sizeof labels, "%.*sy.npy", (int)(strlen(o->data) - strlen("x.npy")), o->data);
+    if (o->data && ends_with(o->data, "x.npy"))
+        snprintf(labels, sizeof labels, "%.*sy.npy", (int)(strlen(o->data) - strlen("x.npy")), o->data);
     const struct {
         const char *name, *path;
     } files[] = {{"out", o->out}, {"log", o->log}, {"trace", o->trace}, {"report", o->report}, {"lr-find", o->lr_find},
@@ -101,7 +119,9 @@ static bool check_files(const train_options *o)
     for (int i = 0; i < FILES; i++)
         for (int k = 0; k < i && k < WRITTEN; k++) {
             const char *a = files[i].path, *b = files[k].path;
-            if (!a || !*a || !b || !*b || (k == CHECKPOINT && i == FILES - 1) || (strcmp(a, b) != 0 && !same_file(a, b))) continue;
+            if (!a || !*a || !b || !*b || (k == CHECKPOINT && i == FILES - 1) ||
+                (strcmp(a, b) != 0 && !same_file(a, b)))
+                continue;
             return usage(&command_train, "--%s and --%s name the same file", files[i].name, files[k].name), false;
         }
     return true;
@@ -142,8 +162,8 @@ static bool learn_moments(clg_context *ctx, clg_dataset *data, network *net)
     return true;
 }
 
-/* How many classes there are where neither names nor --classes nor the list of layers say it: what the labels reach; but a stray
- * byte in IDX files is not to make a larger network. */
+/* How many classes there are where neither names nor --classes nor the list of layers say it: what the labels reach;
+ * but a stray byte in IDX files is not to make a larger network. */
 static int64_t usual_classes(const training *t)
 {
     const int64_t learnt = clg_dataset_classes(t->data), tested = clg_dataset_classes(t->test);
@@ -159,7 +179,8 @@ static int describe(training *t)
     network             *net = &t->net;
     const clg_shape      shape = clg_dataset_shape(t->data);
     const int64_t outputs = clg_dataset_outputs(t->data), usual = usual_classes(t);
-    const int64_t named = clg_dataset_class_name(t->data, 0) ? clg_dataset_classes(t->data) : 0, found = outputs ? outputs : named;
+    const int64_t named = clg_dataset_class_name(t->data, 0) ? clg_dataset_classes(t->data) : 0,
+                  found = outputs ? outputs : named;
     if (found > NETWORK_MAX_CLASSES || usual > NETWORK_MAX_CLASSES)
         return fail(cmd, "%s: %lld classes, and a network has at most %d", o->data, (long long)(found ? found : usual),
                     NETWORK_MAX_CLASSES);
@@ -198,12 +219,13 @@ static int check_counts(training *t)
     train_options *o = &t->o;
     const int64_t  count = clg_dataset_count(t->data);
     if (o->folds > count)
-        return usage(cmd, "--folds %lld of %lld training examples: it takes a number from 2 to that", (long long)o->folds,
-                     (long long)count);
+        return usage(cmd, "--folds %lld of %lld training examples: it takes a number from 2 to that",
+                     (long long)o->folds, (long long)count);
     const int64_t least = fewest(o, count);
     if (!o->batch_given && o->batch > least) o->batch = least;
     if (o->batch > least)
-        return fail(cmd, "--batch %lld is larger than the %lld training examples", (long long)o->batch, (long long)least);
+        return fail(cmd, "--batch %lld is larger than the %lld training examples", (long long)o->batch,
+                    (long long)least);
     return clg_dataset_count(t->test) < 1 ? fail(cmd, "%s has no test images", o->data) : 0;
 }
 
@@ -229,7 +251,9 @@ static int open_data(training *t, const source *src)
     if (uncounted) return uncounted;
     if (t->net.regression && (o->class_weights || o->metrics))
         return usage(cmd, "--%s needs classes, not a --target", o->class_weights ? "class-weights" : "metrics");
-    return o->class_weights ? start_class_weights(cmd, t->ctx, o->class_weights, t->data, t->net.classes, t->class_weight) : 0;
+    return o->class_weights
+               ? start_class_weights(cmd, t->ctx, o->class_weights, t->data, t->net.classes, t->class_weight)
+               : 0;
 }
 
 /* ---- model, optimiser and plans ---------------------------------------------------------------------------------- */
@@ -248,7 +272,8 @@ static void make_measurements(training *t)
     t->testing = pass_of(t, t->test, o->batch);
     t->watching = t->watched == t->test ? t->testing : pass_of(t, t->watched, o->batch < fold ? o->batch : fold);
     t->final = t->watched == t->test ? &t->watching : &t->testing;
-    if (o->metrics || (o->report && !t->net.regression)) pass_count_classes(t->final, classes, classes < 5 ? classes : 5);
+    if (o->metrics || (o->report && !t->net.regression))
+        pass_count_classes(t->final, classes, classes < 5 ? classes : 5);
     if (o->report) pass_keep_outputs(t->final);
 }
 
@@ -282,7 +307,8 @@ static int make_network(training *t)
     if (o->freeze && !status && !clg_context_failed(t->ctx)) status = start_freeze(cmd, t->model, o->freeze);
     if (status) return status;
     t->opt = learn_optimizer(&o->learn, t->model);
-    const int64_t learnt = fewest(o, clg_dataset_count(t->data)), steps = o->epochs * ((learnt + o->batch - 1) / o->batch);
+    const int64_t learnt = fewest(o, clg_dataset_count(t->data)),
+                  steps = o->epochs * ((learnt + o->batch - 1) / o->batch);
     if (!o->lr_find) status = learn_schedule(cmd, &o->learn, t->opt, steps);
     if (status) return status;
     t->learning = pass_train(&t->net, t->model, t->opt, t->data, o->batch, o->class_weights ? t->class_weight : NULL,
@@ -297,13 +323,24 @@ static int run_epochs(training *t)
     const train_options   *o = &t->o;
     const clg_device_info *device = clg_context_device(t->ctx);
     fprintf(t->said, "%s, %lld parameters, %lld %s, on %s (%d:%d)\n", t->net.model,
-            (long long)network_elements(t->model, 0, clg_model_count(t->model), false), (long long)clg_dataset_count(t->data),
-            t->net.input.rank == 3 ? "images" : "examples", device->name, device->platform, device->device);
+            (long long)network_elements(t->model, 0, clg_model_count(t->model), false),
+            (long long)clg_dataset_count(t->data), t->net.input.rank == 3 ? "images" : "examples", device->name,
+            device->platform, device->device);
     if (fflush(t->said)) return fail(&command_train, "out of memory");
-    t->loop = (loop){.cmd = &command_train, .ctx = t->ctx, .model = t->model, .train = &t->learning, .watch = &t->watching,
-                     .epochs = o->epochs, .part = o->folds || o->validation > 0.0f ? "validation" : "test", .log = o->log,
-                     .trace = o->trace, .patience = o->patience, .seed = o->seed, .title = t->title,
-                     .history = o->folds ? NULL : &t->epochs, .keep = t->keep};
+    t->loop = (loop){.cmd = &command_train,
+                     .ctx = t->ctx,
+                     .model = t->model,
+                     .train = &t->learning,
+                     .watch = &t->watching,
+                     .epochs = o->epochs,
+                     .part = o->folds || o->validation > 0.0f ? "validation" : "test",
+                     .log = o->log,
+                     .trace = o->trace,
+                     .patience = o->patience,
+                     .seed = o->seed,
+                     .title = t->title,
+                     .history = o->folds ? NULL : &t->epochs,
+                     .keep = t->keep};
     interrupt_catch();
     if (o->lr_find) return lr_find(&t->loop, t->opt, *o->lr_find ? o->lr_find : NULL);
     return o->folds ? folds_run(&t->loop, &o->learn, t->opt, o->folds) : loop_run(&t->loop);
@@ -311,8 +348,8 @@ static int run_epochs(training *t)
 
 /* ---- outcome ----------------------------------------------------------------------------------------------------- */
 
-/* What is measured of the model that was saved: on the test data, in one pass, unless each epoch has seen them and nobody asks
- * for more than that. */
+/* What is measured of the model that was saved: on the test data, in one pass, unless each epoch has seen them and
+ * nobody asks for more than that. */
 static int measure(training *t, outcome *seen)
 {
     const command       *cmd = &command_train;
@@ -381,15 +418,22 @@ static int run_options(train_options *o)
     const bool          text = !strcmp(o->model, "gpt");
     char                out[64];
     if (text && !o->data) return usage(cmd, "--model gpt needs --data FILE, a text");
-    const char *other = text ? options_beyond(cmd, "model|data|epochs|batch|lr|seed|device|out|checkpoint|checkpoint-every|resume|check-numerics", o, &defaults) : NULL;
+    const char *other =
+        text ? options_beyond(
+                   cmd, "model|data|epochs|batch|lr|seed|device|out|checkpoint|checkpoint-every|resume|check-numerics",
+                   o, &defaults)
+             : NULL;
     if (other)
-        return usage(cmd, "--%s: --model gpt takes no options but --data, --epochs, --batch, --lr, --seed, --device, --out, --checkpoint, "
-                          "--checkpoint-every, --resume and --check-numerics", other);
-    if (o->patience && !(o->validation > 0.0f) && !o->folds) return usage(cmd, "--patience needs --validation, a share to measure on");
+        return usage(cmd, "--%s: --model gpt takes no options but --data, --epochs, --batch, --lr, --seed, --device, "
+                     "--out, --checkpoint, --checkpoint-every, --resume and --check-numerics", other);
+    if (o->patience && !(o->validation > 0.0f) && !o->folds)
+        return usage(cmd, "--patience needs --validation, a share to measure on");
     if (o->folds && o->lr_find) return usage(cmd, "--folds and --lr-find do not go together");
     if ((o->folds || o->lr_find) && (o->out || o->log || o->trace || o->validation > 0.0f || o->metrics || o->report))
-        return usage(cmd, "--%s takes no --out, --log, --trace, --validation, --metrics or --report", o->folds ? "folds" : "lr-find");
-    if (o->checkpoint.check_numerics && o->lr_find) return usage(cmd, "--lr-find takes no --check-numerics: its sweep ends where the loss does");
+        return usage(cmd, "--%s takes no --out, --log, --trace, --validation, --metrics or --report",
+                     o->folds ? "folds" : "lr-find");
+    if (o->checkpoint.check_numerics && o->lr_find)
+        return usage(cmd, "--lr-find takes no --check-numerics: its sweep ends where the loss does");
     if ((o->folds || o->lr_find) && (o->checkpoint.path || o->checkpoint.resume))
         return usage(cmd, "--%s takes no --checkpoint and no --resume", o->folds ? "folds" : "lr-find");
     checkpoint keep;
@@ -399,7 +443,8 @@ static int run_options(train_options *o)
     const int   learn = learn_check(cmd, &o->learn);
     if (learn) return learn;
     if (!o->data) o->data = "fashion-mnist";
-    source src = {.data = o->data, .test = o->test, .label = o->label, .target = o->target, .split = o->split, .seed = o->seed};
+    source src = {
+        .data = o->data, .test = o->test, .label = o->label, .target = o->target, .split = o->split, .seed = o->seed};
     long long height = 0, width = 0;
     char      end;
     if (o->size && (sscanf(o->size, "%5lldx%5lld%c", &height, &width, &end) != 2 || height < 1 || width < 1))

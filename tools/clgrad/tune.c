@@ -16,7 +16,8 @@ typedef struct tune_options {
 
 static const option options[] = {
     OPTION_DEVICE_ROW(FIELD(device)),
-    {"budget", OPTION_POSITIVE, FIELD(budget), "SECONDS", "stop after so many (default: 120); go on another time", 0, 0},
+    {"budget", OPTION_POSITIVE, FIELD(budget), "SECONDS", "stop after so many (default: 120); go on another time", 0,
+     0},
     {"dry-run", OPTION_FLAG, FIELD(dry_run), NULL, "measure, and keep nothing", 0, 0},
     {"forget", OPTION_FLAG, FIELD(forget), NULL, "measure nothing, and remove what was kept for the device", 0, 0},
     OPTION_JSON_ROW(FIELD(json)),
@@ -93,8 +94,12 @@ static int run(int argc, char **argv)
     if (!options_parse(&command_tune, argc, argv, &o)) return EXIT_USAGE;
     if (o.forget && (o.budget > 0.0f || o.dry_run || o.json))
         return usage(&command_tune, "--forget measures nothing: leave out the other options");
-    const keeper k = {.cmd = &command_tune, .context.device = o.device, .forget = o.forget, .nothing = "no choices are kept",
-                      .place = place, .find_out = tune};
+    const keeper k = {.cmd = &command_tune,
+                      .context.device = o.device,
+                      .forget = o.forget,
+                      .nothing = "no choices are kept",
+                      .place = place,
+                      .find_out = tune};
     return keeper_run(&k, &o);
 }
 
