@@ -54,7 +54,8 @@ int clg__directory_fault(const char *path)
     clg__text_append(&copy, "%s", path);
     clg__text_append(&probe, "%s/clgrad-%ld", path, (long)getpid());
     errno = 0;
-    const int code = copy.failed || probe.failed ? ENOMEM : make_directories(copy.data) ? try_to_write(probe.data) : errno;
+    int code = ENOMEM;
+    if (!copy.failed && !probe.failed) code = make_directories(copy.data) ? try_to_write(probe.data) : errno;
     clg__text_free(&copy);
     clg__text_free(&probe);
     return code;
@@ -130,10 +131,12 @@ bool clg__cache_parse(const uint8_t *bytes, size_t size, const clg__cache_key *k
 static unsigned char *read_file(int file, const clg__cache_key *key, size_t *size)
 {
     struct stat st;
-    if (fstat(file, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    if (fstat(file, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
+        (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
         return NULL; /* code that someone else could have put there is not run */
     unsigned char *data = malloc((size_t)st.st_size + 1);
-    if (data && read_all(file, data, (size_t)st.st_size) && clg__cache_parse(data, (size_t)st.st_size, key, size)) return data;
+    if (data && read_all(file, data, (size_t)st.st_size) && clg__cache_parse(data, (size_t)st.st_size, key, size))
+        return data;
     free(data);
     *size = 0;
     return NULL;
@@ -202,7 +205,8 @@ static entry *list(DIR *dir, size_t *count, uint64_t *bytes)
         const size_t length = strlen(d->d_name);
         struct stat  st;
         if (length < 20 || length >= sizeof entries->name || strncmp(d->d_name + 16, ".bin", 4) != 0 ||
-            strspn(d->d_name, "0123456789abcdef") != 16 || fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+            strspn(d->d_name, "0123456789abcdef") != 16 ||
+            fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
         if (length > 20) {
             if (st.st_mtime < time(NULL) - 3600) unlinkat(dirfd(dir), d->d_name, 0);

@@ -1,6 +1,7 @@
-/* file.c - a file is written to PATH.tmp, synced, and renamed to PATH, and the directory is synced: a reader, even one after a
- * power failure, sees the old file or the new one, and a failure removes the new one. What a killed process left at PATH.tmp is
- * written over by the next one. While one writes there, which a lock tells, another writes to PATH.1.tmp, and so on. */
+/* file.c - a file is written to PATH.tmp, synced, and renamed to PATH, and the directory is synced: a reader, even one
+ * after a power failure, sees the old file or the new one, and a failure removes the new one. What a killed process
+ * left at PATH.tmp is written over by the next one. While one writes there, which a lock tells, another writes to
+ * PATH.1.tmp, and so on. */
 #include "base/file.h"
 #include <errno.h>
 #include <fcntl.h>

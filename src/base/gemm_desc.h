@@ -16,8 +16,8 @@ typedef struct clg__gemm {
     int64_t     m, n, k, batch; /* batch 0 means 1 */
     int64_t     stride_a, stride_b, stride_c;
     float       beta;
-    const char *epilogue; /* an OpenCL C expression of type T in `a`, such as "a < (T)0 ? (T)0 : a", and, where `other` is
-                             set, in other's element `b`; NULL: a itself */
+    const char *epilogue; /* an OpenCL C expression of type T in `a`, such as "a < (T)0 ? (T)0 : a", and, where `other`
+                           * is set, in other's element `b`; NULL: a itself */
 } clg__gemm;
 
 #endif

@@ -1,5 +1,5 @@
-/* text.c - a string that grows, and what UTF-8 is. The string doubles its capacity; one failed allocation empties it for good, so that a caller
- * may append a hundred times and look at `failed` once. */
+/* text.c - a string that grows, and what UTF-8 is. The string doubles its capacity; one failed allocation empties it
+ * for good, so that a caller may append a hundred times and look at `failed` once. */
 #include "base/base.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +48,8 @@ const void *clg_utf8_fault(const void *text, size_t size)
     const uint8_t *at = text, *const end = at + size;
     while (at < end) {
         const unsigned c = *at, more = c < 0x80 ? 0 : c < 0xc2 ? 4 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : 4;
-        const unsigned low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80, high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+        const unsigned low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
+        const unsigned high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
         if (more == 4 || more >= (size_t)(end - at) || (more && (at[1] < low || at[1] > high))) return at;
         for (unsigned i = 2; i <= more; i++)
             if ((at[i] & 0xc0) != 0x80) return at;

@@ -2,8 +2,8 @@
 #include "base/tile.h"
 #include <string.h>
 
-/* Each register tile is a program, which takes a second to build: one other than the profile's has to gain so much, and on
- * products of so many multiplications. */
+/* Each register tile is a program, which takes a second to build: one other than the profile's has to gain so much, and
+ * on products of so many multiplications. */
 #define ANOTHER 1.25
 #define LARGE   0x1p27
 

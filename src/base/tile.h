@@ -16,8 +16,8 @@ typedef struct clg__tile {
 /* What the profile wants, cut to the local memory and to a product of rows x cols. */
 clg__tile clg__tile_choose(const clg_profile *profile, uint64_t local_memory, uint64_t rows, uint64_t cols);
 
-/* A register tile for the cpu body of GEMM: the profile's, or one of no more sums that wastes much less on a large product
- * of rows x cols and `depth`. */
+/* A register tile for the cpu body of GEMM: the profile's, or one of no more sums that wastes much less on a large
+ * product of rows x cols and `depth`. */
 clg__tile clg__tile_registers(const clg_profile *profile, uint64_t rows, uint64_t cols, uint64_t depth);
 
 /* Roughly the cycles that one step in depth takes a register tile, on a core with two units for vectors. */

@@ -1,6 +1,6 @@
-/* checkpoint.c - a training to and from a file: the entries of its model under their own names, then "optimizer.<state>",
- * "graph.<i>" for the i-th of the graph's updates (running statistics are there twice: they are the model's states too), and
- * the program's arrays; the optimiser's position is metadata. */
+/* checkpoint.c - a training to and from a file: the entries of its model under their own names, then
+ * "optimizer.<state>", "graph.<i>" for the i-th of the graph's updates (running statistics are there twice: they are
+ * the model's states too), and the program's arrays; the optimiser's position is metadata. */
 #include "data/entries.h"
 #include <errno.h>
 #include <math.h>
@@ -19,21 +19,28 @@ static bool list(const clg_checkpoint *c, clg__entries *e, clg__arena *names)
     bool good = clg__entries_add_model(e, c->model);
     for (size_t i = 0; good && i < clg_optimizer_state_count(c->optimizer); i++) {
         clg_tensor *t = clg_optimizer_state(c->optimizer, i);
-        good = clg__entries_add(e, (clg__entry){.name = clg__arena_printf(names, "optimizer.%s", clg_tensor_name(t)), .tensor = t});
+        good = clg__entries_add(
+            e, (clg__entry){.name = clg__arena_printf(names, "optimizer.%s", clg_tensor_name(t)), .tensor = t});
     }
     for (size_t i = 0; good && i < clg_graph_update_count(c->graph); i++)
-        good = clg__entries_add(e, (clg__entry){.name = clg__arena_printf(names, "graph.%zu", i), .tensor = clg_graph_update(c->graph, i)});
+        good = clg__entries_add(
+            e, (clg__entry){.name = clg__arena_printf(names, "graph.%zu", i), .tensor = clg_graph_update(c->graph, i)});
     for (size_t i = 0; good && i < c->array_count; i++)
-        good = clg__entries_add(e, (clg__entry){.name = c->arrays[i].name, .tensor = c->arrays[i].tensor, .value = c->arrays[i].value,
+        good = clg__entries_add(e, (clg__entry){.name = c->arrays[i].name,
+                                                .tensor = c->arrays[i].tensor,
+                                                .value = c->arrays[i].value,
                                                 .shape = c->arrays[i].shape});
     for (size_t i = 0; good && i < e->count; i++) {
         clg__entry *entry = &e->at[i];
-        if (entry->tensor) entry->dtype = clg_tensor_dtype(entry->tensor), entry->shape = clg_tensor_shape(entry->tensor);
-        good = entry->name && *entry->name && clg_shape_count(entry->shape) >= 0 && clg__safetensors_dtype(entry->dtype) &&
+        if (entry->tensor)
+            entry->dtype = clg_tensor_dtype(entry->tensor), entry->shape = clg_tensor_shape(entry->tensor);
+        good = entry->name && *entry->name && clg_shape_count(entry->shape) >= 0 &&
+               clg__safetensors_dtype(entry->dtype) &&
                (entry->model || entry->value || (entry->tensor && clg_tensor_storage_id(entry->tensor)));
         if (!good)
-            clg__report(root, CLG_INVALID_ARGUMENT, "checkpoint: value %zu%s%s has no name, no values, or another type than f32 and i32",
-                        i, entry->name ? ", " : "", entry->name ? entry->name : "");
+            clg__report(root, CLG_INVALID_ARGUMENT,
+                        "checkpoint: value %zu%s%s has no name, no values, or another type than f32 and i32", i,
+                        entry->name ? ", " : "", entry->name ? entry->name : "");
     }
     return good;
 }
@@ -60,7 +67,8 @@ clg_status clg_checkpoint_save(const clg_checkpoint *c, const char *path, const 
     clg_metadata  *all = calloc(POSITIONS + count, sizeof *all);
     if (!all || (count && !meta)) {
         free(all);
-        return clg__report(root, all ? CLG_INVALID_ARGUMENT : CLG_OUT_OF_MEMORY, "%s: no metadata, or no memory for them", path);
+        return clg__report(root, all ? CLG_INVALID_ARGUMENT : CLG_OUT_OF_MEMORY,
+                           "%s: no metadata, or no memory for them", path);
     }
     snprintf(text[0], sizeof text[0], "%llu", (unsigned long long)at.steps);
     snprintf(text[1], sizeof text[1], "%llu", (unsigned long long)at.scheduled);
@@ -68,7 +76,8 @@ clg_status clg_checkpoint_save(const clg_checkpoint *c, const char *path, const 
     for (size_t i = 0; i < POSITIONS; i++) all[i] = (clg_metadata){position_keys[i], text[i]};
     if (count) memcpy(all + POSITIONS, meta, count * sizeof *meta);
     const size_t skipped = c->optimizer ? 0 : POSITIONS;
-    status = list(c, &e, &names) ? clg__entries_save(&e, path, all + skipped, POSITIONS + count - skipped) : CLG_INVALID_ARGUMENT;
+    status = list(c, &e, &names) ? clg__entries_save(&e, path, all + skipped, POSITIONS + count - skipped)
+                                 : CLG_INVALID_ARGUMENT;
     clg__entries_free(&e);
     clg__arena_free(&names);
     free(all);

@@ -3,8 +3,8 @@
  *     file   = record *(newline record) [newline]        record = cell *("," cell)
  *     cell   = text without comma, quote, newline  |  '"' *(any but '"'  |  '""') '"'
  *
- * Cells are copied without their quotes into one text, each with a zero after it; a cell takes at most as much there as in
- * the file with the comma or newline after it. Every record has as many cells as the first. */
+ * Cells are copied without their quotes into one text, each with a zero after it; a cell takes at most as much there as
+ * in the file with the comma or newline after it. Every record has as many cells as the first. */
 #include "data/csv.h"
 
 #include "data/dataset.h"
@@ -80,7 +80,8 @@ static clg_status record(reader *r, clg__csv *csv, size_t *cells, size_t records
     const size_t line = r->line, first = *cells;
     for (bool more = true; more;) {
         char **pointers = grown(csv->cells, *cells, sizeof *pointers);
-        if (!pointers) return snprintf(r->error, r->error_size, "no memory for %zu cells", *cells + 1), CLG_OUT_OF_MEMORY;
+        if (!pointers)
+            return snprintf(r->error, r->error_size, "no memory for %zu cells", *cells + 1), CLG_OUT_OF_MEMORY;
         csv->cells = pointers;
         csv->cells[(*cells)++] = r->out;
         const clg_status status = cell(r);
@@ -99,8 +100,8 @@ static clg_status record(reader *r, clg__csv *csv, size_t *cells, size_t records
     csv->lines[records] = line;
     if (!csv->columns) csv->columns = *cells;
     if (*cells - first != csv->columns)
-        return refuse(r, line, "%zu cell%s, and line 1 names %zu column%s", *cells - first, *cells - first == 1 ? "" : "s",
-                      csv->columns, csv->columns == 1 ? "" : "s");
+        return refuse(r, line, "%zu cell%s, and line 1 names %zu column%s", *cells - first,
+                      *cells - first == 1 ? "" : "s", csv->columns, csv->columns == 1 ? "" : "s");
     return CLG_OK;
 }
 
@@ -110,7 +111,8 @@ static clg_status is_text(const reader *r)
     const uint8_t *fault = clg_utf8_fault(r->at, (size_t)(r->end - r->at));
     size_t         line = 1;
     for (const uint8_t *at = r->at; fault && at < fault; at++) line += *at == '\n';
-    return fault ? refuse(r, line, "the byte 0x%02x is not UTF-8: convert the file, as by iconv -f latin1 -t utf-8", *fault) : CLG_OK;
+    if (!fault) return CLG_OK;
+    return refuse(r, line, "the byte 0x%02x is not UTF-8: convert the file, as by iconv -f latin1 -t utf-8", *fault);
 }
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
@@ -123,7 +125,8 @@ static clg_status distinct_names(const reader *r, const clg__csv *csv)
     qsort(sorted, csv->columns, sizeof *sorted, by_name);
     clg_status status = CLG_OK;
     for (size_t i = 1; i < csv->columns && !status; i++)
-        if (strcmp(sorted[i - 1], sorted[i]) == 0) status = refuse(r, 1, "two columns are called \"%.100s\"", sorted[i]);
+        if (strcmp(sorted[i - 1], sorted[i]) == 0)
+            status = refuse(r, 1, "two columns are called \"%.100s\"", sorted[i]);
     free(sorted);
     return status;
 }
@@ -243,7 +246,8 @@ static clg_status find_answer(table *t, const clg_csv_desc *d)
         return CLG_INVALID_ARGUMENT;
     }
     if (!t->columns_read)
-        return clg__fail(t->root, CLG_FORMAT, "%s: line 1: besides \"%.100s\" there is no column to learn from", t->path, name);
+        return clg__fail(t->root, CLG_FORMAT, "%s: line 1: besides \"%.100s\" there is no column to learn from",
+                         t->path, name);
     return CLG_OK;
 }
 
@@ -286,8 +290,9 @@ static clg_status find_classes(table *t)
     for (size_t r = 0; r < t->csv.rows; r++)
         if (!r || strcmp(t->classes[r], t->classes[t->class_count - 1])) t->classes[t->class_count++] = t->classes[r];
     if (t->class_count > MOST_CLASSES)
-        return clg__fail(t->root, CLG_UNSUPPORTED, "%s: column \"%.100s\" has %zu different values: too many to be classes",
-                         t->path, t->csv.cells[t->answer], t->class_count);
+        return clg__fail(t->root, CLG_UNSUPPORTED,
+                         "%s: column \"%.100s\" has %zu different values: too many to be classes", t->path,
+                         t->csv.cells[t->answer], t->class_count);
     return CLG_OK;
 }
 
@@ -312,7 +317,8 @@ static clg_dataset *dataset_of(table *t, clg_context *ctx, const clg_csv_desc *d
     t->labels = clg__calloc(t->root, rows, sizeof *t->labels);
     t->classes = clg__calloc(t->root, rows, sizeof *t->classes);
     if (clg_context_failed(ctx) || read_numbers(t, d->target && !d->unanswered)) return NULL;
-    clg_dataset_desc made = {.dtype = CLG_F32, .shape = CLG_SHAPE((int64_t)rows, (int64_t)features), .examples = t->features};
+    clg_dataset_desc made = {
+        .dtype = CLG_F32, .shape = CLG_SHAPE((int64_t)rows, (int64_t)features), .examples = t->features};
     if (d->target || d->unanswered) {
         made.targets = t->targets;
     } else {

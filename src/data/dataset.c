@@ -1,8 +1,8 @@
 /* dataset.c - examples and their answers on the device.
  *
- * A data set is a small graph of its own: the examples as a state of bytes or float32 [count, ...], the answers as a state
- * of int32 [count] or float32 [count, outputs]. What the loader copies out of them is in loader.c. A part has no states
- * of its own: it shares those of its base and knows which rows are its own, by a rule and not by a list.
+ * A data set is a small graph of its own: the examples as a state of bytes or float32 [count, ...], the answers as a
+ * state of int32 [count] or float32 [count, outputs]. What the loader copies out of them is in loader.c. A part has no
+ * states of its own: it shares those of its base and knows which rows are its own, by a rule and not by a list.
  *
  * Graph and plans are the context's own objects. When the context ends it destroys them itself, the plans before the
  * data set and the graph after it; so the object's destructor frees host memory only, clg_dataset_destroy the rest. */
@@ -50,7 +50,8 @@ static clg_status check(clg__root *root, const clg_dataset_desc *d)
         return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: no %s given", d->examples ? "labels" : "examples");
     if (d->labels && d->targets) return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: labels and targets given");
     if (d->dtype != CLG_F32 && d->dtype != CLG_U8)
-        return clg__fail(root, CLG_UNSUPPORTED, "data set: examples must be f32 or u8, not %s", clg_dtype_name(d->dtype));
+        return clg__fail(root, CLG_UNSUPPORTED, "data set: examples must be f32 or u8, not %s",
+                         clg_dtype_name(d->dtype));
     int64_t values = 0;
     if (d->outputs < 0 || d->classes < 0 || clg__mul_overflows(d->shape.dim[0], CLG__MAX(d->outputs, 1), &values))
         return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: %lld outputs and %lld classes", (long long)d->outputs,
@@ -58,11 +59,12 @@ static clg_status check(clg__root *root, const clg_dataset_desc *d)
     if (d->names && !d->classes) return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: names of 0 classes given");
     for (int64_t i = 0; d->labels && i < d->shape.dim[0]; i++) {
         if (d->classes && d->labels[i] >= d->classes)
-            return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: label %lld is %d, and there are %lld classes from 0",
-                             (long long)i, d->labels[i], (long long)d->classes);
+            return clg__fail(root, CLG_INVALID_ARGUMENT,
+                             "data set: label %lld is %d, and there are %lld classes from 0", (long long)i,
+                             d->labels[i], (long long)d->classes);
         if (d->labels[i] < 0)
-            return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: label %lld is %d: labels count from 0", (long long)i,
-                             d->labels[i]);
+            return clg__fail(root, CLG_INVALID_ARGUMENT, "data set: label %lld is %d: labels count from 0",
+                             (long long)i, d->labels[i]);
     }
     return CLG_OK;
 }

@@ -38,8 +38,8 @@ int64_t clg__dataset_row(const clg_dataset *data, int64_t place);
 
 void clg__feeds_destroy(clg_dataset *data);
 
-/* The file at `path`, inflated when it is compressed, with a zero after its end that is not counted; to be freed. Fails the
- * context, naming the file. */
+/* The file at `path`, inflated when it is compressed, with a zero after its end that is not counted; to be freed. Fails
+ * the context, naming the file. */
 uint8_t *clg__file_read(clg__root *root, const char *path, size_t *size);
 
 #endif

@@ -1,8 +1,9 @@
 /* entries.c - lists of values to and from safetensors files.
  *
- * The header is the metadata, then the entries in the list's order, padded with spaces to a multiple of 8 bytes; nothing in
- * it depends on time or place. The first of the metadata is the checksum, clg__hash of the whole file in 16 digits, which count
- * as zeros themselves. FNV-1a's steps are one-to-one, so whatever changes within one byte shows for certain. */
+ * The header is the metadata, then the entries in the list's order, padded with spaces to a multiple of 8 bytes;
+ * nothing in it depends on time or place. The first of the metadata is the checksum, clg__hash of the whole file in 16
+ * digits, which count as zeros themselves. FNV-1a's steps are one-to-one, so whatever changes within one byte shows for
+ * certain. */
 #include "data/entries.h"
 #include "base/file.h"
 #include <cjson/cJSON.h>
@@ -104,7 +105,8 @@ static char *header_json(const clg__entries *e, const clg_metadata *meta, size_t
     cJSON  *texts = good ? cJSON_AddObjectToObject(json, "__metadata__") : NULL;
     int64_t at = 0;
     good = cJSON_AddStringToObject(texts, CLG__CHECKSUM, NO_CHECKSUM) != NULL;
-    for (size_t i = 0; good && i < count; i++) good = cJSON_AddStringToObject(texts, meta[i].key, meta[i].value) != NULL;
+    for (size_t i = 0; good && i < count; i++)
+        good = cJSON_AddStringToObject(texts, meta[i].key, meta[i].value) != NULL;
     for (size_t i = 0; good && i < e->count; i++) good = add_entry(json, &e->at[i], &at);
     char *text = good ? cJSON_PrintUnformatted(json) : NULL;
     cJSON_Delete(json);
@@ -117,8 +119,9 @@ static clg_status refuse_not_finite(const clg__entries *e, const clg__entry *ent
     if (entry->dtype != CLG_F32) return CLG_OK;
     for (size_t i = 0; i < values_of(entry); i++)
         if (!isfinite(value[i]))
-            return clg__report(e->root, CLG_NOT_FINITE, "%s %s has the value %g at element %zu: the %s is not saved", entry->name,
-                               clg_shape_text(entry->shape, shape, sizeof shape), (double)value[i], i, e->of);
+            return clg__report(e->root, CLG_NOT_FINITE, "%s %s has the value %g at element %zu: the %s is not saved",
+                               entry->name, clg_shape_text(entry->shape, shape, sizeof shape), (double)value[i], i,
+                               e->of);
     return CLG_OK;
 }
 
@@ -192,13 +195,17 @@ static clg_status check_names(const clg__entries *e, const char *path, const clg
             return clg__report(e->root, CLG_INVALID_ARGUMENT, "%s: the metadata %.100s: not UTF-8", path, meta[i].key);
         bool taken = strcmp(meta[i].key, CLG__CHECKSUM) == 0;
         for (size_t k = 0; k < i && !taken; k++) taken = strcmp(meta[k].key, meta[i].key) == 0;
-        if (taken) return clg__report(e->root, CLG_INVALID_ARGUMENT, "%s: the metadata key %s is given twice", path, meta[i].key);
+        if (taken)
+            return clg__report(e->root, CLG_INVALID_ARGUMENT, "%s: the metadata key %s is given twice", path,
+                               meta[i].key);
     }
     for (size_t i = 0; i < e->count; i++) {
         const char *name = e->at[i].name;
         bool        taken = strcmp(name, "__metadata__") == 0 || clg_utf8_fault(name, strlen(name));
         for (size_t k = e->at[i].model ? i : 0; k < i && !taken; k++) taken = strcmp(e->at[k].name, name) == 0;
-        if (taken) return clg__report(e->root, CLG_INVALID_ARGUMENT, "%s: no parameter or value can be saved as %s", path, name);
+        if (taken)
+            return clg__report(e->root, CLG_INVALID_ARGUMENT, "%s: no parameter or value can be saved as %s", path,
+                               name);
     }
     return CLG_OK;
 }
@@ -229,7 +236,7 @@ clg_status clg__file_parse(clg__root *root, const char *path, const uint8_t *byt
     file->sealed = clg__safetensors_metadata(file, CLG__CHECKSUM);
     if (!file->sealed || seal_holds(bytes, size)) return CLG_OK;
     clg__safetensors_free(file);
-    return clg__report(root, CLG_FORMAT, "%s: damaged, or changed by another program, which should have dropped the metadata "
+    return clg__report(root, CLG_FORMAT, "%s: damaged, or changed by a program that should have dropped the metadata "
                        CLG__CHECKSUM ": its contents do not have this checksum", path);
 }
 
@@ -262,8 +269,8 @@ clg_status clg__entries_check(const clg__entries *e, const char *path, const clg
             return clg__report(e->root, CLG_UNSUPPORTED, "%s: %s is %s, and the %s's is %s", path, entry->name,
                                clg__safetensors_dtype(has->dtype), e->of, clg__safetensors_dtype(entry->dtype));
         if (!clg_shape_equal(has->shape, entry->shape))
-            return clg__report(e->root, CLG_INVALID_SHAPE, "%s: %s has the shape %s, and the %s's has %s", path, entry->name,
-                               clg_shape_text(has->shape, there, sizeof there), e->of,
+            return clg__report(e->root, CLG_INVALID_SHAPE, "%s: %s has the shape %s, and the %s's has %s", path,
+                               entry->name, clg_shape_text(has->shape, there, sizeof there), e->of,
                                clg_shape_text(entry->shape, wants, sizeof wants));
     }
     for (size_t i = 0; file->count > e->count && i < file->count; i++) {

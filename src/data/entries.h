@@ -1,5 +1,5 @@
-/* entries.h - what a safetensors file holds of a program's values: a list of entries, each of which can be read from where
- * it lives and written back there. Saving and loading go over the same list. */
+/* entries.h - what a safetensors file holds of a program's values: a list of entries, each of which can be read from
+ * where it lives and written back there. Saving and loading go over the same list. */
 #ifndef CLG_ENTRIES_H
 #define CLG_ENTRIES_H
 
@@ -37,9 +37,10 @@ clg_status clg__entries_save(const clg__entries *e, const char *path, const clg_
 /* Puts the checksum of a file into its place, if it has one. */
 void clg__file_seal(uint8_t *bytes, size_t size);
 
-/* What bytes[size] hold, `path` being what messages call it; *file is to be freed when this returns CLG_OK. A file that has a
- * checksum is held to it. */
-clg_status clg__file_parse(clg__root *root, const char *path, const uint8_t *bytes, size_t size, clg__safetensors *file);
+/* What bytes[size] hold, `path` being what messages call it; *file is to be freed when this returns CLG_OK. A file that
+ * has a checksum is held to it. */
+clg_status clg__file_parse(clg__root *root, const char *path, const uint8_t *bytes, size_t size,
+                           clg__safetensors *file);
 
 /* Reads and parses; *bytes and *file are valid, and to be freed, when this returns CLG_OK. */
 clg_status clg__file_open(clg__root *root, const char *path, uint8_t **bytes, clg__safetensors *file);

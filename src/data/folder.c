@@ -1,7 +1,7 @@
 /* folder.c - a data set from pictures in folders: DIR/<class>/<anything>.png, .jpg or .jpeg.
  *
- * Classes and, within one, files are sorted by name, so that the order is the same on every machine. Names that begin with a
- * dot and files with other endings are left out. */
+ * Classes and, within one, files are sorted by name, so that the order is the same on every machine. Names that begin
+ * with a dot and files with other endings are left out. */
 #include "base/base.h"
 #include <clgrad/data.h>
 #include <clgrad/image.h>
@@ -60,7 +60,8 @@ static clg_status names_in(clg__root *root, const char *dir, bool folders, list 
              !list_add(names, folders ? e->d_name : path.data)))
             status = clg__fail(root, CLG_OUT_OF_MEMORY, "%s: no memory for its names", dir);
         else if (fault && found && S_ISDIR(info.st_mode)) /* it is to be a class, in models and in JSON */
-            status = clg__fail(root, CLG_FORMAT, "%s: the byte 0x%02x in this name is not UTF-8: rename the folder", path.data, *fault);
+            status = clg__fail(root, CLG_FORMAT, "%s: the byte 0x%02x in this name is not UTF-8: rename the folder",
+                               path.data, *fault);
         clg__text_free(&path);
     }
     closedir(open);
@@ -73,14 +74,15 @@ typedef struct pictures {
     int32_t *labels; /* [files.count] */
 } pictures;
 
-static clg_status find_pictures(clg__root *root, const char *dir, const char *const *names, size_t count, const list *found,
-                                pictures *p)
+static clg_status find_pictures(clg__root *root, const char *dir, const char *const *names, size_t count,
+                                const list *found, pictures *p)
 {
     for (size_t f = 0; f < found->count; f++) {
         size_t label = 0;
         while (label < count && strcmp(names[label], found->text[f])) label++;
         if (label == count)
-            return clg__fail(root, CLG_FORMAT, "%s/%s: \"%s\" is not one of the classes", dir, found->text[f], found->text[f]);
+            return clg__fail(root, CLG_FORMAT, "%s/%s: \"%s\" is not one of the classes", dir, found->text[f],
+                             found->text[f]);
         clg__text path = {0};
         list      files = {0};
         clg__text_append(&path, "%s/%s", dir, found->text[f]);
@@ -126,7 +128,8 @@ static clg_status find_shape(clg_context *ctx, const pictures *p, clg_shape *sha
     return CLG_OK;
 }
 
-static clg_dataset *read_pictures(clg_context *ctx, const char *dir, const pictures *p, clg_shape shape, clg_dataset_desc *d)
+static clg_dataset *read_pictures(clg_context *ctx, const char *dir, const pictures *p, clg_shape shape,
+                                  clg_dataset_desc *d)
 {
     clg__root   *root = (clg__root *)ctx;
     const size_t one = (size_t)clg_shape_count(shape);
@@ -162,8 +165,10 @@ clg_dataset *clg_dataset_open_folder(clg_context *ctx, const char *dir, const cl
     if (!names_in(root, dir, true, &found)) {
         clg_dataset_desc made = {.names = d.names ? d.names : (const char *const *)found.text,
                                  .classes = d.names ? d.classes : (int64_t)found.count};
-        if (!found.count) clg__fail(root, CLG_FORMAT, "%s: no folder in it: pictures go into a folder for each class", dir);
-        else if (!find_pictures(root, dir, made.names, (size_t)made.classes, &found, &p) && !find_shape(ctx, &p, &shape))
+        if (!found.count)
+            clg__fail(root, CLG_FORMAT, "%s: no folder in it: pictures go into a folder for each class", dir);
+        else if (!find_pictures(root, dir, made.names, (size_t)made.classes, &found, &p) &&
+                 !find_shape(ctx, &p, &shape))
             data = read_pictures(ctx, dir, &p, shape, &made);
     }
     list_free(&found);

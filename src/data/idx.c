@@ -1,7 +1,7 @@
 /* idx.c - reading IDX files, plain or compressed; the layout is in idx.h.
  *
- * The header is read first and tells how many bytes a sound file has, so neither one that lies about its extents nor a small
- * file that inflates to gigabytes takes the machine's memory. */
+ * The header is read first and tells how many bytes a sound file has, so neither one that lies about its extents nor a
+ * small file that inflates to gigabytes takes the machine's memory. */
 #include "data/idx.h"
 
 #include "base/base.h"

@@ -19,8 +19,9 @@ static clg_status read_idx(clg__root *root, const char *path, int rank, uint8_t 
     struct stat    st;
     clg__cache_key key = {0};
     if (root->cache_dir && length > 3 && strcmp(path + length - 3, ".gz") == 0 && stat(path, &st) == 0) {
-        const int64_t version[] = {(int64_t)st.st_dev, (int64_t)st.st_ino, (int64_t)st.st_size, (int64_t)st.st_mtim.tv_sec,
-                                   (int64_t)st.st_mtim.tv_nsec, (int64_t)st.st_ctim.tv_sec, (int64_t)st.st_ctim.tv_nsec};
+        const int64_t version[] = {(int64_t)st.st_dev,         (int64_t)st.st_ino,          (int64_t)st.st_size,
+                                   (int64_t)st.st_mtim.tv_sec, (int64_t)st.st_mtim.tv_nsec, (int64_t)st.st_ctim.tv_sec,
+                                   (int64_t)st.st_ctim.tv_nsec};
         clg__cache_key_add(&key, version, sizeof version);
     }
     size_t size = 0;

@@ -1,8 +1,8 @@
 /* image.c - PNG by libpng, JPEG by libjpeg, both to RGB bytes, and from there to the extents that are wanted.
  *
- * Resizing is one filter in either direction, w(d) = max(0, 1 - |d| / s) with d the distance from a source pixel's centre
- * and s = max(1, source extent / target extent), normalised: bilinear where it grows, and where it shrinks every source pixel
- * counts. Rows first, then columns. */
+ * Resizing is one filter in either direction, w(d) = max(0, 1 - |d| / s) with d the distance from a source pixel's
+ * centre and s = max(1, source extent / target extent), normalised: bilinear where it grows, and where it shrinks every
+ * source pixel counts. Rows first, then columns. */
 #include "data/image.h"
 #include "base/file.h"
 #include <clgrad/image.h>
@@ -23,8 +23,8 @@ static clg_status image_error(char *error, size_t size, clg_status status, const
 /* Room for the pixels, where they are wanted. */
 static clg_status make_room(clg__image *image, bool pixels, char *error, size_t size)
 {
-    if (image->width < 1 || image->height < 1 || image->width > CLG__IMAGE_MAX_SIDE || image->height > CLG__IMAGE_MAX_SIDE ||
-        (int64_t)image->width * image->height > CLG__IMAGE_MAX_PIXELS) {
+    if (image->width < 1 || image->height < 1 || image->width > CLG__IMAGE_MAX_SIDE ||
+        image->height > CLG__IMAGE_MAX_SIDE || (int64_t)image->width * image->height > CLG__IMAGE_MAX_PIXELS) {
         snprintf(error, size, "a picture of %d x %d pixels is too large", image->width, image->height);
         return CLG_UNSUPPORTED;
     }
@@ -36,7 +36,8 @@ static clg_status make_room(clg__image *image, bool pixels, char *error, size_t 
 static bool png_ends(const uint8_t *bytes, size_t count)
 {
     for (size_t at = 8; at + 12 <= count;) {
-        const size_t length = (size_t)bytes[at] << 24 | (size_t)bytes[at + 1] << 16 | (size_t)bytes[at + 2] << 8 | bytes[at + 3];
+        const size_t length =
+            (size_t)bytes[at] << 24 | (size_t)bytes[at + 1] << 16 | (size_t)bytes[at + 2] << 8 | bytes[at + 3];
         if (!memcmp(bytes + at + 4, "IEND", 4)) return true;
         if (length > count - at - 12) return false;
         at += length + 12;
@@ -44,7 +45,8 @@ static bool png_ends(const uint8_t *bytes, size_t count)
     return false;
 }
 
-static clg_status decode_png(const uint8_t *bytes, size_t count, bool pixels, clg__image *image, char *error, size_t size)
+static clg_status decode_png(const uint8_t *bytes, size_t count, bool pixels, clg__image *image, char *error,
+                             size_t size)
 {
     static const png_color white = {255, 255, 255};
     png_image              png = {.version = PNG_IMAGE_VERSION};
@@ -62,7 +64,7 @@ static clg_status decode_png(const uint8_t *bytes, size_t count, bool pixels, cl
     return status;
 }
 
-/* ---- JPEG --------------------------------------------------------------------------------------------------------- */
+/* ---- JPEG -------------------------------------------------------------------------------------------------------- */
 
 typedef struct jpeg_failure {
     struct jpeg_error_mgr manager; /* what the library knows of it */
@@ -83,8 +85,8 @@ static void jpeg_message(j_common_ptr jpeg, int level)
 }
 
 /* Everything between jpeg_create_decompress and jpeg_destroy_decompress; a failure returns here by longjmp. */
-static clg_status read_jpeg(struct jpeg_decompress_struct *jpeg, jpeg_failure *failure, const uint8_t *bytes, size_t count,
-                            bool pixels, clg__image *image, char *error, size_t size)
+static clg_status read_jpeg(struct jpeg_decompress_struct *jpeg, jpeg_failure *failure, const uint8_t *bytes,
+                            size_t count, bool pixels, clg__image *image, char *error, size_t size)
 {
     if (setjmp(failure->escape)) return image_error(error, size, CLG_FORMAT, failure->text);
     jpeg_mem_src(jpeg, bytes, (unsigned long)count);
@@ -104,7 +106,8 @@ static clg_status read_jpeg(struct jpeg_decompress_struct *jpeg, jpeg_failure *f
     return CLG_OK;
 }
 
-static clg_status decode_jpeg(const uint8_t *bytes, size_t count, bool pixels, clg__image *image, char *error, size_t size)
+static clg_status decode_jpeg(const uint8_t *bytes, size_t count, bool pixels, clg__image *image, char *error,
+                              size_t size)
 {
     struct jpeg_decompress_struct jpeg;
     jpeg_failure                  failure;
@@ -119,18 +122,21 @@ static clg_status decode_jpeg(const uint8_t *bytes, size_t count, bool pixels, c
     return status;
 }
 
-clg_status clg__image_decode(const uint8_t *bytes, size_t count, bool pixels, clg__image *image, char *error, size_t size)
+clg_status clg__image_decode(const uint8_t *bytes, size_t count, bool pixels, clg__image *image, char *error,
+                             size_t size)
 {
     *image = (clg__image){0};
     clg_status status = CLG_FORMAT;
-    if (count >= 8 && !memcmp(bytes, "\x89PNG\r\n\x1a\n", 8)) status = decode_png(bytes, count, pixels, image, error, size);
-    else if (count >= 3 && !memcmp(bytes, "\xff\xd8\xff", 3)) status = decode_jpeg(bytes, count, pixels, image, error, size);
+    if (count >= 8 && !memcmp(bytes, "\x89PNG\r\n\x1a\n", 8))
+        status = decode_png(bytes, count, pixels, image, error, size);
+    else if (count >= 3 && !memcmp(bytes, "\xff\xd8\xff", 3))
+        status = decode_jpeg(bytes, count, pixels, image, error, size);
     else image_error(error, size, CLG_FORMAT, "neither PNG nor JPEG");
     if (status) free(image->rgb), image->rgb = NULL;
     return status;
 }
 
-/* ---- extents ------------------------------------------------------------------------------------------------------ */
+/* ---- extents ----------------------------------------------------------------------------------------------------- */
 
 /* The weights of one target place: of sources from..from+count-1. */
 typedef struct taps {
@@ -189,7 +195,7 @@ bool clg__image_resize(const clg__image *image, int channels, int height, int wi
     return enough;
 }
 
-/* ---- files -------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 static clg_status load(clg_context *ctx, const char *path, bool pixels, clg__image *image)
 {
@@ -206,15 +212,17 @@ static clg_status load(clg_context *ctx, const char *path, bool pixels, clg__ima
 
 static bool is_picture(clg_shape s)
 {
-    return s.rank == 3 && (s.dim[0] == 1 || s.dim[0] == 3) && s.dim[1] > 0 && s.dim[2] > 0 && s.dim[1] <= CLG__IMAGE_MAX_SIDE &&
-           s.dim[2] <= CLG__IMAGE_MAX_SIDE && s.dim[1] * s.dim[2] <= CLG__IMAGE_MAX_PIXELS;
+    return s.rank == 3 && (s.dim[0] == 1 || s.dim[0] == 3) && s.dim[1] > 0 && s.dim[2] > 0 &&
+           s.dim[1] <= CLG__IMAGE_MAX_SIDE && s.dim[2] <= CLG__IMAGE_MAX_SIDE &&
+           s.dim[1] * s.dim[2] <= CLG__IMAGE_MAX_PIXELS;
 }
 
 static clg_status check_picture(clg_context *ctx, const char *path, clg_shape shape, const void *pixels)
 {
     char text[128];
     if (!ctx) return CLG_INVALID_ARGUMENT;
-    if (!path || !pixels) return clg__report((clg__root *)ctx, CLG_INVALID_ARGUMENT, "picture: no path or no pixels given");
+    if (!path || !pixels)
+        return clg__report((clg__root *)ctx, CLG_INVALID_ARGUMENT, "picture: no path or no pixels given");
     if (is_picture(shape)) return CLG_OK;
     return clg__report((clg__root *)ctx, CLG_INVALID_SHAPE, "%s: a picture is [1 or 3, height, width], not %s", path,
                        clg_shape_text(shape, text, sizeof text));
@@ -224,7 +232,8 @@ clg_status clg_image_shape(clg_context *ctx, const char *path, clg_shape *shape)
 {
     clg__image image;
     if (!ctx) return CLG_INVALID_ARGUMENT;
-    if (!path || !shape) return clg__report((clg__root *)ctx, CLG_INVALID_ARGUMENT, "picture: no path or no shape given");
+    if (!path || !shape)
+        return clg__report((clg__root *)ctx, CLG_INVALID_ARGUMENT, "picture: no path or no shape given");
     const clg_status status = load(ctx, path, false, &image);
     if (!status) *shape = CLG_SHAPE(image.colour ? 3 : 1, image.height, image.width);
     return status;
@@ -245,11 +254,14 @@ clg_status clg_image_read(clg_context *ctx, const char *path, clg_shape shape, u
 clg_status clg_image_encode(clg_context *ctx, clg_shape shape, const uint8_t *pixels, uint8_t **bytes, size_t *size)
 {
     clg_status status = check_picture(ctx, "PNG", shape, pixels);
-    if (!status && (!bytes || !size)) status = clg__report((clg__root *)ctx, CLG_INVALID_ARGUMENT, "PNG: nowhere to put it");
+    if (!status && (!bytes || !size))
+        status = clg__report((clg__root *)ctx, CLG_INVALID_ARGUMENT, "PNG: nowhere to put it");
     if (status) return status;
     const size_t     channels = (size_t)shape.dim[0], plane = (size_t)(shape.dim[1] * shape.dim[2]);
-    png_image        png = {.version = PNG_IMAGE_VERSION, .width = (png_uint_32)shape.dim[2], .height = (png_uint_32)shape.dim[1],
-                            .format = channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY};
+    png_image png = {.version = PNG_IMAGE_VERSION,
+                     .width = (png_uint_32)shape.dim[2],
+                     .height = (png_uint_32)shape.dim[1],
+                     .format = channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY};
     png_alloc_size_t room = PNG_IMAGE_PNG_SIZE_MAX(png); /* all that it can take */
     uint8_t         *packed = malloc(channels * plane);
     *bytes = malloc(room);

@@ -7,9 +7,9 @@
  * so that a batch uploads its indices and nothing else. A missing row of the last batch has the index -1, for which
  * take_rows gives zeros and the label -1. Feeds are made when a pair is first seen and kept with the data set.
  *
- * Streamed examples are on the host. Then a feed has two stages on the device, each with pinned memory and a queue of its own;
- * the rows of batch i lie in stage i mod 2, from which x is taken in order. Once batch i is on its way to x, the rows of batch
- * i + 1 are gathered and sent, while the device computes with x. */
+ * Streamed examples are on the host. Then a feed has two stages on the device, each with pinned memory and a queue of
+ * its own; the rows of batch i lie in stage i mod 2, from which x is taken in order. Once batch i is on its way to x,
+ * the rows of batch i + 1 are gathered and sent, while the device computes with x. */
 #include "data/dataset.h"
 
 #include <clgrad/ops.h>
@@ -91,7 +91,8 @@ static clg__feed *add_feed(clg_dataset *data, clg_tensor *x, clg_tensor *y, size
     clg__feed *f = &feeds[data->feed_count];
     *f = (clg__feed){.x_id = clg_tensor_storage_id(x), .y_id = clg_tensor_storage_id(y)};
     f->index = clg_tensor_named(clg_input(data->graph, CLG_I32, CLG_SHAPE((int64_t)batch)), "index");
-    f->place = data->host ? clg_tensor_named(clg_input(data->graph, CLG_I32, CLG_SHAPE((int64_t)batch)), "place") : NULL;
+    f->place =
+        data->host ? clg_tensor_named(clg_input(data->graph, CLG_I32, CLG_SHAPE((int64_t)batch)), "place") : NULL;
     for (int k = 0; k < (data->host ? 2 : 1); k++) {
         clg_shape   shape = data->shape;
         clg_tensor *from = data->examples;

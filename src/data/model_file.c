@@ -1,4 +1,5 @@
-/* model_file.c - models to and from safetensors files (entries.c). Loading checks everything before it changes the model. */
+/* model_file.c - models to and from safetensors files (entries.c). Loading checks everything before it changes the
+ * model. */
 #include "base/file.h"
 #include "data/entries.h"
 #include <cjson/cJSON.h>
@@ -95,6 +96,7 @@ clg_status clg_file_metadata_each(clg_context *ctx, const char *path, clg_metada
 clg_status clg_file_replace(clg_context *ctx, const char *path, const void *bytes, size_t size)
 {
     if (!ctx) return CLG_INVALID_ARGUMENT;
-    if (!path || (!bytes && size)) return clg__report((clg__root *)ctx, CLG_INVALID_ARGUMENT, "file: no path or no bytes given");
+    if (!path || (!bytes && size))
+        return clg__report((clg__root *)ctx, CLG_INVALID_ARGUMENT, "file: no path or no bytes given");
     return clg__file_replace((clg__root *)ctx, path, bytes, size);
 }

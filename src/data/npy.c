@@ -1,6 +1,7 @@
 /* npy.c - NPY files (npy.h), and the data set made of two of them.
  *
- *     header = "{" { "'descr'" ":" text | "'fortran_order'" ":" ("True" | "False") | "'shape'" ":" "(" { number [","] } ")" } "}"
+ *     header = "{" { "'descr'" ":" text | "'fortran_order'" ":" ("True" | "False")
+ *                    | "'shape'" ":" "(" { number [","] } ")" } "}"
  *
  * with commas between the entries and blanks anywhere; each of the three is there once. */
 #include "data/npy.h"
@@ -90,7 +91,8 @@ static bool take_entry(cursor *c, header *h)
     if (!take_text(c, key, sizeof key) || !take(c, ':')) return false;
     if (!strcmp(key, "descr")) {
         bit = 1;
-        if (peek(c) == '[') snprintf(h->descr, sizeof h->descr, "a record"), c->at = c->end; /* the rest does not matter */
+        if (peek(c) == '[')
+            snprintf(h->descr, sizeof h->descr, "a record"), c->at = c->end; /* the rest does not matter */
         else if (!take_text(c, h->descr, sizeof h->descr)) return false;
     } else if (!strcmp(key, "fortran_order")) {
         bit = 2;
@@ -118,11 +120,12 @@ static clg_status refuse(clg_status status, char *error, size_t size, const char
 static clg_status find_type(const header *h, clg__npy *npy, char *error, size_t error_size)
 {
     for (size_t i = 0; i < CLG__COUNT(types); i++) {
-        const bool same = !strcmp(h->descr + (*h->descr == '=' || *h->descr == '<' || *h->descr == '|'), types[i].name + 1);
+        const bool same =
+            !strcmp(h->descr + (*h->descr == '=' || *h->descr == '<' || *h->descr == '|'), types[i].name + 1);
         if (same && !(*h->descr == '|' && types[i].size > 1)) return npy->type = (clg__npy_type)i, CLG_OK;
     }
-    return refuse(CLG_UNSUPPORTED, error, error_size, "elements of type %s: save it as float32, float64, uint8, int32 or int64",
-                  h->descr);
+    return refuse(CLG_UNSUPPORTED, error, error_size,
+                  "elements of type %s: save it as float32, float64, uint8, int32 or int64", h->descr);
 }
 
 clg_status clg__npy_parse(const uint8_t *bytes, size_t size, clg__npy *npy, char *error, size_t error_size)
@@ -135,7 +138,8 @@ clg_status clg__npy_parse(const uint8_t *bytes, size_t size, clg__npy *npy, char
     const size_t prefix = bytes[6] == 1 ? 10 : 12;
     size_t       length = 0;
     for (size_t i = prefix; i > 8 && size >= prefix; i--) length = length << 8 | bytes[i - 1];
-    if (size < prefix || length > size - prefix) return refuse(CLG_FORMAT, error, error_size, "truncated in its header");
+    if (size < prefix || length > size - prefix)
+        return refuse(CLG_FORMAT, error, error_size, "truncated in its header");
 
     cursor c = {bytes + prefix, bytes + prefix + length};
     header h = {0};
@@ -145,11 +149,14 @@ clg_status clg__npy_parse(const uint8_t *bytes, size_t size, clg__npy *npy, char
         if (good && !take(&c, ',') && peek(&c) != '}') good = c.at == c.end && !strcmp(h.descr, "a record");
     }
     if (good && !strcmp(h.descr, "a record"))
-        return refuse(CLG_UNSUPPORTED, error, error_size, "its elements are records; save the columns as one array of floats");
+        return refuse(CLG_UNSUPPORTED, error, error_size,
+                      "its elements are records; save the columns as one array of floats");
     if (!good || h.seen != 7 || c.at[-1] != '}' || peek(&c))
-        return refuse(CLG_FORMAT, error, error_size, "malformed header: not a dictionary of descr, fortran_order and shape");
+        return refuse(CLG_FORMAT, error, error_size,
+                      "malformed header: not a dictionary of descr, fortran_order and shape");
     if (h.fortran)
-        return refuse(CLG_UNSUPPORTED, error, error_size, "the array is in Fortran order; save numpy.ascontiguousarray(it)");
+        return refuse(CLG_UNSUPPORTED, error, error_size,
+                      "the array is in Fortran order; save numpy.ascontiguousarray(it)");
     clg_status status = find_type(&h, npy, error, error_size);
     if (status) return status;
     npy->shape = h.shape;
@@ -160,8 +167,8 @@ clg_status clg__npy_parse(const uint8_t *bytes, size_t size, clg__npy *npy, char
         return refuse(CLG_FORMAT, error, error_size, "the product of the extents in its header does not fit in memory");
     if (present != (size_t)npy->count * element)
         return refuse(CLG_FORMAT, error, error_size, "%s: the header announces %zu bytes of data, the file has %zu",
-                      present < (size_t)npy->count * element ? "truncated" : "trailing bytes", (size_t)npy->count * element,
-                      present);
+                      present < (size_t)npy->count * element ? "truncated" : "trailing bytes",
+                      (size_t)npy->count * element, present);
     return CLG_OK;
 }
 
@@ -212,7 +219,8 @@ static clg_status open_array(clg__root *root, array *a)
     if (!a->bytes) return root->status;
     const clg_status status = clg__npy_parse(a->bytes, size, &a->npy, error, sizeof error);
     if (status) return clg__fail(root, status, "%s: %s", a->path, error);
-    if (a->npy.shape.rank < 1 || a->npy.count < 1) return clg__fail(root, CLG_FORMAT, "%s: there are no rows in it", a->path);
+    if (a->npy.shape.rank < 1 || a->npy.count < 1)
+        return clg__fail(root, CLG_FORMAT, "%s: there are no rows in it", a->path);
     return CLG_OK;
 }
 
@@ -223,8 +231,9 @@ static clg_status to_floats(clg__root *root, array *a)
     for (int64_t i = 0; values && i < a->npy.count; i++) {
         values[i] = (float)clg__npy_real(&a->npy, i);
         if (!isfinite(values[i]))
-            return clg__fail(root, CLG_FORMAT, "%s: row %lld, element %lld: the value is missing, infinite or too large",
-                             a->path, (long long)(i / row), (long long)(i % row));
+            return clg__fail(root, CLG_FORMAT,
+                             "%s: row %lld, element %lld: the value is missing, infinite or too large", a->path,
+                             (long long)(i / row), (long long)(i % row));
     }
     return values ? CLG_OK : CLG_OUT_OF_MEMORY;
 }

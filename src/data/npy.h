@@ -1,5 +1,5 @@
-/* npy.h - NumPy's array files, versions 1 to 3: "\x93NUMPY", the version, a Python dictionary that describes the array, and
- * the elements, row-major, little-endian. */
+/* npy.h - NumPy's array files, versions 1 to 3: "\x93NUMPY", the version, a Python dictionary that describes the array,
+ * and the elements, row-major, little-endian. */
 #ifndef CLG_NPY_H
 #define CLG_NPY_H
 
@@ -14,7 +14,8 @@ typedef struct clg__npy {
     const uint8_t *data;  /* inside the file's bytes, not aligned */
 } clg__npy;
 
-/* Describes the file bytes[size], checking all of it; CLG_FORMAT or CLG_UNSUPPORTED otherwise, with the reason in `error`. */
+/* Describes the file bytes[size], checking all of it; CLG_FORMAT or CLG_UNSUPPORTED otherwise, with the reason in
+ * `error`. */
 clg_status clg__npy_parse(const uint8_t *bytes, size_t size, clg__npy *npy, char *error, size_t error_size);
 
 double  clg__npy_real(const clg__npy *npy, int64_t i);

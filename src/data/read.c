@@ -26,10 +26,13 @@ static bool grow(uint8_t **out, size_t *capacity, size_t used, size_t most)
 
 static clg_status refuse(const char **error, clg_status status, const char *text) { return *error = text, status; }
 
-static clg_status out_of_memory(const char **error) { return refuse(error, CLG_OUT_OF_MEMORY, "no memory to decompress it"); }
+static clg_status out_of_memory(const char **error)
+{
+    return refuse(error, CLG_OUT_OF_MEMORY, "no memory to decompress it");
+}
 
-static clg_status inflate_all(z_stream *z, const uint8_t *bytes, size_t size, size_t most, uint8_t **out, size_t *out_size,
-                              const char **error)
+static clg_status inflate_all(z_stream *z, const uint8_t *bytes, size_t size, size_t most, uint8_t **out,
+                              size_t *out_size, const char **error)
 {
     const uint8_t *const end = bytes + size;
     size_t               capacity = 0;
@@ -57,7 +60,8 @@ static clg_status inflate_all(z_stream *z, const uint8_t *bytes, size_t size, si
     return CLG_OK;
 }
 
-clg_status clg__gunzip(const uint8_t *bytes, size_t size, size_t most, uint8_t **out, size_t *out_size, const char **error)
+clg_status clg__gunzip(const uint8_t *bytes, size_t size, size_t most, uint8_t **out, size_t *out_size,
+                       const char **error)
 {
     z_stream z = {0};
     *out = NULL;

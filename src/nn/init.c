@@ -31,7 +31,8 @@ static double dot(const float *a, const float *b, size_t n, size_t step)
  * rounding makes of nearly dependent vectors (Giraud et al. 2005). */
 void clg_fill_orthogonal(float *value, clg_shape shape, uint64_t seed, double scale)
 {
-    const size_t count = (size_t)clg_shape_count(shape), rows = shape.rank ? (size_t)shape.dim[0] : 1, columns = count / rows;
+    const size_t count = (size_t)clg_shape_count(shape), rows = shape.rank ? (size_t)shape.dim[0] : 1,
+                 columns = count / rows;
     const size_t vectors = rows < columns ? rows : columns, n = count / vectors;
     const size_t next = rows < columns ? columns : 1, step = rows < columns ? 1 : columns; /* vector, element */
     clg_fill_normal(value, shape, seed, 1.0);

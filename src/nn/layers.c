@@ -44,7 +44,8 @@ clg_tensor *clg_nn_linear(clg_model *m, const char *name, clg_tensor *x, const c
     clg_tensor *b = d.no_bias ? NULL : parameter(m, x, name, "bias", CLG_SHAPE(d.features), NULL, 0.0);
     if (!w || (!b && !d.no_bias)) return NULL;
     if (shape.rank > 1) return clg_matmul(x, w, &(clg_matmul_desc){.bias = b});
-    return clg_reshape(clg_matmul(clg_reshape(x, CLG_SHAPE(1, in)), w, &(clg_matmul_desc){.bias = b}), CLG_SHAPE(d.features));
+    return clg_reshape(clg_matmul(clg_reshape(x, CLG_SHAPE(1, in)), w, &(clg_matmul_desc){.bias = b}),
+                       CLG_SHAPE(d.features));
 }
 
 clg_tensor *clg_nn_conv2d(clg_model *m, const char *name, clg_tensor *x, const clg_conv2d_desc *desc)
@@ -64,7 +65,8 @@ clg_tensor *clg_nn_conv2d(clg_model *m, const char *name, clg_tensor *x, const c
     if (groups < 1 || shape.dim[1] % groups || d.channels % groups || shape.dim[1] < 1)
         return layer_fail(x, "conv2d", name, "groups must divide the channels of input and output");
     const int64_t each = shape.dim[1] / groups;
-    if (!clg__init(d.init, (double)each * (double)(kh * kw), (double)d.channels / (double)groups * (double)(kh * kw), &fill, &scale))
+    if (!clg__init(d.init, (double)each * (double)(kh * kw), (double)d.channels / (double)groups * (double)(kh * kw),
+                   &fill, &scale))
         return layer_fail(x, "conv2d", name, "unknown initialiser");
     if (d.gain != 0.0) scale *= d.gain;
     clg_tensor *w = parameter(m, x, name, "weight", CLG_SHAPE(d.channels, each, kh, kw), fill, scale);
@@ -96,7 +98,8 @@ clg_tensor *clg_nn_batch_norm2d(clg_model *m, const char *name, clg_tensor *x, c
     const clg_norm_desc d = desc ? *desc : (clg_norm_desc){0};
     const clg_shape     shape = clg_tensor_shape(x);
     if (!name || !*name) return layer_fail(x, "batch_norm2d", name, "a layer needs a name");
-    if (shape.rank != 4 || shape.dim[1] < 1) return layer_fail(x, "batch_norm2d", name, "the input must be [N, C, H, W]");
+    if (shape.rank != 4 || shape.dim[1] < 1)
+        return layer_fail(x, "batch_norm2d", name, "the input must be [N, C, H, W]");
     const scale_and_shift p = norm_parameters(m, x, name, shape.dim[1]);
     clg_tensor *mean = state(m, x, name, "running_mean", CLG_SHAPE(shape.dim[1]), NULL, 0.0);
     clg_tensor *variance = state(m, x, name, "running_var", CLG_SHAPE(shape.dim[1]), ones, 0.0);
@@ -110,7 +113,8 @@ clg_tensor *clg_nn_layer_norm(clg_model *m, const char *name, clg_tensor *x, con
     if (!m || !x) return NULL;
     const clg_shape shape = clg_tensor_shape(x);
     if (!name || !*name) return layer_fail(x, "layer_norm", name, "a layer needs a name");
-    if (shape.rank < 1 || shape.dim[shape.rank - 1] < 1) return layer_fail(x, "layer_norm", name, "the input must be [..., n]");
+    if (shape.rank < 1 || shape.dim[shape.rank - 1] < 1)
+        return layer_fail(x, "layer_norm", name, "the input must be [..., n]");
     const scale_and_shift p = norm_parameters(m, x, name, shape.dim[shape.rank - 1]);
     return clg_layer_norm(x, p.gain, p.bias, desc ? desc->eps : 0.0);
 }
@@ -127,8 +131,10 @@ clg_tensor *clg_nn_embedding(clg_model *m, const char *name, clg_tensor *index, 
     clg_fill_fn             *fill;
     double                   scale;
     if (!name || !*name) return layer_fail(index, "embedding", name, "a layer needs a name");
-    if (d.rows < 1 || d.features < 1) return layer_fail(index, "embedding", name, "rows and features must be at least 1");
-    if (!clg__init(d.init == CLG_INIT_DEFAULT ? CLG_INIT_NORMAL : d.init, (double)d.rows, (double)d.features, &fill, &scale))
+    if (d.rows < 1 || d.features < 1)
+        return layer_fail(index, "embedding", name, "rows and features must be at least 1");
+    if (!clg__init(d.init == CLG_INIT_DEFAULT ? CLG_INIT_NORMAL : d.init, (double)d.rows, (double)d.features, &fill,
+                   &scale))
         return layer_fail(index, "embedding", name, "unknown initialiser");
     return clg_embedding(parameter(m, index, name, "weight", CLG_SHAPE(d.rows, d.features), fill, scale), index);
 }

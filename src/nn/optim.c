@@ -1,9 +1,9 @@
 /* optim.c - optimisers, as ordinary nodes on the model's whole parameter buffer.
  *
- * A rule is a table row: how many states of the parameters' size it keeps, the numbers that change from step to step, and
- * the formula. All is pointwise on tensors of one shape, so a plan makes one kernel of it, with the clipping, penalties and
- * mask of frozen parameters; a norm is a reduction before. The changing numbers are computed in double precision on the host
- * and uploaded as small inputs. */
+ * A rule is a table row: how many states of the parameters' size it keeps, the numbers that change from step to step,
+ * and the formula. All is pointwise on tensors of one shape, so a plan makes one kernel of it, with the clipping,
+ * penalties and mask of frozen parameters; a norm is a reduction before. The changing numbers are computed in double
+ * precision on the host and uploaded as small inputs. */
 #include "schedule.h"
 #include <math.h>
 #include <stdlib.h>
@@ -145,12 +145,13 @@ static clg_optimizer *create(clg_model *model, const rule *r, clg_optimizer fiel
     const clg_gradient_desc *g = &fields.gradient;
     const bool valid = isfinite(fields.lr) && fields.momentum >= 0.0 && fields.momentum < 1.0 && fields.beta1 >= 0.0 &&
                        fields.beta1 < 1.0 && fields.beta2 >= 0.0 && fields.beta2 < 1.0 && fields.eps >= 0.0 &&
-                       is_weight(fields.decay) && is_weight(g->clip_value) && is_weight(g->clip_norm) && is_weight(g->l1) &&
-                       is_weight(g->l2);
+                       is_weight(fields.decay) && is_weight(g->clip_value) && is_weight(g->clip_norm) &&
+                       is_weight(g->l1) && is_weight(g->l2);
     if (!valid)
-        clg_context_fail(ctx, CLG_INVALID_ARGUMENT,
-                         "optimizer: the learning rate must be finite, momentum, alpha and betas in [0, 1), eps, weight "
-                         "decay, penalties and clipping at least 0");
+        clg_context_fail(
+            ctx, CLG_INVALID_ARGUMENT,
+            "optimizer: the learning rate must be finite, momentum, alpha and betas in [0, 1), eps, weight "
+            "decay, penalties and clipping at least 0");
     clg_optimizer *opt = valid ? malloc(sizeof *opt) : NULL;
     if (!opt || !clg_context_own(ctx, opt, free)) {
         clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of host memory for an optimizer");
@@ -221,7 +222,8 @@ void clg_optimizer_reset(clg_optimizer *opt)
 
 clg_optimizer_position clg_optimizer_tell(const clg_optimizer *opt)
 {
-    return opt ? (clg_optimizer_position){opt->steps, opt->steps - opt->schedule_start, opt->lr} : (clg_optimizer_position){0};
+    return opt ? (clg_optimizer_position){opt->steps, opt->steps - opt->schedule_start, opt->lr}
+               : (clg_optimizer_position){0};
 }
 
 void clg_optimizer_seek(clg_optimizer *opt, clg_optimizer_position to)

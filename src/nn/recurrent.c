@@ -1,7 +1,7 @@
 /* recurrent.c - layers that go through a sequence: Elman's network, LSTM and GRU, as plain operators step by step.
  *
- * The inputs of all steps meet their weights in one product; a step adds that of the state before it. Gates lie side by side
- * in the rows of the weights, in PyTorch's order and with its two biases, so that weights can be exchanged. */
+ * The inputs of all steps meet their weights in one product; a step adds that of the state before it. Gates lie side by
+ * side in the rows of the weights, in PyTorch's order and with its two biases, so that weights can be exchanged. */
 #include "init.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +10,8 @@ typedef struct cell_kind {
     const char *name;
     int         gates;
     bool        apart; /* the state's share comes with its bias; else both biases are added to all steps at once */
-    /* The state after a step: x [N, gates H] is the input's share, s the state's (or its bias alone, or NULL), *h and *c the
-     * state before (NULL: zeros), which it replaces. */
+    /* The state after a step: x [N, gates H] is the input's share, s the state's (or its bias alone, or NULL), *h and
+     * *c the state before (NULL: zeros), which it replaces. */
     void (*step)(clg_tensor *x, clg_tensor *s, int units, clg_tensor **h, clg_tensor **c);
 } cell_kind;
 
@@ -77,7 +77,7 @@ static clg_tensor *through_time(clg_model *m, const char *name, clg_tensor *x, c
 
     const int64_t n = shape.dim[0], steps = shape.dim[1], in = shape.dim[2], rows = (int64_t)cell->gates * d.units;
     static const char *const parts[] = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"};
-    const clg_shape          shapes[] = {CLG_SHAPE(rows, in), CLG_SHAPE(rows, d.units), CLG_SHAPE(rows), CLG_SHAPE(rows)};
+    const clg_shape shapes[] = {CLG_SHAPE(rows, in), CLG_SHAPE(rows, d.units), CLG_SHAPE(rows), CLG_SHAPE(rows)};
     clg_tensor              *p[4] = {NULL};
     clg_fill_fn             *fill;
     double                   scale;
