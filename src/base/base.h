@@ -82,7 +82,7 @@ typedef struct clg__cache_key {
     uint64_t hash[2], size;
 } clg__cache_key;
 
-int clg__directory_fault(const char *path); /* errno of what hinders writing a file of a MiB there; 0: nothing */
+int clg__directory_fault(const char *path); /* errno of what hinders writing a file of 8 MiB there, or 0 */
 char          *clg__cache_dir(void); /* created if need be; NULL when there is none; to be freed */
 void           clg__cache_key_add(clg__cache_key *key, const void *data, size_t bytes);
 unsigned char *clg__cache_read(const char *dir, const clg__cache_key *key, size_t *size); /* to be freed, or NULL */

@@ -109,9 +109,11 @@ bool       clg__quarantine_has(const char *entries, const char *base, const char
 /* buffer.c */
 void clg__slots_free(clg_context *ctx);
 
-/* cache.c: a program's binary on disk. `known`: this or an earlier process had it built. */
-/* Why the driver of this platform cannot compile, when it is known to compile into files and they cannot be written; or "". */
-void       clg__driver_fault(const char *platform, char *text, size_t size);
+/* cache.c. Why the driver of this platform cannot compile, when it does that into files and they cannot be written; or
+ * "". A program that is known, and what it was compiled to still kept, is not compiled. */
+void       clg__driver_fault(const char *platform, bool known, char *text, size_t size);
+
+/* A program's binary on disk. `known`: this or an earlier process had it built. */
 cl_program clg__binary_load(clg_context *ctx, const char *source, bool *known);
 void       clg__binary_store(clg_context *ctx, const char *source, cl_program program);
 void       clg__binary_mark(clg_context *ctx, const char *source); /* known from now on */
@@ -124,7 +126,8 @@ bool clg__programs_build(clg_context *ctx); /* all that were deferred */
 /* bundle.c: adds a program's source to a bundle, as its number `number`. */
 void clg__bundle_append(clg__text *text, const char *source, unsigned number);
 
-/* builders.c: has builders build the programs and their kernels, and calls `done` when a program is in the driver's cache. */
+/* builders.c: has builders build the programs and their kernels, and calls `done` when a program is in the driver's
+ * cache. */
 typedef void clg__built(clg_context *ctx, clg__program *program);
 void clg__builders_run(clg_context *ctx, clg__program *const *programs, size_t count, clg__built *done);
 void clg__builders_warm(clg_context *ctx); /* starts them when the cache is empty: they will be needed */

@@ -102,7 +102,8 @@ static clg_status defer(clg_context *ctx, clg__kernel *kernel, const clg__kernel
         named = named || strcmp(names->data + at, kernel->name) == 0;
     if (!named) clg__text_append(names, "%s%c", kernel->name, '\0');
     kernel->args = clg__calloc(&ctx->root, desc->arg_count, sizeof *kernel->args);
-    if (!kernel->args || names->failed) return clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory for a kernel");
+    if (!kernel->args || names->failed)
+        return clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory for a kernel");
     if (desc->arg_count) memcpy(kernel->args, desc->args, desc->arg_count * sizeof *kernel->args);
     kernel->desc = *desc;
     kernel->desc.args = kernel->args;
@@ -203,7 +204,8 @@ clg_status clg__kernel_enqueue(clg_context *ctx, clg__kernel *kernel)
         clEnqueueNDRangeKernel(ctx->queue, kernel->cl, 3, NULL, kernel->global, kernel->local, 0, NULL,
                                clg__trace(ctx, CLG_TRACE_KERNEL, kernel->name, 0));
     char fault[1024] = "";
-    if (code != CL_SUCCESS) clg__driver_fault(ctx->list->platforms[ctx->info->platform].name, fault, sizeof fault);
+    if (code != CL_SUCCESS)
+        clg__driver_fault(ctx->list->platforms[ctx->info->platform].name, false, fault, sizeof fault);
     if (*fault) return clg__cl_fail(ctx, code, "kernel %s: %s", kernel->name, fault);
     if (code != CL_SUCCESS)
         return clg__cl_fail(ctx, code, "kernel %s (%zux%zux%zu items in groups of %zux%zux%zu) on %s", kernel->name,

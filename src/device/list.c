@@ -96,7 +96,8 @@ static bool describe(list *l, clg_device_info *info, cl_device_id id)
     info->max_work_group = number_size_t(id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     clg__profile_of(&info->profile, clg__profile_base(info), info);
     info->gemm_engine = clg__list_engine(&info->profile);
-    if (getenv("CLGRAD_PROFILE")) clg__profile_apply(info, getenv("CLGRAD_PROFILE"), NULL, 0); /* a context reports errors */
+    if (getenv("CLGRAD_PROFILE"))
+        clg__profile_apply(info, getenv("CLGRAD_PROFILE"), NULL, 0); /* a context reports errors */
     return true;
 }
 
@@ -264,8 +265,8 @@ static void say(message *m, const char *format, ...)
 
 static void say_install(message *m)
 {
-    say(m, "; install one: a CPU works with pocl (apt install pocl-opencl-icd), a GPU with its vendor's driver (on Debian "
-           "intel-opencl-icd, mesa-opencl-icd or nvidia-opencl-icd)");
+    say(m, "; install one: a CPU works with pocl (apt install pocl-opencl-icd), a GPU with its vendor's driver (on "
+           "Debian intel-opencl-icd, mesa-opencl-icd or nvidia-opencl-icd)");
     static const char *const variables[] = {"OCL_ICD_VENDORS", "OCL_ICD_FILENAMES", "OPENCL_VENDOR_PATH"};
     for (size_t i = 0; i < CLG__COUNT(variables); i++) {
         const char *value = getenv(variables[i]);
@@ -297,7 +298,8 @@ const clg_device_info *clg_device_list_select(const clg_device_list *l, const ch
     }
     if (l->device_count == 0) {
         char fault[1024] = "";
-        for (size_t i = 0; i < l->platform_count && !*fault; i++) clg__driver_fault(l->platforms[i].name, fault, sizeof fault);
+        for (size_t i = 0; i < l->platform_count && !*fault; i++)
+            clg__driver_fault(l->platforms[i].name, false, fault, sizeof fault);
         if (*fault) {
             say(&m, "no OpenCL device: %s", fault);
             return NULL;

@@ -96,8 +96,17 @@ static int first_lines(const char *log)
     return (int)(end - log);
 }
 
+/* pocl ends the process when it finds at a launch that there was no room for a kernel: it is asked before. */
+static clg_status refuse_to_build(clg_context *ctx, const clg__program *program)
+{
+    char fault[1024];
+    clg__driver_fault(ctx->list->platforms[ctx->info->platform].name, program->known, fault, sizeof fault);
+    return *fault ? clg__fail(&ctx->root, CLG_BUILD, "%s did not build: %s", program->title, fault) : CLG_OK;
+}
+
 static clg_status build(clg_context *ctx, clg__program *program)
 {
+    if (refuse_to_build(ctx, program)) return CLG_BUILD;
     const char *source = program->source;
     cl_int      code = CL_SUCCESS;
     program->cl = clCreateProgramWithSource(ctx->cl, 1, &source, NULL, &code);
@@ -111,9 +120,7 @@ static clg_status build(clg_context *ctx, clg__program *program)
     }
     keep_build_log(ctx, program->cl);
     ctx->root.cl_code = code;
-    char fault[1024];
-    clg__driver_fault(ctx->list->platforms[ctx->info->platform].name, fault, sizeof fault);
-    if (*fault) return clg__fail(&ctx->root, CLG_BUILD, "%s did not build: %s", program->title, fault);
+    if (refuse_to_build(ctx, program)) return CLG_BUILD;
     const char *log = clg_context_build_log(ctx);
     return clg__fail(&ctx->root, CLG_BUILD, "%s did not build on %s: %s (%d)\n%.*s", program->title, ctx->info->name,
                      clg__cl_name(code), code, first_lines(log), log);
@@ -274,7 +281,7 @@ bool clg__programs_build(clg_context *ctx)
     for (const clg__program *p = ctx->programs; p; p = p->next) count += !p->cl;
     clg__program **members = clg__calloc(&ctx->root, count, sizeof *members);
     size_t         next = count;
-    for (clg__program *p = ctx->programs; members && p; p = p->next) /* the oldest first: bundles are the same in every run */
+    for (clg__program *p = ctx->programs; members && p; p = p->next) /* oldest first: the same bundles in every run */
         if (!p->cl) members[--next] = p;
     if (clg__usable(ctx)) (count < LEAST_TO_BUNDLE ? prepare : build_bundles)(ctx, members, count);
     for (size_t i = 0; members && i < count; i++)
