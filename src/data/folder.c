@@ -121,7 +121,7 @@ static clg_status find_shape(clg_context *ctx, const pictures *p, clg_shape *sha
         if (sized) continue;
         if (i == 0) shape->dim[1] = one.dim[1], shape->dim[2] = one.dim[2];
         if (one.dim[1] != shape->dim[1] || one.dim[2] != shape->dim[2])
-            return clg__fail(root, CLG_INVALID_SHAPE, "%.800s: %s, and %.800s is %s: they differ in height or width",
+            return clg__fail(root, CLG_INVALID_SHAPE, "%.800s: %s, and %.800s is %s: height and width must be the same",
                              p->files.text[i], clg_shape_text(one, has, sizeof has), p->files.text[0],
                              clg_shape_text(*shape, wants, sizeof wants));
     }
