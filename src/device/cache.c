@@ -2,7 +2,6 @@
  * device, driver and platform version. A file without data says only that the driver has built the program before, and
  * is likely to have it in a cache of its own. */
 #include "device/cl_types.h"
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,21 +30,12 @@ static clg__text pocl_directory(void)
     return path;
 }
 
-static bool has_entries(const char *path)
-{
-    DIR *dir = opendir(path);
-    bool found = false;
-    for (const struct dirent *d; dir && !found && (d = readdir(dir));) found = d->d_name[0] != '.';
-    if (dir) closedir(dir);
-    return found;
-}
-
-void clg__driver_fault(const char *platform, bool known, char *text, size_t size)
+void clg__driver_fault(const char *platform, char *text, size_t size)
 {
     *text = 0;
     if (strcmp(platform, "Portable Computing Language") != 0) return;
     clg__text path = pocl_directory();
-    const int code = path.failed || (known && has_entries(path.data)) ? 0 : clg__directory_fault(path.data);
+    const int code = path.failed ? 0 : clg__directory_fault(path.data);
     if (code)
         snprintf(text, size, "pocl compiles into files in %.500s, and cannot write there: %s. Set POCL_CACHE_DIR to a "
                  "directory that can be written and has room", path.data, strerror(code));

@@ -110,8 +110,8 @@ bool       clg__quarantine_has(const char *entries, const char *base, const char
 void clg__slots_free(clg_context *ctx);
 
 /* cache.c. Why the driver of this platform cannot compile, when it does that into files and they cannot be written; or
- * "". A program that is known, and what it was compiled to still kept, is not compiled. */
-void       clg__driver_fault(const char *platform, bool known, char *text, size_t size);
+ * "". */
+void       clg__driver_fault(const char *platform, char *text, size_t size);
 
 /* A program's binary on disk. `known`: this or an earlier process had it built. */
 cl_program clg__binary_load(clg_context *ctx, const char *source, bool *known);
