@@ -26,7 +26,7 @@ MAY_INCLUDE = {
 }
 STANDARD = set("""assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg
     stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
-    dirent dlfcn fcntl link poll pthread spawn strings unistd sys/file sys/mman sys/prctl sys/socket sys/stat sys/types sys/wait""".split())
+    dirent dlfcn fcntl link poll pthread spawn strings unistd sys/file sys/mman sys/prctl sys/socket sys/stat sys/statvfs sys/types sys/wait""".split())
 C_ALONE = {"float", "inttypes", "limits", "math", "stdio", "stdlib", "string"}
 
 

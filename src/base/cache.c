@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,15 +37,16 @@ static bool make_directories(char *path)
     return mkdir(path, 0700) == 0 || errno == EEXIST;
 }
 
-/* Room for what a compiler writes: errno, or 0. */
+/* Is there room for what a compiler writes? errno, or 0. */
 static int try_to_write(const char *path)
 {
-    const int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    struct statvfs disk;
+    const int      file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0) return errno;
-    const int code = posix_fallocate(file, 0, 8 << 20);
+    const bool known = fstatvfs(file, &disk) == 0;
     close(file);
     unlink(path);
-    return code;
+    return known && (geteuid() ? disk.f_bavail : disk.f_bfree) < (8 << 20) / disk.f_frsize ? ENOSPC : 0;
 }
 
 int clg__directory_fault(const char *path)

@@ -170,9 +170,8 @@ static int print_summary(const doctor_options *o, const clg_doctor_result *r, co
     for (const char *line = r->quarantine, *end; (end = strchr(line, '\n')); line = end + 1)
         printf("in quarantine: %.*s\n", (int)(end - line), line);
     if (r->quarantine[0])
-        printf(
-            "What is in quarantine (%s) is replaced by other kernels, or refused; clgrad doctor --forget lifts it.\n",
-            file);
+        printf("What is in quarantine (%s) is replaced by other kernels, or refused; clgrad doctor --forget lifts "
+               "it.\n", file);
     if (r->rejected) printf("%d cases fail even so: please report them.\n", r->rejected);
     return r->failed ? EXIT_RUN : 0;
 }
