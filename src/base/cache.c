@@ -43,7 +43,7 @@ static int try_to_write(const char *path)
     struct statvfs disk;
     const int      file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0) return errno;
-    const bool known = fstatvfs(file, &disk) == 0;
+    const bool known = fstatvfs(file, &disk) == 0 && disk.f_blocks && disk.f_frsize; /* not everywhere */
     close(file);
     unlink(path);
     return known && (geteuid() ? disk.f_bavail : disk.f_bfree) < (8 << 20) / disk.f_frsize ? ENOSPC : 0;
