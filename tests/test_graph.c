@@ -190,6 +190,7 @@ static void null_passes_through(void **state)
     clg_optimizer_destroy(NULL);
     assert_int_equal(clg_tensor_storage_id(NULL), 0);
     assert_int_equal(clg_tensor_count(NULL), 0);
+    assert_int_equal(clg_tuning_choices(NULL, NULL, NULL, 0) + clg_quarantine(NULL, NULL, NULL, 0, NULL, 0), 0);
     assert_true(clg_op_info_get(0, NULL));
     assert_false(clg_op_info_get(SIZE_MAX, NULL));
     assert_false(clg_context_failed(ctx));

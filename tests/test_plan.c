@@ -500,6 +500,21 @@ static void hooks_add_to_the_optimizer(void **state)
     EXPECT(one(m, g, "a"), 0.0f);
 }
 
+static void the_last_entry_of_a_quarantine_counts(void **state) /* with or without the end of its line */
+{
+    (void)state;
+    static const char *const entries[] = {"cpu refuse softmax", "cpu refuse softmax\n", "cpu refuse tanh\ncpu refuse softmax"};
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+        clg_context *other = clg_context_create(&(clg_context_desc){.profile = "cpu", .quarantine = entries[i]});
+        clg_tensor  *x = clg_input(clg_graph_create(other, NULL), CLG_F32, CLG_SHAPE(2, 3));
+        clg_plan    *plan = clg_plan_create(clg_log_softmax(x)); /* another operator */
+        assert_non_null(plan);
+        assert_null(clg_plan_create(clg_softmax(x)));
+        assert_int_equal(clg_context_status(other), CLG_UNSUPPORTED);
+        clg_context_destroy(&other);
+    }
+}
+
 static void stale_reshapes_are_refused(void **state)
 {
     (void)state;
@@ -584,6 +599,7 @@ int main(int argc, char **argv) /* an argument selects tests: "assign*" */
         cmocka_unit_test_setup(losses_that_share_a_model_alternate, begin),
         cmocka_unit_test_setup(gradients_that_would_mix_are_refused, begin),
         cmocka_unit_test_setup(hooks_add_to_the_optimizer, begin),
+        cmocka_unit_test_setup(the_last_entry_of_a_quarantine_counts, begin),
         cmocka_unit_test_setup(stale_reshapes_are_refused, begin),
         cmocka_unit_test_setup(large_results_stream, begin),
         cmocka_unit_test_setup(missing_arrays_are_survived, begin),

@@ -468,6 +468,12 @@ static void csv_data_sets_refuse(void **state)
     assert_null(clg_dataset_create_from(
         ctx, &(clg_dataset_desc){.shape = CLG_SHAPE(1), .examples = &one, .labels = &label, .classes = 3}));
     expect_failure("label 0 is 3", "3 classes");
+    const int32_t least = -1, most = INT32_MAX;
+    assert_null(clg_dataset_create_from(ctx, &(clg_dataset_desc){.shape = CLG_SHAPE(1), .examples = &one, .labels = &least}));
+    expect_failure("label 0 is -1", "from 0");
+    clg_dataset *many = clg_dataset_create_from(ctx, &(clg_dataset_desc){.shape = CLG_SHAPE(1), .examples = &one, .labels = &most});
+    assert_int_equal(clg_dataset_classes(many), INT64_C(1) << 31);
+    clg_dataset_destroy(&many);
     assert_null(clg_dataset_create_from(
         ctx, &(clg_dataset_desc){.dtype = CLG_I32, .shape = CLG_SHAPE(1), .examples = &label, .labels = &label}));
     expect_failure("f32 or u8", "i32");

@@ -77,7 +77,8 @@ CLG_API clg_status clg_gradients_from(clg_tensor *y, clg_tensor *dy, clg_tensor 
 /* ---- values --------------------------------------------------------------------------------------------------- */
 
 /* Copies `bytes` (the whole tensor) between the host and a persistent tensor, or from the output of a plan. Reading
- * waits for the device; writing copies the data before it returns and waits for nothing. */
+ * waits for the device; writing copies the data before it returns and waits for nothing. An output is zeros until its plan
+ * has run; the last value stays when the plan is destroyed, as long as the graph. */
 CLG_API clg_status clg_tensor_write(clg_tensor *t, const void *data, size_t bytes);
 CLG_API clg_status clg_tensor_read(clg_tensor *t, void *data, size_t bytes);
 

@@ -286,11 +286,12 @@ clg__choice clg__tuned_choice(clg_context *ctx, const clg__gemm *gemm)
 
 int clg_tuning_choices(const clg_device_list *list, const clg_device_info *device, char *file, size_t size)
 {
+    if (size > 0) file[0] = '\0';
+    if (!list || !device) return 0;
     clg__text   what = identity(list, device);
     char       *dir = clg__cache_dir();
     clg__tuned *t = calloc(1, sizeof *t);
     int         count = 0;
-    if (size > 0) file[0] = '\0';
     if (t && what.data) {
         forget(t);
         t->path = path_of(dir, &what);

@@ -77,7 +77,7 @@ static clg_status fill(clg_dataset *data, const clg_dataset_desc *d)
     data->names = d->labels && d->names ? clg__calloc(root, (size_t)d->classes, sizeof *data->names) : NULL;
     if (!data->kept || (d->labels && d->names && !data->names)) return CLG_OUT_OF_MEMORY;
     memcpy(data->kept, d->labels ? (const void *)d->labels : d->targets, bytes);
-    for (size_t i = 0; d->labels && i < count; i++) data->classes = CLG__MAX(data->classes, d->labels[i] + 1);
+    for (size_t i = 0; d->labels && i < count; i++) data->classes = CLG__MAX(data->classes, (int64_t)d->labels[i] + 1);
     for (int64_t i = 0; data->names && i < d->classes; i++)
         if (!(data->names[i] = strdup(d->names[i] ? d->names[i] : "")))
             return clg__fail(root, CLG_OUT_OF_MEMORY, "data set: no memory for the names of classes");

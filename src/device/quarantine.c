@@ -80,10 +80,12 @@ static char *load(clg__root *root, const clg_device_list *list, const clg_device
 static bool has(const char *entries, const char *base, const char *kind, const char *what, unsigned value)
 {
     char line[160], number[16] = "";
-    if (!entries) return false;
     if (kind[0] == 'p') snprintf(number, sizeof number, "=%u", value);
-    snprintf(line, sizeof line, "%s %s %s%s\n", base, kind, what, number);
-    return strstr(entries, line) != NULL;
+    snprintf(line, sizeof line, "%s %s %s%s", base, kind, what, number);
+    const size_t n = strlen(line);
+    for (const char *at = entries; at && (at = strstr(at, line)); at += n)
+        if (at[n] == '\n' || at[n] == '\0') return true; /* the last line may want its end */
+    return false;
 }
 
 bool clg__quarantine_has(const char *entries, const char *base, const char *key, unsigned value)
@@ -148,6 +150,9 @@ char *clg__quarantine_load(clg_context *ctx) { return load(&ctx->root, ctx->list
 int clg_quarantine(const clg_device_list *list, const clg_device_info *device, char *entries, size_t size, char *file,
                    size_t file_size)
 {
+    if (size > 0) entries[0] = '\0';
+    if (file_size > 0) file[0] = '\0';
+    if (!list || !device) return 0;
     clg__root root = {0};
     clg__text what = identity(list, device), path = path_of(&what);
     char     *found = load(&root, list, device);
