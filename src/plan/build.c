@@ -5,7 +5,7 @@
 static void plan_destroy(clg__object *object)
 {
     clg_plan *p = (clg_plan *)object;
-    for (size_t i = 0; i < p->launch_count; i++) {
+    for (size_t i = p->launch_count; i-- > 0;) { /* the newest first: pocl looks for a kernel from there */
         clg__kernel_destroy(&p->launches[i].launch);
         clg__gemm_destroy(&p->launches[i].call);
     }
