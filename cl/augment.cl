@@ -1,16 +1,5 @@
 /* augment.cl - pictures flipped, shifted and cropped at random, and their gradients: src/ops/augment.c says by which draws of
  * Philox 4x32-10. A group takes planes (a channel of a picture) in turn. */
-static inline uint4 philox(uint4 c, uint2 k)
-{
-    for (int round = 0; round < 10; round++) {
-        const uint high0 = mul_hi(0xd2511f53u, c.x), low0 = 0xd2511f53u * c.x;
-        const uint high1 = mul_hi(0xcd9e8d57u, c.z), low1 = 0xcd9e8d57u * c.z;
-        c = (uint4)(high1 ^ c.y ^ k.x, low1, high0 ^ c.w ^ k.y, low0);
-        k += (uint2)(0x9e3779b9u, 0xbb67ae85u);
-    }
-    return c;
-}
-
 #if WG == 1 /* no division for each pixel */
 #define EACH_PIXEL(i, j) for (int i = 0; i < h; i++) for (int j = 0; j < w; j++)
 #else
@@ -26,10 +15,11 @@ KERNEL augment(TENSOR(x), TENSOR_OF(int, step), TENSOR(y), const uint planes, co
     x += x_at, y += y_at;
     const uint now = step[step_at];
     EACH_UNIT(plane, planes) {
-        const uint4 word = philox((uint4)(plane / channels, 0, now, 2), (uint2)(key0, key1));
-        const int   v = (int)mul_hi(word.x, shifts) + (int)mul_hi(word.z, places_h) - most;
-        const int   u = (int)mul_hi(word.y, shifts) + (int)mul_hi(word.w, places_w) - most;
-        const bool  mirrored = flip && (word.x & 1);
+        uint word[4] = {plane / channels, 0, now, 2};
+        PHILOX(uint, word, key0, key1)
+        const int  v = (int)mul_hi(word[0], shifts) + (int)mul_hi(word[2], places_h) - most;
+        const int  u = (int)mul_hi(word[1], shifts) + (int)mul_hi(word[3], places_w) - most;
+        const bool mirrored = flip && (word[0] & 1);
         global const float *from = x + plane * (ulong)from_h * from_w;
         global float       *to = y + plane * (ulong)h * w;
         EACH_PIXEL(i, j) {

@@ -19,16 +19,10 @@ KERNEL dropout(TENSOR(x), TENSOR_OF(int, step), TENSOR(y), const ulong count, co
         const ulong tile = q / PARTS, at = tile * 64 + q % PARTS * VEC;
         const ulong block = tile * 16 + q % PARTS * VEC;
         uvec c[4] = {(uvec)(uint)block, (uvec)(uint)(block >> 32), (uvec)now, (uvec)1u};
-        uint k0 = key0, k1 = key1;
 #if VEC > 1
         c[0] += CAT(convert_uint, VEC)(LANES);
 #endif
-        UNROLL for (int round = 0; round < 10; round++) {
-            const uvec high0 = mul_hi((uvec)0xd2511f53u, c[0]), low0 = 0xd2511f53u * c[0];
-            const uvec high1 = mul_hi((uvec)0xcd9e8d57u, c[2]), low1 = 0xcd9e8d57u * c[2];
-            c[0] = high1 ^ c[1] ^ k0, c[1] = low1, c[2] = high0 ^ c[3] ^ k1, c[3] = low0;
-            k0 += 0x9e3779b9u, k1 += 0xbb67ae85u;
-        }
+        PHILOX(uvec, c, key0, key1)
         UNROLL for (int w = 0; w < 4; w++) {
             const ulong i = at + w * 16;
             if (i >= count) break;

@@ -65,6 +65,18 @@ typedef CAT(float, VEC) vec_at __attribute__((aligned(4)));
 #define EACH_LANE(i, count) UNROLL for (int i = 0; i < VEC; i++) if (i < (count))
 #endif
 
+/* The counters c[4] become random words: Philox 4x32-10 (src/base/random.c), each lane of a vector by itself. */
+#define PHILOX(type, c, key0, key1)                                                                      \
+    {                                                                                                    \
+        uint k0 = key0, k1 = key1;                                                                       \
+        UNROLL for (int round = 0; round < 10; round++) {                                                \
+            const type high0 = mul_hi((type)0xd2511f53u, c[0]), low0 = 0xd2511f53u * c[0];               \
+            const type high1 = mul_hi((type)0xcd9e8d57u, c[2]), low1 = 0xcd9e8d57u * c[2];               \
+            c[0] = high1 ^ c[1] ^ k0, c[1] = low1, c[2] = high0 ^ c[3] ^ k1, c[3] = low0;                \
+            k0 += 0x9e3779b9u, k1 += 0xbb67ae85u;                                                        \
+        }                                                                                                \
+    }
+
 /* The first `count` lanes, which may be all of them; zeros behind. */
 static inline vec load_part(global const float *p, const int count)
 {
