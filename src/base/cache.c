@@ -55,7 +55,7 @@ int clg__directory_fault(const char *path)
     clg__text_append(&copy, "%s", path);
     clg__text_append(&probe, "%s/clgrad-%ld", path, (long)getpid());
     errno = 0;
-    int code = ENOMEM;
+    int code = 0;
     if (!copy.failed && !probe.failed) code = make_directories(copy.data) ? try_to_write(probe.data) : errno;
     clg__text_free(&copy);
     clg__text_free(&probe);

@@ -40,7 +40,7 @@ struct clg_context {
     clg__builders   *builders; /* or NULL */
     uint64_t         built_elsewhere; /* kernels, by builders */
     char            *dump_dir;  /* NULL: sources are not written */
-    double           opened;    /* clg__seconds */
+    double           opened, asked; /* clg__seconds; the second: whether the driver can write, and it could */
     clg__slot        slots[CLG__SLOTS];
     unsigned         next_slot;
     bool             tracing;

@@ -97,11 +97,14 @@ static int first_lines(const char *log)
 }
 
 /* pocl ends the process when it finds at a launch that there was no room for a kernel: it is asked before. */
-static bool may_build(clg_context *ctx, const char *title)
+static bool may_build(clg_context *ctx, const char *title, bool failed)
 {
-    char fault[1024];
+    char         fault[1024];
+    const double now = clg__seconds();
+    if (!failed && now < ctx->asked + 1.0) return true; /* there was room just now */
     clg__driver_fault(ctx->list->platforms[ctx->info->platform].name, fault, sizeof fault);
     if (*fault) clg__fail(&ctx->root, CLG_BUILD, "%s did not build: %s", title, fault);
+    else ctx->asked = now;
     return !*fault;
 }
 
@@ -120,7 +123,7 @@ static clg_status build(clg_context *ctx, clg__program *program)
     }
     keep_build_log(ctx, program->cl);
     ctx->root.cl_code = code;
-    if (!may_build(ctx, program->title)) return CLG_BUILD;
+    if (!may_build(ctx, program->title, true)) return CLG_BUILD;
     const char *log = clg_context_build_log(ctx);
     return clg__fail(&ctx->root, CLG_BUILD, "%s did not build on %s: %s (%d)\n%.*s", program->title, ctx->info->name,
                      clg__cl_name(code), code, first_lines(log), log);
@@ -148,7 +151,7 @@ static bool load(clg_context *ctx, clg__program *program)
 
 static clg_status make(clg_context *ctx, clg__program *program)
 {
-    if (!may_build(ctx, program->title)) return CLG_BUILD;
+    if (!may_build(ctx, program->title, false)) return CLG_BUILD;
     if (load(ctx, program)) return CLG_OK;
     if (build(ctx, program) != CLG_OK) return ctx->root.status;
     program->unsaved = true;
@@ -284,7 +287,7 @@ bool clg__programs_build(clg_context *ctx)
     size_t         next = count;
     for (clg__program *p = ctx->programs; members && p; p = p->next) /* oldest first: the same bundles in every run */
         if (!p->cl) members[--next] = p;
-    if (members && count > 0 && clg__usable(ctx) && may_build(ctx, members[0]->title))
+    if (members && count > 0 && clg__usable(ctx) && may_build(ctx, members[0]->title, false))
         (count < LEAST_TO_BUNDLE ? prepare : build_bundles)(ctx, members, count);
     for (size_t i = 0; members && i < count; i++)
         if (!members[i]->cl && !(clg__usable(ctx) && make(ctx, members[i]) == CLG_OK)) drop(ctx, members[i]);
