@@ -99,6 +99,8 @@ static void others_cannot_be_walked(void **state)
     no_failure();
     assert_int_equal(clg_plan_walk(NULL, find_bad, &f), CLG_INVALID_ARGUMENT);
     assert_int_equal(clg_plan_walk(plan, NULL, &f), CLG_INVALID_ARGUMENT);
+    assert_non_null(strstr(clg_context_error(ctx), "no function"));
+    clg_context_clear_error(ctx);
     assert_int_equal(clg_plan_walk(plan, find_bad, &f), CLG_INVALID_ARGUMENT);
     assert_non_null(strstr(clg_context_error(ctx), ".observed"));
     clg_context_clear_error(ctx);

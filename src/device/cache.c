@@ -2,6 +2,7 @@
  * device, driver and platform version. A file without data says only that the driver has built the program before, and
  * is likely to have it in a cache of its own. */
 #include "device/cl_types.h"
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,27 +20,30 @@ static clg__cache_key key_of(const clg_context *ctx, const char *source)
     return key;
 }
 
+static char           pocl_directory[4096];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
 /* Where pocl's documentation says that it is. */
-static clg__text pocl_directory(void)
+static void find_pocl(void)
 {
     const char *given = getenv("POCL_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    clg__text   path = {0};
-    if (given) clg__text_append(&path, "%s", given);
-    else if (xdg && *xdg) clg__text_append(&path, "%s/pocl/kcache", xdg);
-    else clg__text_append(&path, "%s%s/pocl/kcache", home ? home : "/tmp", home ? "/.cache" : "");
-    return path;
+    const size_t size = sizeof pocl_directory;
+    if (given) snprintf(pocl_directory, size, "%s", given);
+    else if (xdg && *xdg) snprintf(pocl_directory, size, "%s/pocl/kcache", xdg);
+    else snprintf(pocl_directory, size, "%s%s/pocl/kcache", home ? home : "/tmp", home ? "/.cache" : "");
 }
+
+void clg__driver_begins(void) { pthread_once(&once, find_pocl); }
 
 void clg__driver_fault(const char *platform, char *text, size_t size)
 {
     *text = 0;
     if (strcmp(platform, "Portable Computing Language") != 0) return;
-    clg__text path = pocl_directory();
-    const int code = path.failed ? 0 : clg__directory_fault(path.data);
+    clg__driver_begins();
+    const int code = clg__directory_fault(pocl_directory);
     if (code)
         snprintf(text, size, "pocl compiles into files in %.500s, and cannot write there: %s. Set POCL_CACHE_DIR to a "
-                 "directory that can be written and has room", path.data, strerror(code));
-    clg__text_free(&path);
+                 "directory that can be written and has room", pocl_directory, strerror(code));
 }
 
 static cl_program build_binary(clg_context *ctx, const unsigned char *binary, size_t size)

@@ -109,8 +109,9 @@ bool       clg__quarantine_has(const char *entries, const char *base, const char
 /* buffer.c */
 void clg__slots_free(clg_context *ctx);
 
-/* cache.c. Why the driver of this platform cannot compile, when it does that into files and they cannot be written; or
- * "". */
+/* cache.c. The first is called before a driver is, which looks once for the directory of its files. The second: why the
+ * driver of this platform cannot compile, when it does that into files and they cannot be written; or "". */
+void       clg__driver_begins(void);
 void       clg__driver_fault(const char *platform, char *text, size_t size);
 
 /* A program's binary on disk. `known`: this or an earlier process had it built. */

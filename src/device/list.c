@@ -124,6 +124,7 @@ static bool fill(list *l)
 {
     cl_uint platform_count = 0;
     if (!clg__may_use_opencl()) return true;
+    clg__driver_begins();
     if (clGetPlatformIDs(0, NULL, &platform_count) != CL_SUCCESS) platform_count = 0;
     l->platform_ids = clg__arena_alloc(&l->arena, platform_count * sizeof *l->platform_ids);
     l->pub.platforms = clg__arena_alloc(&l->arena, platform_count * sizeof *l->pub.platforms);
