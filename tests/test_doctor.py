@@ -118,8 +118,17 @@ def test_broken_softmax_is_refused():
 
 def test_a_broken_gradient_is_not_its_operators_fault():
     env = broken("conv2d_pool", "sum[r][kh * KW + kw] = fma(d, v,", "sum[r][kh * KW + kw] = fma(-d, v,")
-    told, lines = doctor("--seed", 7, "--case", "conv2d_pool.2", env=env, status=1)
+    told, lines = doctor("--quick", "--seed", 7, "--case", "conv2d_pool_filter", env=env, status=1)
     assert [line["name"] for line in lines.values() if line["failed"]] == ["conv2d_pool_filter"], lines
+    assert sorted(entries()) == ["cpu profile fuse=1", "cpu refuse conv2d_pool_filter"] and told["rejected"] == 0, told
+    spec = ["--model", "conv2d(2,3) relu max_pool2d(2) flatten linear(10)", "--data", DATA, "--epochs", 1, "--out", ROOT / "unfused.safetensors"]
+    succeeds("train", *spec, env=env)  # of other kernels
+    succeeds("doctor", "--forget", env=ENV)
+
+
+def test_kernels_that_cannot_be_read_are_not_the_devices_fault():
+    refuses("doctor", "--case", "softmax", says="CLGRAD_CL_DIR", env={**ENV, "CLGRAD_CL_DIR": str(ROOT / "nowhere")})
+    assert not entries()
 
 
 def test_what_is_exact_is_so_with_every_kernel():

@@ -577,6 +577,10 @@ def test_unwritable_outputs():
     for option in ("--out", "--log", "--report", "--trace", "--checkpoint"):  # nothing that is read is written
         refuses("train", "--data", DATA, "--model", f"@{ROOT / 'net.spec'}", option, ROOT / "." / "net.spec", status=2, says="same file")
     (ROOT / "net.spec").unlink()
+    images = Path(DATA) / "train-images-idx3-ubyte"
+    kept = images.read_bytes()
+    refuses("train", "--data", DATA, "--model", "mlp", "--out", images, status=2, says="file of the data")
+    assert images.read_bytes() == kept
     refuses(*common, "--out", ROOT / "m", "--log", ROOT / "m", status=2, says="same file")
     assert Path("/dev/full").is_char_device()
 

@@ -42,6 +42,7 @@ typedef struct clg__program_desc {
 } clg__program_desc;
 
 clg__program *clg__program_get(clg_context *ctx, const clg__program_desc *desc); /* owned by the context */
+clg_status    clg__units_read(clg_context *ctx); /* can all of cl/ be read? CLGRAD_CL_DIR may be wrong */
 
 /* Between these two calls programs and kernels are only noted; the second one builds all of them, in parallel where that
  * helps (builders.c). A kernel cannot be enqueued before. Returns the context's status. */

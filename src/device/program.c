@@ -55,6 +55,17 @@ static clg_status append_unit(clg_context *ctx, clg__text *text, const char *uni
     return clg__fail(&ctx->root, CLG_INTERNAL, "there is no cl/%s.cl in this library", unit);
 }
 
+clg_status clg__units_read(clg_context *ctx)
+{
+    clg_status status = CLG_OK;
+    for (const struct clg__embedded *e = clg__embedded; e->name && status == CLG_OK; e++) {
+        clg__text text = {0};
+        status = append_unit(ctx, &text, e->name);
+        clg__text_free(&text);
+    }
+    return status;
+}
+
 static clg_status assemble(clg_context *ctx, clg__text *text, const clg__program_desc *desc)
 {
     const clg_profile *profile = &ctx->info->profile;

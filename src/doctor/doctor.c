@@ -137,6 +137,7 @@ clg_status clg_doctor_run(clg_context *ctx, const clg_doctor_desc *desc, clg_doc
     selection   s = {.chosen = NULL};
     clg_status  status = clg_context_status(ctx);
     *d.result = (clg_doctor_result){0};
+    if (status == CLG_OK) status = clg__units_read(ctx); /* a file that is missing is not the device's fault */
     if (status != CLG_OK) return status;
     clg__root *root = clg__context_root(ctx);
     d.cases = clg__cases_create(&d.count);

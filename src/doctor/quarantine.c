@@ -1,8 +1,9 @@
 /* quarantine.c - from what fails to what is to be avoided.
  *
- * A ladder is a choice that a profile has, from the most special kernels down to those that do everything. All of its rungs are
- * examined (in a quick examination, when the profile's own fails); one that computes wrongly what the last one computes right goes into quarantine. What of the profile's own then
- * still fails does so without fusion too or not, by the operator's other kernels too or not; at last the operator is refused. */
+ * A ladder is a choice that a profile has, from the most special kernels down to those that do everything. All of its rungs
+ * are examined (in a quick examination, when the profile's own fails); one that computes wrongly what the last one computes
+ * right goes into quarantine. What of the profile's own then still fails does so without fusion too or not, by the operator's
+ * other kernels too or not; at last the operator is refused. */
 #include "doctor/examine.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,12 +146,17 @@ static remains verify(clg__doctor *d, const clg__pass *const own[2], const char 
         for (size_t i = 0; i < d->count; i++) count += chosen[i] = own[k]->blamed && own[k]->blamed[i];
         r.pass[k] = (clg__pass){.variant = own[k]->variant, .chosen = chosen, .quarantine = text};
         if (count) r.ok = clg__examine(d, &r.pass[k]);
-        for (size_t i = 0; count && r.ok && i < d->count; i++) r.count += r.pass[k].blamed[i] != NULL;
+        for (size_t i = 0; count && r.ok && i < d->count; i++) {
+            const char **op = &r.pass[k].blamed[i];
+            if (*op && strstr(text, "profile fuse=1") && clg__op_find(*op)->flags & CLG__MERGED) *op = NULL; /* never made */
+            r.count += *op != NULL;
+        }
     }
     return r;
 }
 
-/* An operator's next resort: its other kernels, where there are any, else none. */
+/* An operator's next resort: its other kernels, where there are any, else none; without one that fusion makes of others plans
+ * do, when nothing is fused. */
 static bool resort(clg__doctor *d, const remains *r, entries *found)
 {
     bool more = false;
@@ -163,6 +169,7 @@ static bool resort(clg__doctor *d, const remains *r, entries *found)
             const bool   had = was < before.count || base_of(d)[0] != 'c';
             if (was < before.count && strcmp(before.at[was].kind, "refuse") == 0) continue;
             put(found, had ? "refuse" : "body", op);
+            if (had && clg__op_find(op)->flags & CLG__MERGED) put(found, "profile", "fuse=1");
             more = true;
         }
     return more;

@@ -49,6 +49,7 @@ enum clg__flags {
     CLG__EPILOGUE_OTHER = 1 << 7, /* and clg__record.other with it */
     CLG__PART      = 1 << 6, /* with CLG__VIEW: attr starts with a clg__part, which says where in the first input */
     CLG__BYTES     = 1 << 8, /* what lies outside the parts of the result is no float32 */
+    CLG__MERGED    = 1 << 9, /* made of other operators where clg__may_rewrite, and not missed elsewhere */
 };
 
 /* The least a device has to do: bytes to and from memory, floating-point operations (a multiply-add is two). */

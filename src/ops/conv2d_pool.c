@@ -259,10 +259,10 @@ static clg__cost fused_cost(const clg_tensor *t)
 
 #define A_PART .arity = CLG__VARIADIC, .flags = CLG__VIEW | CLG__PART, .infer = clg__part_infer, .reference = clg__part_reference
 const clg__op clg__ops_conv2d_pool[] = {
-    [FUSED] = {.name = "conv2d_pool", .arity = CLG__VARIADIC, .flags = CLG__NO_GRAD | CLG__BYTES, .infer = fused_infer,
+    [FUSED] = {.name = "conv2d_pool", .arity = CLG__VARIADIC, .flags = CLG__NO_GRAD | CLG__BYTES | CLG__MERGED, .infer = fused_infer,
                .record = fused_record, .reference = fused_reference, .cost = fused_cost},
     [VALUE] = {.name = "conv2d_pool_value", .gradient = value_gradient, A_PART},
-    [FUSED_FILTER] = {.name = "conv2d_pool_filter", .arity = 2, .flags = CLG__NO_GRAD, .infer = filter_infer,
+    [FUSED_FILTER] = {.name = "conv2d_pool_filter", .arity = 2, .flags = CLG__NO_GRAD | CLG__MERGED, .infer = filter_infer,
                       .record = filter_record, .reference = filter_reference, .cost = fused_cost},
     [DW] = {.name = "conv2d_pool_dw", .gradient = filter_gradient, A_PART},
     [DB] = {.name = "conv2d_pool_db", .gradient = filter_gradient, A_PART},

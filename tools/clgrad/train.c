@@ -103,6 +103,19 @@ static bool can_save(const char *name, const char *path)
     return file >= 0;
 }
 
+/* Is there a file at `path` that belongs to the data in the directory `data`, or is a picture of one of its classes? */
+static bool is_data(const char *path, const char *data)
+{
+    static const char *const kinds[] = {"ubyte", ".gz", ".npy", ".csv", ".png", ".jpg", ".jpeg"};
+    const char *slash = strrchr(path, '/');
+    char        parent[4096], above[4096];
+    bool        known = false;
+    snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    snprintf(above, sizeof above, "%.4000s/..", parent);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) known |= ends_with(path, kinds[i]);
+    return known && access(path, F_OK) == 0 && (same_file(parent, data) || same_file(above, data));
+}
+
 /* What is written must be different files, and none that is read; but a training may go on writing the checkpoint that
  * it resumes. */
 static bool check_files(const train_options *o)
@@ -116,6 +129,10 @@ static bool check_files(const train_options *o)
                  {"checkpoint", o->checkpoint.path}, {"data", o->data}, {"data", labels}, {"test", o->test},
                  {"model", o->spec}, {"init-from", o->init_from}, {"resume", o->checkpoint.resume}};
     enum { WRITTEN = 6, CHECKPOINT = 5, FILES = sizeof files / sizeof files[0] };
+    for (int k = 0; k < WRITTEN; k++)
+        if (o->data && files[k].path && is_data(files[k].path, o->data))
+            return usage(&command_train, "--%s %s is a file of the data and would be lost", files[k].name,
+                         files[k].path), false;
     for (int i = 0; i < FILES; i++)
         for (int k = 0; k < i && k < WRITTEN; k++) {
             const char *a = files[i].path, *b = files[k].path;
