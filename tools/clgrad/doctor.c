@@ -35,7 +35,7 @@ static const option options[] = {
     OPTION_DEVICE_ROW(FIELD(device)),
     {"quick", OPTION_FLAG, FIELD(quick), NULL, "a few small cases that have every operator and every kernel", 0, 0},
     {"case", OPTION_TEXT, FIELD(only), "NAME",
-     "an operator, a check, or one case again: NAME[/VARIANT], as a FAIL says", 0, 0},
+     "an operator, a check, or one case again, which quarantines nothing: NAME[/VARIANT], as a FAIL says", 0, 0},
     {"seed", OPTION_SEED, FIELD(seed), "S", "of the random values (default: another every time)", 0, 0},
     {"forget", OPTION_FLAG, FIELD(forget), NULL, "examine nothing, and lift what was put in quarantine", 0, 0},
     OPTION_JSON_ROW(FIELD(json)),
