@@ -63,7 +63,7 @@ cl_program clg__binary_load(clg_context *ctx, const char *source, bool *known)
     const clg__cache_key key = key_of(ctx, source);
     size_t               size = 0;
     unsigned char       *binary = clg__cache_read(ctx->root.cache_dir, &key, &size);
-    cl_program           program = binary && size > 0 ? build_binary(ctx, binary, size) : NULL;
+    cl_program           program = size > 0 ? build_binary(ctx, binary, size) : NULL;
     *known = binary != NULL;
     free(binary);
     return program;
