@@ -45,8 +45,9 @@ typedef struct clg_plan_stats {
 
 CLG_API clg_plan_stats clg_plan_statistics(const clg_plan *plan);
 
-/* Runs the plan `runs` times, hooks included, and keeps the median time of each launch on the device. The context must have
- * been opened with .trace; what it has traced so far is dropped. */
+/* Runs the plan once and then `runs` times, hooks included and one close behind the other as in a training, and keeps each
+ * launch's median time of these on the device. The context must have been opened with .trace; what it has traced so far is
+ * dropped. */
 CLG_API clg_status clg_plan_measure(clg_plan *plan, int runs);
 
 /* A line per step: what it computes, its shapes, where its result lies, the bytes and operations that it needs at least,

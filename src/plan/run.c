@@ -52,19 +52,22 @@ clg_status clg_plan_measure(clg_plan *p, int runs)
     clg_status status = clg_context_trace(p->ctx, NULL, NULL); /* nothing of before */
     if (status != CLG_OK) return status;
     const size_t count = p->launch_count, n = (size_t)runs;
-    size_t      *mark = clg__calloc(p->object.root, count + 1, sizeof *mark);
-    double      *sample = clg__calloc(p->object.root, count * n + 1, sizeof *sample);
+    size_t      *mark = clg__calloc(p->object.root, n, (count + 1) * sizeof *mark); /* of each run */
+    double      *sample = clg__calloc(p->object.root, n, sizeof *sample);
     if (!p->seconds) p->seconds = clg__calloc(p->object.root, count + 1, sizeof *p->seconds);
-    for (size_t r = 0; r < n && mark && sample && p->seconds; r++) {
-        run(p, mark);
+    if (mark && sample && p->seconds) {
+        run(p, NULL); /* what happens once */
+        for (size_t r = 0; r < n; r++) run(p, mark + r * (count + 1));
         status = clg_context_finish(p->ctx);
-        if (status != CLG_OK) break;
-        for (size_t i = 0; i < count; i++) sample[i * n + r] = clg__trace_busy(p->ctx, mark[i], mark[i + 1]);
+        for (size_t i = 0; i < count && status == CLG_OK; i++) {
+            for (size_t r = 0; r < n; r++) {
+                const size_t *at = mark + r * (count + 1) + i;
+                sample[r] = clg__trace_busy(p->ctx, at[0], at[1]);
+            }
+            qsort(sample, n, sizeof *sample, ascending);
+            p->seconds[i] = 0.5 * (sample[(n - 1) / 2] + sample[n / 2]);
+        }
         clg__trace_forget(p->ctx);
-    }
-    for (size_t i = 0; i < count && mark && sample && p->seconds && status == CLG_OK; i++) {
-        qsort(sample + i * n, n, sizeof *sample, ascending);
-        p->seconds[i] = 0.5 * (sample[i * n + (n - 1) / 2] + sample[i * n + n / 2]);
     }
     free(mark);
     free(sample);

@@ -29,7 +29,7 @@ static const option options[] = {
     {"groups", OPTION_COUNT, FIELD(groups), "N", "of conv2d (default 1)", 1 << 15, 0},
     {"backward", OPTION_FLAG, FIELD(backward), NULL, "the operator's gradients to all inputs instead", 0, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "examples per step (default: the network's own)", INT32_MAX, 0},
-    {"steps", OPTION_COUNT, FIELD(steps), "N", "how many are timed (default: two seconds of them)", INT32_MAX, 0},
+    {"steps", OPTION_COUNT, FIELD(steps), "N", "how many are timed (default: a second or two of them)", INT32_MAX, 0},
     OPTION_DEVICE_ROW(FIELD(device)),
     OPTION_JSON_ROW(FIELD(json)),
     {"dump-plan", OPTION_FLAG, FIELD(dump_plan), NULL, "every step and launch, with bytes, operations and times", 0, 0},
@@ -88,6 +88,14 @@ bench_times bench_time(clg_context *ctx, int64_t count, double seconds, void (*w
     qsort(sample, (size_t)blocks, sizeof *sample, ascending);
     return (bench_times){.median = 0.5 * (sample[(blocks - 1) / 2] + sample[blocks / 2]), .best = sample[0],
                          .count = blocks * each};
+}
+
+int bench_runs(clg_context *ctx, int64_t count, void (*work)(void *user), void *user)
+{
+    enum { LEAST = 5, MOST = 1000 };
+    if (count) return (int)count;
+    const double one = bench_time(ctx, 1, 0.0, work, user).best;
+    return one > 1.0 / LEAST ? LEAST : one < 1.0 / MOST ? MOST : (int)(1.0 / one);
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------- */

@@ -66,4 +66,7 @@ typedef struct bench_times {
  * more together: what is timed is a stream of work, and no single launch. */
 bench_times bench_time(clg_context *ctx, int64_t count, double seconds, void (*work)(void *user), void *user);
 
+/* How many runs --dump-plan measures: `count`, or if that is 0 about a second of them. */
+int bench_runs(clg_context *ctx, int64_t count, void (*work)(void *user), void *user);
+
 #endif

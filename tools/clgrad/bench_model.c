@@ -148,8 +148,8 @@ static int measure(const bench_options *o, clg_context *ctx, training *t)
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
     if (o->save_initial && clg_model_save(t->model, o->save_initial)) return fail_context(cmd, ctx);
     if (o->dump_plan) {
-        const int runs = o->steps ? (int)o->steps : 10;
-        if (!o->untimed && (!feed_next(&t->feed) || clg_plan_measure(t->plan, runs))) return fail_context(cmd, ctx);
+        const int runs = o->untimed ? 0 : bench_runs(ctx, o->steps, step, t);
+        if (runs && (!feed_next(&t->feed) || clg_plan_measure(t->plan, runs))) return fail_context(cmd, ctx);
         clg_plan_dump(t->plan, stdout);
         return 0;
     }

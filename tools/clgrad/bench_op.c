@@ -260,7 +260,7 @@ int bench_op(const bench_options *o)
     int       status = 0;
     if (clg_context_failed(ctx)) status = fail_context(cmd, ctx);
     else if (o->dump_plan) {
-        if (clg_plan_measure(plan, o->steps ? (int)o->steps : 10)) status = fail_context(cmd, ctx);
+        if (clg_plan_measure(plan, bench_runs(ctx, o->steps, run_plan, &c))) status = fail_context(cmd, ctx);
         else clg_plan_dump(plan, stdout);
     } else {
         const bench_times times = bench_time(ctx, o->steps, 0.4, run_plan, &c);
