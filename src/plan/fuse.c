@@ -15,11 +15,18 @@
  * results whose only reader has not joined the group, and may yet; numbers. And a kernel has to be compiled: nodes. */
 enum { MAX_GROUP_TENSORS = 24, MAX_GROUP_OPEN = 40, MAX_GROUP_CONSTANTS = 32, MAX_GROUP_NODES = 256 };
 
+#define LABEL_GAP (UINT64_C(1) << 36) /* there are fewer nodes than fill 64 bits with it */
+
 typedef struct edge {
     uint32_t before, after; /* node ids */
     int      next;          /* another edge into `after`, or -1 */
     bool     exact;         /* may be inside a group */
 } edge;
+
+typedef struct met {
+    uint64_t label;
+    uint32_t group;
+} met;
 
 typedef struct fuser {
     clg_plan *p;
@@ -30,8 +37,12 @@ typedef struct fuser {
     edge     *edges;  /* of order */
     int      *into;   /* by node id: the first edge into it, or -1 */
     size_t    edge_count, edge_capacity;
-    bool     *seen;
+    bool     *wanted; /* by node id, of numbers: somebody wants it in memory */
     uint32_t *stack;
+    uint32_t *sooner, *later, ends; /* by group number: the list of groups in an order, which has its ends in `ends` */
+    uint64_t *label;  /* by group number */
+    uint32_t *search, searches; /* by group number: the last search that met it */
+    met      *met;
 } fuser;
 
 #define EACH_MEMBER(m, of) for (uint32_t m = (of), m##_go = 1; m##_go; m = f->next[m], m##_go = m != (of))
@@ -47,17 +58,14 @@ bool clg__reads_exactly(const clg_tensor *t, const clg_tensor *in)
 
 static bool runs(const clg_tensor *t) { return !(t->op->flags & (CLG__LEAF | CLG__VIEW)); }
 
-/* A number that pointwise kernels take as an argument: it needs a step only when somebody else wants it in memory. */
-static bool full_needs_memory(const clg_plan *p, const clg_tensor *full)
+/* Numbers are arguments of pointwise kernels: one needs a step only when somebody else wants it in memory. */
+static void note_inputs(fuser *f, const clg_tensor *t)
 {
-    if (p->is_output[full->id]) return true;
-    for (size_t i = full->id + 1; i < p->node_count; i++) {
-        const clg_tensor *t = p->graph->nodes[i];
-        if (!p->needed[i]) continue;
-        for (int k = 0; k < t->arity; k++)
-            if (clg__base_of(t->in[k]) == full && (t->in[k] != full || !(t->op->flags & CLG__POINTWISE))) return true;
+    for (int k = 0; k < t->arity; k++) {
+        const clg_tensor *base = clg__base_of(t->in[k]);
+        f->uses[t->in[k]->id]++;
+        if (t->in[k] != base || !(t->op->flags & CLG__POINTWISE)) f->wanted[base->id] = true;
     }
-    return false;
 }
 
 /* ---- edges of order ---------------------------------------------------------------------------------------------- */
@@ -117,43 +125,85 @@ static bool order_assignments(fuser *f)
 
 /* ---- cycles ------------------------------------------------------------------------------------------------------ */
 
-/* Pushes what node `id` waits for; true when that is a member of group g. */
-static bool push_dependencies(fuser *f, size_t *top, uint32_t id, int g)
+/* Groups are kept in an order in which each comes after all that it waits for: a list with labels that grow along it. So a
+ * search for `to` goes back no further than `to`, and what it has met on its way there then moves before it. */
+
+static void link_after(fuser *f, uint32_t at, uint32_t g, uint64_t label)
 {
-    const clg_tensor *t = f->p->graph->nodes[id];
-    bool              hit = false;
-    for (int k = 0; k < t->arity; k++) {
-        const uint32_t in = t->in[k]->id;
-        hit = hit || f->group[in] == g;
-        if (!f->seen[in]) f->seen[in] = true, f->stack[(*top)++] = in;
-    }
-    EACH_EDGE_INTO(e, id) {
-        const uint32_t before = f->edges[e].before;
-        hit = hit || f->group[before] == g;
-        if (!f->seen[before]) f->seen[before] = true, f->stack[(*top)++] = before;
-    }
-    return hit;
+    f->later[g] = f->later[at];
+    f->sooner[g] = at;
+    f->sooner[f->later[at]] = g;
+    f->later[at] = g;
+    f->label[g] = label;
 }
 
-/* Is there a way out of the group of `member` and back into it? */
+static void unlink_group(fuser *f, uint32_t g)
+{
+    f->later[f->sooner[g]] = f->later[g];
+    f->sooner[f->later[g]] = f->sooner[g];
+}
+
+static void append(fuser *f, uint32_t g)
+{
+    const uint32_t end = f->sooner[f->ends];
+    link_after(f, end, g, f->label[end] + LABEL_GAP);
+}
+
+static int by_label(const void *a, const void *b)
+{
+    const met *x = a, *y = b;
+    return x->label < y->label ? -1 : x->label > y->label;
+}
+
+/* Puts the `count` groups that a search from below has met, as they stand, before group `to`. */
+static void move_before(fuser *f, size_t count, uint32_t to)
+{
+    qsort(f->met, count, sizeof *f->met, by_label);
+    for (size_t i = 0; i < count; i++) unlink_group(f, f->met[i].group);
+    uint32_t at = f->sooner[to];
+    if (f->label[to] - f->label[at] <= count) {
+        uint64_t label = 0;
+        for (uint32_t g = f->later[f->ends]; g != f->ends; g = f->later[g]) f->label[g] = label += LABEL_GAP;
+    }
+    /* most of the gap is left for what comes between here later */
+    const uint64_t step = CLG__MAX((f->label[to] - f->label[at]) / (count + 1) / 16, 1);
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t g = f->met[i].group;
+        link_after(f, at, g, f->label[at] + step);
+        at = g;
+    }
+}
+
+/* Notes what is waited for as `id`, directly by a member of group g or not; true when that leads back into g. */
+static bool meet(fuser *f, size_t *count, uint32_t id, int g, bool direct)
+{
+    const clg_tensor *t = f->p->graph->nodes[id];
+    for (; f->group[t->id] < 0 && t->op->flags & CLG__VIEW; t = t->in[0]) direct = false;
+    const int of = f->group[t->id];
+    if (of == g) return !direct;
+    if (of < 0 || f->search[of] == f->searches || f->label[of] < f->label[g]) return false;
+    f->search[of] = f->searches;
+    f->met[(*count)++] = (met){f->label[of], (uint32_t)of};
+    return false;
+}
+
+/* Is there a way out of the group of `member`, which has just grown, and back into it? If not, the order is mended. */
 static bool cyclic(fuser *f, uint32_t member)
 {
     const int g = f->group[member];
-    size_t    top = 0;
-    memset(f->seen, 0, f->p->node_count * sizeof *f->seen);
-    EACH_MEMBER(m, member) f->seen[m] = true;
-    EACH_MEMBER(m, member) push_dependencies(f, &top, m, g);
-    while (top) {
-        const uint32_t id = f->stack[--top];
-        if (f->group[id] < 0) { /* a leaf or a view */
-            if (push_dependencies(f, &top, id, g)) return true;
-        } else {
-            EACH_MEMBER(m, id) {
-                f->seen[m] = true;
-                if (push_dependencies(f, &top, m, g)) return true;
-            }
+    size_t    count = 0, done = 0;
+    uint32_t  of = member;
+    f->searches++;
+    do {
+        EACH_MEMBER(m, of) {
+            const clg_tensor *t = f->p->graph->nodes[m];
+            for (int k = 0; k < t->arity; k++)
+                if (meet(f, &count, t->in[k]->id, g, of == member)) return true;
+            EACH_EDGE_INTO(e, m) if (meet(f, &count, f->edges[e].before, g, of == member)) return true;
         }
-    }
+        if (done < count) of = f->met[done].group;
+    } while (done++ < count);
+    move_before(f, count, (uint32_t)g);
     return false;
 }
 
@@ -211,7 +261,10 @@ static void try_join(fuser *f, const clg_tensor *t, const clg_tensor *in)
         return;
     EACH_MEMBER(m, t->id) f->group[m] = to;
     splice(f, t->id, in->id);
-    if (fits(f, t->id) && !cyclic(f, t->id)) return;
+    if (fits(f, t->id) && !cyclic(f, t->id)) {
+        unlink_group(f, (uint32_t)from);
+        return;
+    }
     splice(f, t->id, in->id);
     EACH_MEMBER(m, t->id) f->group[m] = from;
 }
@@ -241,7 +294,10 @@ static bool fold_epilogue(fuser *f, const clg_tensor *t)
         const int g = f->group[base->id];
         const clg_tensor *v;
         for (v = t; v != base; v = v == t ? t->in[k] : v->in[0]) f->group[v->id] = g, splice(f, v->id, base->id);
-        if (!cyclic(f, t->id)) return true;
+        if (!cyclic(f, t->id)) {
+            unlink_group(f, t->id);
+            return true;
+        }
         for (v = t; v != base; v = v == t ? t->in[k] : v->in[0]) { /* parted again, one after another */
             uint32_t before = v->id;
             EACH_MEMBER(m, v->id) before = m;
@@ -257,8 +313,9 @@ static void find_groups(fuser *f, bool rewrite)
     clg_plan *p = f->p;
     for (size_t i = 0; i < p->node_count; i++) {
         const clg_tensor *t = p->graph->nodes[i];
-        if (!p->needed[i] || !runs(t) || (t->op == &clg__op_full && !full_needs_memory(p, t))) continue;
+        if (!p->needed[i] || !runs(t) || (t->op == &clg__op_full && !p->is_output[i] && !f->wanted[i])) continue;
         f->group[i] = (int)i;
+        append(f, (uint32_t)i);
         if (!rewrite || fold_epilogue(f, t) || !(t->op->flags & CLG__POINTWISE)) continue;
         for (int k = 0; k < t->arity; k++) try_join(f, t, t->in[k]);
     }
@@ -315,21 +372,28 @@ static bool emit(fuser *f, uint32_t id)
 bool clg__plan_fuse(clg_plan *p)
 {
     const size_t n = p->node_count;
-    fuser        state = {.p = p, .root = p->object.root}, *f = &state;
+    fuser        state = {.p = p, .root = p->object.root, .ends = (uint32_t)n}, *f = &state;
     size_t       inputs = 0;
     f->group = clg__calloc(f->root, n, sizeof *f->group);
     f->next = clg__calloc(f->root, n, sizeof *f->next);
     f->into = clg__calloc(f->root, n, sizeof *f->into);
     f->uses = clg__calloc(f->root, n, sizeof *f->uses);
-    f->seen = clg__calloc(f->root, n, sizeof *f->seen);
+    f->wanted = clg__calloc(f->root, n, sizeof *f->wanted);
+    f->sooner = clg__calloc(f->root, n + 1, sizeof *f->sooner);
+    f->later = clg__calloc(f->root, n + 1, sizeof *f->later);
+    f->label = clg__calloc(f->root, n + 1, sizeof *f->label);
+    f->search = clg__calloc(f->root, n, sizeof *f->search);
+    f->met = clg__calloc(f->root, n, sizeof *f->met);
     p->steps = clg__calloc(f->root, n, sizeof *p->steps);
-    bool ok = f->group && f->next && f->into && f->uses && f->seen && p->steps;
+    bool ok = f->group && f->next && f->into && f->uses && f->wanted && f->sooner && f->later && f->label && f->search &&
+              f->met && p->steps;
+    if (ok) f->sooner[n] = f->later[n] = f->ends;
     for (uint32_t i = 0; ok && i < n; i++) {
         const clg_tensor *t = p->graph->nodes[i];
         f->group[i] = p->step_of[i] = f->into[i] = -1;
         f->next[i] = i;
         inputs += (size_t)t->arity;
-        for (int k = 0; p->needed[i] && k < t->arity; k++) f->uses[t->in[k]->id]++;
+        if (p->needed[i]) note_inputs(f, t);
     }
     ok = ok && order_assignments(f);
     f->stack = ok ? clg__calloc(f->root, n + inputs + f->edge_count + 1, sizeof *f->stack) : NULL;
@@ -340,13 +404,9 @@ bool clg__plan_fuse(clg_plan *p)
         EACH_MEMBER(m, i) last = last && m <= i;
         if (last) ok = emit(f, i);
     }
-    free(f->group);
-    free(f->next);
-    free(f->into);
-    free(f->uses);
-    free(f->seen);
-    free(f->stack);
-    free(f->edges);
+    void *const arrays[] = {f->group, f->next,  f->into,  f->uses,   f->wanted, f->sooner,
+                            f->later, f->label, f->search, f->met, f->stack, f->edges};
+    for (size_t i = 0; i < CLG__COUNT(arrays); i++) free(arrays[i]);
     if (!ok) clg__fail(p->object.root, CLG_OUT_OF_MEMORY, "out of host memory for a plan of %zu nodes", n);
     return ok;
 }
