@@ -4,14 +4,14 @@
  * KH, KW, STRIDE_H, STRIDE_W, DIL_H, DIL_W   of the convolution; its border lies in memory around x
  * POOL_H, POOL_W                             the window of the maximum, and its stride
  * BIAS                                       1: there is one
- * ROWS_FORWARD, ROWS_BACKWARD                output channels that a unit of work holds in registers
+ * ROWS                                       output channels that a unit of work holds in registers
  *
- * x by lanes [blocks, channels, h, w, VEC], code [blocks, rows, pixels, VEC], y and dy [n, rows, pixels]. A group's items
+ * x by lanes [blocks, channels, h, w, VEC], code [blocks, rows, pixels, VEC] in bytes, y and dy [n, rows, pixels]. A group's items
  * share the pooled pixels of a unit, which is a block of VEC images and some rows. Lanes behind the last image compute
  * with zeros and are not stored. The first maximum wins, NaN before anything else. */
 #if !defined(KH) || !defined(KW) || !defined(STRIDE_H) || !defined(STRIDE_W) || !defined(DIL_H) || !defined(DIL_W) || \
-    !defined(POOL_H) || !defined(POOL_W) || !defined(BIAS) || !defined(ROWS_FORWARD) || !defined(ROWS_BACKWARD)
-#error "conv2d_pool.cl needs KH, KW, STRIDE_*, DIL_*, POOL_*, BIAS, ROWS_FORWARD and ROWS_BACKWARD"
+    !defined(POOL_H) || !defined(POOL_W) || !defined(BIAS) || !defined(ROWS)
+#error "conv2d_pool.cl needs KH, KW, STRIDE_*, DIL_*, POOL_*, BIAS and ROWS"
 #endif
 #define WINDOW  (KH * KW)
 #define PLACES  (POOL_H * POOL_W)
@@ -23,8 +23,24 @@
 #define STRIP 1 /* neighbours store neighbours */
 #define STRIP_COUNT(p0, pixels) 1 /* a constant: what a loop of unknown length indexes lies in memory */
 #endif
+/* While pixel i is computed, the caches are asked for a line of the strip at p; all lines of a strip, as its pixels go by. */
+#if WG == 1
+#define FETCH_LINE(p, step, i) FETCH((p) + (i) % VEC * (step) + (i) / VEC * VEC)
+#else
+#define FETCH_LINE(p, step, i)
+#endif
 /* The first pixel of a strip, or of a vector: the last one overlaps that before, for a part of a vector takes long. */
 #define OVERLAP(at, count) ((count) < VEC || STRIP == 1 ? (at) : min(at, (count) - VEC))
+
+#if VEC == 1
+typedef char code_vec;
+#define CODE  convert_char
+#define PLACE convert_int
+#else
+typedef CAT(char, VEC) code_vec __attribute__((aligned(VEC < 4 ? VEC : 4)));
+#define CODE  CAT(convert_char, VEC)
+#define PLACE CAT(convert_int, VEC)
+#endif
 
 /* Element (place, tap) of a pooled pixel whose first element is at p, in rows of `w` vectors. Within a window 32 bits do, and
  * GPUs add 64 bits in several instructions. */
@@ -51,16 +67,18 @@ static inline void load_strip(vec *r, global const float *p, const ulong step, c
     EACH_LANE(i, min(VEC, left)) t[i] = p[i * step];
     r[0] = VLOAD(t);
 #else
-    float t[VEC * STRIP];
-    for (int j = 0; j < VEC; j++)
-        for (int i = 0; i < count; i += VEC) {
-            const int at = OVERLAP(i, count);
-            VSTORE(j < left ? load_part(p + j * step + at, count - at) : 0.0f, t + j * STRIP + at);
-        }
     for (int i = 0; i < count; i += VEC) {
         const int at = OVERLAP(i, count);
-        for (int j = 0; j < VEC; j++) r[at + j] = VLOAD(t + j * STRIP + at);
-        transpose_tile(r + at);
+        vec t[VEC];
+        if (count >= VEC && left >= VEC) {
+            UNROLL for (int j = 0; j < VEC; j++) t[j] = VLOAD(p + j * step + at);
+        } else {
+            vec edge[VEC];
+            for (int j = 0; j < VEC; j++) edge[j] = j < left ? load_part(p + j * step + at, count - at) : 0.0f;
+            UNROLL for (int j = 0; j < VEC; j++) t[j] = edge[j];
+        }
+        transpose_tile(t);
+        UNROLL for (int j = 0; j < VEC; j++) r[at + j] = t[j];
     }
 #endif
 }
@@ -72,19 +90,19 @@ static inline void store_strip(const vec *r, global float *p, const ulong step, 
     VSTORE(r[0], t);
     EACH_LANE(i, min(VEC, left)) p[i * step] = t[i];
 #else
-    float t[VEC * STRIP];
     for (int i = 0; i < count; i += VEC) {
         const int at = OVERLAP(i, count);
-        vec       turned[VEC];
-        for (int j = 0; j < VEC; j++) turned[j] = r[at + j];
-        transpose_tile(turned);
-        for (int j = 0; j < VEC; j++) VSTORE(turned[j], t + j * STRIP + at);
-    }
-    for (int j = 0; j < min(VEC, left); j++)
-        for (int i = 0; i < count; i += VEC) {
-            const int at = OVERLAP(i, count);
-            store_part(VLOAD(t + j * STRIP + at), p + j * step + at, count - at);
+        vec t[VEC];
+        UNROLL for (int j = 0; j < VEC; j++) t[j] = r[at + j];
+        transpose_tile(t);
+        if (count >= VEC && left >= VEC) {
+            UNROLL for (int j = 0; j < VEC; j++) VPUT(t[j], p + j * step + at);
+        } else {
+            vec edge[VEC];
+            UNROLL for (int j = 0; j < VEC; j++) edge[j] = t[j];
+            for (int j = 0; j < min(VEC, left); j++) store_part(edge[j], p + j * step + at, count - at);
         }
+    }
 #endif
 }
 
@@ -123,23 +141,27 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
                    const int w, const int dst_h, const int dst_w)
 {
     y += y_at, weight += weight_at, bias += bias_at;
-    global float       *code = y + code_part;
+    global char        *code = (global char *)(y + code_part);
     global const float *x = y + x_part;
     const int  pixels = dst_h * dst_w, taps = channels * WINDOW;
-    const uint parts = (rows + ROWS_FORWARD - 1) / ROWS_FORWARD;
+    const uint parts = (rows + ROWS - 1) / ROWS;
 
     EACH_UNIT(u, blocks * parts) {
-        const int   first = u % parts * ROWS_FORWARD, block = u / parts;
-        const ulong plane = (ulong)h * w;
-        global const float *weights[ROWS_FORWARD];
-        UNROLL for (int r = 0; r < ROWS_FORWARD; r++) weights[r] = weight + min(first + r, rows - 1) * (ulong)taps;
+        const int   first = u % parts * ROWS, block = u / parts;
+        const ulong plane = (ulong)h * w, image = (ulong)rows * pixels;
+        global const float *weights[ROWS];
+        UNROLL for (int r = 0; r < ROWS; r++) weights[r] = weight + min(first + r, rows - 1) * (ulong)taps;
         for (int p0 = (int)get_local_id(0) * STRIP; p0 < pixels; p0 += WG * STRIP) {
             const int count = STRIP_COUNT(p0, pixels);
-            vec tile[ROWS_FORWARD][STRIP];
+            vec tile[ROWS][STRIP];
+            global float *to[ROWS];
+            UNROLL for (int r = 0; r < ROWS; r++)
+                to[r] = y + ((ulong)block * VEC * rows + min(first + r, rows - 1)) * pixels + p0;
             EACH_PIXEL(i, p0, count, corner, x + LANE(block * channels * plane)) {
                 global const float *at = corner;
-                vec sum[ROWS_FORWARD][PLACES];
-                UNROLL for (int r = 0; r < ROWS_FORWARD; r++)
+                UNROLL for (int r = 0; r < ROWS; r++) FETCH_LINE(to[r], image, i);
+                vec sum[ROWS][PLACES];
+                UNROLL for (int r = 0; r < ROWS; r++)
                     UNROLL for (int k = 0; k < PLACES; k++)
 #if BIAS
                         sum[r][k] = bias[min(first + r, rows - 1)];
@@ -149,28 +171,27 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
                 for (int c = 0; c < channels; c++, at += LANE(plane))
                     UNROLL for (int kh = 0; kh < KH; kh++)
                         UNROLL for (int kw = 0; kw < KW; kw++)
-                            UNROLL for (int r = 0; r < ROWS_FORWARD; r++) {
+                            UNROLL for (int r = 0; r < ROWS; r++) {
                                 const vec s = (weights[r] + (uint)(c * WINDOW))[kh * KW + kw];
                                 UNROLL for (int k = 0; k < PLACES; k++)
                                     sum[r][k] = fma(s, TAP(at, k, kh, kw, w), sum[r][k]);
                             }
-                UNROLL for (int r = 0; r < ROWS_FORWARD; r++) {
-                    vec best = sum[r][0], place = 0.0f;
+                UNROLL for (int r = 0; r < ROWS; r++) {
+                    vec  best = sum[r][0];
+                    ivec place = 0;
                     UNROLL for (int k = 1; k < PLACES; k++) {
                         const ivec take = !(sum[r][k] <= best) & (best == best);
                         best = take ? sum[r][k] : best;
-                        place = take ? (vec)k : place;
+                        place = take ? (ivec)k : place;
                     }
                     tile[r][i] = best < 0.0f ? 0.0f : best;
                     if (first + r < rows)
-                        VPUT(best <= 0.0f ? (vec)-1.0f : place, code + LANE(((ulong)block * rows + first + r) * pixels + p0 + i));
+                        *(global code_vec *)(code + LANE(((ulong)block * rows + first + r) * pixels + p0 + i)) =
+                            CODE(best <= 0.0f ? (ivec)-1 : place);
                 }
             }
-            UNROLL for (int r = 0; r < ROWS_FORWARD; r++)
-                if (first + r < rows) {
-                    global float *to = y + ((ulong)block * VEC * rows + first + r) * pixels + p0;
-                    store_strip(tile[r], to, (ulong)rows * pixels, n - (int)block * VEC, count);
-                }
+            UNROLL for (int r = 0; r < ROWS; r++)
+                if (first + r < rows) store_strip(tile[r], to[r], image, n - (int)block * VEC, count);
         }
     }
 }
@@ -182,57 +203,50 @@ KERNEL conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, 
 {
     local float tmp[WG];
     saved += saved_at, dy += dy_at, partial += partial_at;
-    global const float *code = saved + code_part, *x = saved + x_part;
-    const int  pixels = dst_h * dst_w, taps = channels * WINDOW;
-    const uint parts = (rows + ROWS_BACKWARD - 1) / ROWS_BACKWARD;
+    global const char  *code = (global const char *)(saved + code_part);
+    global const float *x = saved + x_part;
+    const int   pixels = dst_h * dst_w, taps = channels * WINDOW;
+    const ulong plane = (ulong)h * w, image = (ulong)rows * pixels;
 
-    EACH_UNIT(u, blocks * parts) {
-        const int   first = u % parts * ROWS_BACKWARD, block = u / parts, left = n - block * VEC;
-        const ulong plane = (ulong)h * w;
+    EACH_UNIT(u, blocks * rows) { /* a row of a block, for more leave no registers */
+        const int block = u / rows, row = u % rows, left = n - block * VEC;
+        global const float *from = dy + block * VEC * image + row * (ulong)pixels;
+        global const char  *codes = code + LANE(u * (ulong)pixels);
         for (int c = 0; c < channels; c++) {
-            vec sum[ROWS_BACKWARD][WINDOW], sum_b[ROWS_BACKWARD];
-            UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) {
-                sum_b[r] = 0.0f;
-                UNROLL for (int t = 0; t < WINDOW; t++) sum[r][t] = 0.0f;
-            }
+            vec sum[WINDOW], sum_b = 0.0f;
+            UNROLL for (int t = 0; t < WINDOW; t++) sum[t] = 0.0f;
             for (int p0 = (int)get_local_id(0) * STRIP; p0 < pixels; p0 += WG * STRIP) {
                 const int count = STRIP_COUNT(p0, pixels);
-                vec tile[ROWS_BACKWARD][STRIP];
-                UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) {
-                    const ulong row = (ulong)block * VEC * rows + min(first + r, rows - 1);
-                    load_strip(tile[r], dy + row * pixels + p0, (ulong)rows * pixels, left, count);
-                }
+                vec tile[STRIP];
+                load_strip(tile, from + p0, image, left, count);
                 EACH_PIXEL(i, p0, count, at, x + LANE((block * channels + c) * plane)) {
-                    UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) {
-                        const vec place = VLOAD(code + LANE(((ulong)block * rows + min(first + r, rows - 1)) * pixels + p0 + i));
-                        const vec d = place >= 0.0f ? tile[r][i] : 0.0f;
-                        vec across = place;
-                        UNROLL for (int m = 1; m < POOL_H; m++)
-                            across = place >= (vec)(m * POOL_W) ? place - (vec)(m * POOL_W) : across;
-                        sum_b[r] += d;
-                        UNROLL for (int kh = 0; kh < KH; kh++)
-                            UNROLL for (int kw = 0; kw < KW; kw++) { /* the tap of the maximum: its row, then its column */
-                                vec v = 0.0f;
-                                UNROLL for (int k = 0; k < POOL_W; k++) {
-                                    vec t = TAP(at, k, kh, kw, w);
-                                    UNROLL for (int m = 1; m < POOL_H; m++)
-                                        t = place >= (vec)(m * POOL_W) ? TAP(at, m * POOL_W + k, kh, kw, w) : t;
-                                    v = k == 0 ? t : across >= (vec)k ? t : v;
-                                }
-                                sum[r][kh * KW + kw] = fma(d, v, sum[r][kh * KW + kw]);
+                    FETCH_LINE(from + min(p0 + STRIP, pixels), image, i);
+                    const ivec place = PLACE(*(global const code_vec *)(codes + LANE(p0 + i)));
+                    const vec d = place >= 0 ? tile[i] : 0.0f;
+                    ivec across = place;
+                    UNROLL for (int m = 1; m < POOL_H; m++)
+                        across = place >= m * POOL_W ? place - m * POOL_W : across;
+                    sum_b += d;
+                    UNROLL for (int kh = 0; kh < KH; kh++)
+                        UNROLL for (int kw = 0; kw < KW; kw++) { /* the tap of the maximum: its row, then its column */
+                            vec v = 0.0f;
+                            UNROLL for (int k = 0; k < POOL_W; k++) {
+                                vec t = TAP(at, k, kh, kw, w);
+                                UNROLL for (int m = 1; m < POOL_H; m++)
+                                    t = place >= m * POOL_W ? TAP(at, m * POOL_W + k, kh, kw, w) : t;
+                                v = k == 0 ? t : across >= k ? t : v;
                             }
-                    }
+                            sum[kh * KW + kw] = fma(d, v, sum[kh * KW + kw]);
+                        }
                 }
             }
-            UNROLL for (int r = 0; r < ROWS_BACKWARD; r++) {
-                global float *to = partial + ((ulong)block * rows + first + r) * (taps + 1);
-                UNROLL for (int t = 0; t < WINDOW; t++) {
-                    const float all = wg_sum(hsum(sum[r][t]), tmp);
-                    if (first + r < rows && get_local_id(0) == 0) to[c * WINDOW + t] = all;
-                }
-                const float all = wg_sum(hsum(sum_b[r]), tmp);
-                if (first + r < rows && c == 0 && get_local_id(0) == 0) to[taps] = all;
+            global float *to = partial + u * (ulong)(taps + 1);
+            UNROLL for (int t = 0; t < WINDOW; t++) {
+                const float all = wg_sum(hsum(sum[t]), tmp);
+                if (get_local_id(0) == 0) to[c * WINDOW + t] = all;
             }
+            const float all = wg_sum(hsum(sum_b), tmp);
+            if (c == 0 && get_local_id(0) == 0) to[taps] = all;
         }
     }
 }

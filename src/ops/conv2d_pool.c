@@ -4,7 +4,7 @@
  * never reaches memory. The kernels hold one image a lane: x is laid out as [N / lanes, C, H, W, lanes] with the
  * convolution's border, after which every tap of every pixel is an aligned vector and no image size leaves a tail.
  *
- *   conv2d_pool         [value [N, O, PH, PW] | code [N / lanes, O, PH PW, lanes] | x by lanes]
+ *   conv2d_pool         [value [N, O, PH, PW] | code [N / lanes, O, PH PW, lanes], in bytes | x by lanes]
  *   conv2d_pool_filter  (conv2d_pool, dvalue) -> [dw | db]
  *
  * code is the place of the maximum in its window, or -1 where ReLU let nothing through. All other derivatives are made
@@ -39,7 +39,7 @@ static layout layout_of(const fused_attr *a)
     l.value = CLG_SHAPE(x[0], y[1], y[2] / a->pool.kernel[0], y[3] / a->pool.kernel[1]);
     l.pixels = l.value.dim[2] * l.value.dim[3];
     l.code = clg__part_end(0, x[0] * l.rows * l.pixels);
-    l.x = clg__part_end(l.code, l.blocks * l.rows * l.pixels * a->lanes);
+    l.x = clg__part_end(l.code, (l.blocks * l.rows * l.pixels * a->lanes + 3) / 4);
     l.end = clg__part_end(l.x, l.blocks * l.channels * l.height * l.width * a->lanes);
     l.db = clg__part_end(0, l.rows * l.taps);
     l.filter_end = clg__part_end(l.db, l.rows);
@@ -119,12 +119,7 @@ static clg_tensor *filter_gradient(const clg__grad *g, int input) /* inputs: nod
 
 /* ---- launches ---------------------------------------------------------------------------------------------------- */
 
-/* Output channels that a unit holds in registers: on a CPU as many as leave room for what they share. */
-static int64_t rows_of(const clg__record *r, bool forward)
-{
-    const bool cpu = r->profile->base[0] == 'c';
-    return forward || cpu ? 2 : 1;
-}
+enum { ROWS = 2 }; /* output channels that a unit of the forward kernel holds in registers */
 
 static clg_status record(clg__record *r, bool forward)
 {
@@ -134,10 +129,9 @@ static clg_status record(clg__record *r, bool forward)
     clg__text         defines = {0};
     clg_status        status = CLG_OK;
     clg__text_append(&defines, "#define KH %d\n#define KW %d\n#define STRIDE_H %d\n#define STRIDE_W %d\n#define DIL_H %d\n"
-                     "#define DIL_W %d\n#define POOL_H %d\n#define POOL_W %d\n#define BIAS %d\n#define ROWS_FORWARD %d\n"
-                     "#define ROWS_BACKWARD %d\n", (int)a->conv.w.dim[2], (int)a->conv.w.dim[3], a->conv.stride[0],
+                     "#define DIL_W %d\n#define POOL_H %d\n#define POOL_W %d\n#define BIAS %d\n#define ROWS %d\n", (int)a->conv.w.dim[2], (int)a->conv.w.dim[3], a->conv.stride[0],
                      a->conv.stride[1], a->conv.dilation[0], a->conv.dilation[1], a->pool.kernel[0], a->pool.kernel[1],
-                     bias, (int)rows_of(r, true), (int)rows_of(r, false));
+                     bias, ROWS);
 #define LAUNCH(kernel, units, ...) \
     if (status == CLG_OK) \
         status = clg__record_units(r, "conv2d_pool", kernel, defines.data, (uint64_t)(units), CLG__ARGS(__VA_ARGS__))
@@ -148,13 +142,13 @@ static clg_status record(clg__record *r, bool forward)
         LAUNCH("conv2d_pool_lanes", l.blocks * l.channels * (high + 2 * a->conv.pad[0]), CLG__IN(0), CLG__OUT, CLG__ULONG(l.x),
                CLG__INT(n), CLG__UINT(l.blocks), CLG__INT(l.channels), CLG__INT(high), CLG__INT(wide),
                CLG__INT(a->conv.pad[0]), CLG__INT(a->conv.pad[1]));
-        LAUNCH("conv2d_pool", l.blocks * ((l.rows + rows_of(r, true) - 1) / rows_of(r, true)), CLG__IN(1), CLG__IN(bias ? 2 : 1),
+        LAUNCH("conv2d_pool", l.blocks * ((l.rows + ROWS - 1) / ROWS), CLG__IN(1), CLG__IN(bias ? 2 : 1),
                CLG__OUT, CLG__ULONG(l.code), CLG__ULONG(l.x), CLG__INT(n), CLG__UINT(l.blocks), CLG__INT(l.rows),
                CLG__INT(l.channels), CLG__INT(l.height), CLG__INT(l.width), CLG__INT(l.value.dim[2]),
                CLG__INT(l.value.dim[3]));
     } else {
         const int partial = clg__record_workspace(r, (uint64_t)(l.blocks * l.rows * (l.taps + 1)) * sizeof(float));
-        LAUNCH("conv2d_pool_filter", l.blocks * ((l.rows + rows_of(r, false) - 1) / rows_of(r, false)), CLG__IN(0), CLG__IN(1),
+        LAUNCH("conv2d_pool_filter", l.blocks * l.rows, CLG__IN(0), CLG__IN(1),
                CLG__WS(partial), CLG__ULONG(l.code), CLG__ULONG(l.x), CLG__INT(n), CLG__UINT(l.blocks), CLG__INT(l.rows),
                CLG__INT(l.channels), CLG__INT(l.height), CLG__INT(l.width), CLG__INT(l.value.dim[2]),
                CLG__INT(l.value.dim[3]));
@@ -180,9 +174,12 @@ static int64_t x_at(const fused_attr *a, const layout *l, int64_t n, int64_t tap
     return l->x + (((n / a->lanes * l->channels + c) * l->height + h) * l->width + v) * a->lanes + n % a->lanes;
 }
 
-static int64_t code_at(const fused_attr *a, const layout *l, int64_t n, int64_t o, int64_t p)
+/* Four codes an element: the element, and what a code counts in it, which is one more than the kernel's. */
+static int64_t code_at(const fused_attr *a, const layout *l, int64_t n, int64_t o, int64_t p, int64_t *unit)
 {
-    return l->code + ((n / a->lanes * l->rows + o) * l->pixels + p) * a->lanes + n % a->lanes;
+    const int64_t at = ((n / a->lanes * l->rows + o) * l->pixels + p) * a->lanes + n % a->lanes;
+    *unit = INT64_C(1) << at % 4 * 8;
+    return l->code + at / 4;
 }
 
 static void fused_reference(const clg__ref *r)
@@ -198,16 +195,18 @@ static void fused_reference(const clg__ref *r)
     }
     for (int64_t i = 0; i < clg_shape_count(l.value); i++) {
         const int64_t n = i / (l.rows * l.pixels), o = i / l.pixels % l.rows, p = i % l.pixels;
-        double        best = 0.0, code = -1.0;
+        double        best = 0.0;
+        int64_t       code = -1, unit;
         for (int64_t k = 0; k < window; k++) {
             const int64_t h = p / pw * a->pool.kernel[0] + k / a->pool.kernel[1];
             const int64_t v = p % pw * a->pool.kernel[1] + k % a->pool.kernel[1];
             double        sum = r->node->arity == 3 ? r->in[2][o] : 0.0;
             for (int64_t t = 0; t < l.taps; t++) sum += r->in[1][o * l.taps + t] * r->out[x_at(a, &l, n, t, h, v)];
-            if (k == 0 || (!isnan(best) && !(sum <= best))) best = sum, code = (double)k;
+            if (k == 0 || (!isnan(best) && !(sum <= best))) best = sum, code = k;
         }
         r->out[i] = best < 0.0 ? 0.0 : best;
-        r->out[code_at(a, &l, n, o, p)] = best <= 0.0 ? -1.0 : code;
+        double *codes = &r->out[code_at(a, &l, n, o, p, &unit)];
+        *codes += best <= 0.0 ? 0.0 : (double)((code + 1) * unit);
     }
 }
 
@@ -219,7 +218,9 @@ static void filter_reference(const clg__ref *r)
     for (int64_t i = 0; i < l.filter_end; i++) r->out[i] = 0.0;
     for (int64_t i = 0; i < clg_shape_count(l.value); i++) {
         const int64_t n = i / (l.rows * l.pixels), o = i / l.pixels % l.rows, p = i % l.pixels;
-        const int64_t code = (int64_t)r->in[0][code_at(a, &l, n, o, p)];
+        int64_t       unit;
+        const double  codes = r->in[0][code_at(a, &l, n, o, p, &unit)];
+        const int64_t code = (int64_t)codes / unit % 256 - 1;
         if (code < 0) continue;
         const int64_t h = p / pw * a->pool.kernel[0] + code / a->pool.kernel[1];
         const int64_t v = p % pw * a->pool.kernel[1] + code % a->pool.kernel[1];
