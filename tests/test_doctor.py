@@ -49,6 +49,13 @@ def losses(*arguments, env):
     return [json.loads(line)["train_loss"] for line in log.read_text().splitlines()]
 
 
+def fnv(data):
+    sum = 0xcbf29ce484222325
+    for byte in data:
+        sum = (sum ^ byte) * 0x100000001b3 % 2**64
+    return sum
+
+
 def entries():
     return json.loads(succeeds("devices", "--json", env=ENV))["devices"][0]["quarantine"]
 
@@ -89,7 +96,16 @@ def test_broken_winograd_is_found_and_avoided():
     right = losses(env={**ENV, "CLGRAD_PROFILE": "cpu,winograd=2"})
     assert losses(env=env) == right != wrong and right[-1] < right[0], (right, wrong)
     assert "cpu profile winograd=4" in succeeds("devices", "-v", env=ENV)
-    assert "nothing" in succeeds("doctor", "--forget", env=ENV) and not entries()
+    file = Path(told["file"])
+    body = file.read_bytes().split(b"\n", 1)[1] + b"cpu pofile winograd=4\ncpu profile flying=1\n"
+    file.write_bytes(b"clgrad-quarantine 1 %016x\n" % fnv(body) + body)
+    warned = clgrad("devices", "-v", env=ENV), clgrad("train", "--data", DATA, "--model", SPEC, "--epochs", 1, "--out",
+                                                      ROOT / "doctor.safetensors", env=ENV)
+    assert all(done.returncode == 0 for done in warned) and not warned[0].stderr, warned
+    told = warned[1].stderr.splitlines()
+    assert len(told) == 2 and all(str(file) in line and "no entry" in line for line in told) and "flying=1" in told[1], told
+    assert f"removed {file}" in succeeds("doctor", "--forget", env=ENV) and not entries()
+    assert "there was nothing to forget" in succeeds("doctor", "--forget", env=ENV)
 
 
 def test_broken_softmax_is_refused():

@@ -142,7 +142,7 @@ for text, at, says in (
         ("a:", 2, "kind"), ("a:b:relu", 2, "no layer 'b'"), ("a:relu a:tanh", 7, "called a"),
         ("linear(10", 9, "text ends"),
         ("linear(1 2)", 9, "','"), ("linear(1,,)", 9, "no value"), ("conv2d(8,3,kernel=5)", 18, "given twice"),
-        ("conv2d(channels=8,3)", 18, "without a name"), ("relu(1)", 5, "too many values"), ("relu ä", 5, "0xc3"),
+        ("conv2d(channels=8,3)", 18, "without a name"), ("relu(1)", 5, "too many values"), ("relu ä", 5, "'ä' where"),
         ("relu \x01", 5, "0x01")):
     if text not in ("", "  # nothing", "relu \x01"):
         spec(text, at, says)

@@ -14,7 +14,7 @@ from pathlib import Path
 import idx
 import tap
 from program import CLGRAD, DATA, ROOT, clgrad, listing, refuses, succeeds
-from sound import MODEL, PNG, X, Y, png
+from sound import MODEL, PNG, X, Y, npy, png
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
@@ -100,7 +100,9 @@ def test_csv_classes_and_targets():
     log, model = train("--label", "colour", *common, "--model", "linear(16) relu linear(classes)", data=classes, name="csv")
     assert log[-1]["test_accuracy"] >= 0.9, log[-1]
     told = json.loads(succeeds("eval", model, "--data", classes, "--json"))
-    assert told["accuracy"] >= 0.9 and told["images"] == 100, told
+    assert told["accuracy"] >= 0.9 and told["examples"] == 100, told
+    assert "examples/s" in (said := succeeds("train", "--data", classes, "--label", "colour", "--epochs", 1, "--out", ROOT / "csv.safetensors")), said
+    assert "images" not in said and "100 examples" in succeeds("eval", ROOT / "csv.safetensors", "--data", classes), said
     log, model = train("--target", "y", *common, "--model", "linear(16) relu linear(1)", data=numbers, name="csv")
     assert log[-1]["test_r2"] > 0.9, log[-1]
     assert "R^2 0.9" in succeeds("eval", model, "--data", numbers)
@@ -112,7 +114,9 @@ def test_csv_classes_and_targets():
     refuses("train", "--data", classes, "--label", "a", "--test", DATA, status=2, says="--test")
     refuses("train", "--data", classes, "--label", "kind", says=["classes.csv", "kind", "a, b, colour"])
     refuses("train", "--data", classes, "--target", "colour", says=["line 2", '"colour"', "blue"])
-    refuses("train", "--data", classes, "--label", "colour", "--model", "cnn", says="images")
+    refuses("train", "--data", classes, "--label", "colour", "--model", "cnn", says=["images", "[2]", "--model mlp"])
+    same = table("same.csv", ["a", "colour"], [(i, "red") for i in range(20)])
+    refuses("train", "--data", same, "--label", "colour", says=["same.csv", "one class, red"])
     refuses("train", "--data", classes, "--label", "colour", "--classes", "3", says="2 classes")
     holes = table("holes.csv", ["a", "y"], [(1, 2), ("", 3)])
     refuses("train", "--data", holes, "--target", "y", says=["holes.csv", "line 3", '"a"', "missing"])
@@ -130,6 +134,12 @@ def test_npy_labels_say_how_many_classes():
         out = place / "m.safetensors"
         succeeds("train", "--data", place / "x.npy", "--model", layers, "--batch", 2, "--epochs", 1, "--out", out)
         assert b'"classes":"%d"' % classes in out.read_bytes()
+    rows = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 2), }", bytes(32))
+    (place / "x.npy").write_bytes(rows)
+    (place / "y.npy").write_bytes(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }", b"\0\1\0\1"))
+    refuses("train", "--data", place / "x.npy", says=["x.npy", "--model mlp", "[2]"])
+    (place / "y.npy").write_bytes(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }", bytes(4)))
+    refuses("train", "--data", place / "x.npy", "--model", "mlp", says="one class, 0")
     shutil.rmtree(place)
 
 
@@ -154,7 +164,7 @@ def test_folders_of_pictures():
     log, model = train("--model", "flatten linear(classes)", "--epochs", 8, data=ROOT / "pictures", name="folder")
     assert log[-1]["test_accuracy"] > 0.95, log[-1]
     told = json.loads(succeeds("eval", model, "--data", ROOT / "pictures", "--json"))
-    assert told["images"] == 90 and told["accuracy"] == log[-1]["test_accuracy"], told
+    assert told["examples"] == 90 and told["accuracy"] == log[-1]["test_accuracy"], told
     lines = [json.loads(line) for line in succeeds("predict", model, *(path for _, path in files), "--json").splitlines()]
     assert [line["input"] for line in lines] == [str(path) for _, path in files]
     right = sum(line["classes"][0]["name"] == name for line, (name, _) in zip(lines, files))
@@ -162,6 +172,9 @@ def test_folders_of_pictures():
     # Without a test part, and to other extents.
     log, _ = train("--model", "flatten linear(classes)", "--epochs", 8, "--image-size", "14x20", data=ROOT / "pictures/train", name="folder")
     assert log[-1]["test_accuracy"] > 0.9, log[-1]
+    for name in names[1:]:
+        shutil.rmtree(ROOT / "pictures/train" / name)
+    refuses("train", "--data", ROOT / "pictures/train", says=["pictures/train", "one class, ankle boot"])
     shutil.rmtree(ROOT / "pictures")
 
 
@@ -292,7 +305,7 @@ def test_trains_and_evaluates():
         assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
         assert rows[-1]["test_accuracy"] >= 0.8 and rows[-1]["train_loss"] < rows[0]["train_loss"], rows
         told = json.loads(succeeds("eval", out, "--data", DATA, "--batch", 32, "--json"))
-        assert told["network"] == model and told["images"] == 101, told
+        assert told["network"] == model and told["examples"] == 101, told
         assert told["accuracy"] == rows[-1]["test_accuracy"] and abs(told["loss"] - rows[-1]["test_loss"]) < 1e-6
         # 101 images in batches of another size: the same means.
         other = json.loads(succeeds("eval", out, "--data", DATA, "--batch", 100, "--json"))
@@ -583,6 +596,22 @@ def test_unwritable_outputs():
     assert images.read_bytes() == kept
     refuses(*common, "--out", ROOT / "m", "--log", ROOT / "m", status=2, says="same file")
     assert Path("/dev/full").is_char_device()
+
+
+def test_a_reader_that_goes_does_not_end_a_training():
+    out = ROOT / "unread.safetensors"
+    child = subprocess.Popen([CLGRAD, "train", "--data", DATA, "--model", "flatten linear(10)", "--epochs", "200", "--out", out],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child.stdout.readline()
+    child.stdout.close()
+    errors = child.stderr.read()
+    assert child.wait(timeout=120) == 1 and errors.count("standard output: Broken pipe") == 1, errors
+    assert json.loads(succeeds("eval", out, "--data", DATA, "--json"))["accuracy"] > 0.8
+
+
+def test_where_programs_go_must_be_there():
+    model = ROOT / "undumped.safetensors"
+    refuses("train", "--data", DATA, "--out", model, env={"CLGRAD_DUMP_PROGRAMS": "/nowhere"}, says=["/nowhere", "CLGRAD_DUMP_PROGRAMS"])
 
 
 def test_diverged_training_saves_nothing():

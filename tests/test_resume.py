@@ -100,18 +100,18 @@ def test_what_differs_is_named():
     def no(*more, says, status=2, options=("--schedule", "cosine", "--lr", 0.01), epochs=1, model=PLAIN, data=DATA, resume=kept):
         refuses("train", "--data", data, "--model", model, "--batch", 32, "--epochs", epochs, "--out", ROOT / "no.safetensors",
                 *options, *more, "--resume", resume, says=says, status=status)
-    no("--seed", 7, says=["--seed: here 7, there 1"])
-    no(options=("--schedule", "cosine", "--lr", 0.1, "--optimizer", "sgd"), says=["--lr: here 0.1, there 0.01", "--optimizer: here sgd, there adam"])
-    no(options=("--lr", 0.01), says=["--schedule: here constant, there cosine"])
-    no("--validation", 0.5, says=["--validation: here 0.5, there not given;", "training data: here [150, 1, 12, 12]", "there [300, 1, 12, 12]"])
-    no(epochs=3, says=["--epochs: here 3, there 1"])
+    no("--seed", 7, says=["--seed 7 (the checkpoint has 1)"])
+    no(options=("--schedule", "cosine", "--lr", 0.1, "--optimizer", "sgd"), says=["--lr 0.1 (the checkpoint has 0.01)", "--optimizer sgd (the checkpoint has adam)"])
+    no(options=("--lr", 0.01), says=["--schedule constant (the checkpoint has cosine)"])
+    no("--validation", 0.5, says=["--validation 0.5 (the checkpoint has none);", "training data [150, 1, 12, 12]", "has [300, 1, 12, 12]"])
+    no(epochs=3, says=["--epochs 3 (the checkpoint has 1)"])
     no(model=PLAIN.replace("12", "13"), says=["--model", "linear(13)", "linear(12)"])
     other = ROOT / "other"
     shutil.copytree(DATA, other, dirs_exist_ok=True)
     images = bytearray((other / "train-images-idx3-ubyte").read_bytes())
     images[5000] ^= 1
     (other / "train-images-idx3-ubyte").write_bytes(images)
-    no(data=other, says=["training data: here [300, 1, 12, 12] with the checksum", "there [300, 1, 12, 12] with"])
+    no(data=other, says=["training data [300, 1, 12, 12] with the checksum", "has [300, 1, 12, 12] with"])
     no(resume=ROOT / "none", says="none: No such file", status=1)
     damaged = ROOT / "damaged.checkpoint"
     data = bytearray(kept.read_bytes())
@@ -122,6 +122,9 @@ def test_what_differs_is_named():
     no(resume=damaged, says="damaged.checkpoint", status=1)
     no(resume=DATA / "train-images-idx3-ubyte", says="not a safetensors file", status=1)
     no("--folds", 2, "--lr-find", says="", options=())
+    both = clgrad("train", "--data", DATA, "--model", PLAIN, "--batch", 32, "--epochs", 1, "--out", ROOT / "both.safetensors", "--schedule",
+                  "cosine", "--lr", 0.01, "--resume", kept, "--init-from", ROOT / "none")  # the first run's options, and --resume
+    assert both.returncode == 0 and f"none: not read, the weights are those of {kept}" in both.stdout and not both.stderr, both
     for wrong in ("0", "x", "3stepss", "-1", "1.5epochs", ""):
         no("--checkpoint", kept, f"--checkpoint-every={wrong}", says="checkpoint-every" if wrong else "empty")
     no("--checkpoint-every", 3, says="needs --checkpoint")
@@ -191,9 +194,17 @@ def test_a_training_that_goes_bad_ends_with_3():
         done = clgrad(*arguments("bad", "--optimizer", "sgd", "--lr", 1e30, "--checkpoint", kept, "--checkpoint-every", 1, model=model))
         assert done.returncode == 3 and "--lr" in done.stderr and "bad.checkpoint is as it was" in done.stderr, done
         assert (kept.read_bytes(), out.read_bytes()) == before
+    # What this training has kept is not as it was.
+    table = ROOT / "burst.csv"
+    table.write_text("a,y\n" + "".join(f"{i % 7},{i % 3}\n" for i in range(40)))
+    burst = ROOT / "burst.checkpoint"
+    done = clgrad("train", "--data", table, "--target", "y", "--model", "linear(1)", "--optimizer", "sgd", "--lr", 3, "--epochs", 400,
+                  "--checkpoint", burst, "--out", ROOT / "burst.safetensors")
+    assert done.returncode == 3 and re.search(r"No model was saved; \S+burst.checkpoint has the training as it was after epoch \d+$",
+                                              done.stderr.strip()) and burst.exists(), done
     fresh = ROOT / "fresh.checkpoint"
     done = clgrad(*arguments("bad", "--optimizer", "sgd", "--lr", 1e30, "--checkpoint", fresh))
-    assert done.returncode == 3 and "there is no" in done.stderr and "as it was" not in done.stderr and not fresh.exists(), done
+    assert done.returncode == 3 and "is not there yet" in done.stderr and "as it was" not in done.stderr and not fresh.exists(), done
     # A last step may leave weights that no loss has seen yet.
     once = arguments("bad", "--optimizer", "sgd", "--lr", 3e38, "--checkpoint", kept, "--batch", 300)
     once[once.index(EPOCHS)] = 1
@@ -232,7 +243,7 @@ def test_a_text_is_resumed_too():
     told = succeeds(*common, "--epochs", 2, "--resume", kept)
     assert "going on after epoch 1" in told and (ROOT / "gpt.safetensors").read_bytes() == whole, told
     text.write_text("".join(chr(97 + i * i % 7) for i in range(601)))
-    refuses(*common, "--epochs", 2, "--resume", kept, status=2, says=["here 601 characters", "there 600"])
+    refuses(*common, "--epochs", 2, "--resume", kept, status=2, says=["601 characters", "has 600"])
 
 
 tap.run(sys.modules[__name__])

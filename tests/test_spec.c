@@ -100,8 +100,13 @@ static void points_at_the_mistake(void **state)
         {"a:b:relu", 2, "no layer 'b'"},
         {"a:relu a:tanh", 7, "two layers are called a"},
         {"linear2:relu linear(3) linear(4)", 23, "called linear2"},
-        {"relu \xc3\xa4", 5, "byte 0xc3"},
+        {"relu \xc3\xa4", 5, "'\xc3\xa4' where a layer's name"},
         {"relu\n  frob", 7, "no layer"},
+        {"relu r\xc3\xa9seau", 5, "no layer 'r\xc3\xa9seau'"},
+        {"relu\xc3\xa9", 0, "no layer 'relu\xc3\xa9'; did you mean relu?"},
+        {"linear(3\xc3\xa9)", 8, "'\xc3\xa9' where"},
+        {"linear(3) \xc3(", 10, "byte 0xc3"},
+        {"r\xc3\xa9:relu", 0, "ASCII"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         spec_error error;
@@ -113,6 +118,11 @@ static void points_at_the_mistake(void **state)
     assert_string_equal(spec_show("conv2d(,3) relu", 15, &(spec_error){"m", 7}, shown, sizeof shown),
                         "m\n  conv2d(,3) relu\n         ^");
     assert_string_equal(spec_show("relu\n\xc3\xa4 x", 9, &(spec_error){"m", 8}, shown, sizeof shown), "m\n  \xc3\xa4 x\n    ^");
+    char long_line[200] = "", *end = long_line; /* is cut between letters, not in them */
+    for (int i = 0; i < 80; i++) end += sprintf(end, "%s", i == 40 ? "x(" : "\xc3\xa4");
+    spec_show(long_line, (size_t)(end - long_line), &(spec_error){"m", 81}, shown, sizeof shown);
+    assert_null(clg_utf8_fault(shown, strlen(shown)));
+    assert_string_equal(strrchr(shown, '\n'), "\n                                ^"); /* below the bracket */
 }
 
 static void is_bounded(void **state)

@@ -143,7 +143,7 @@ def test_interrupt_saves():
         child.send_signal(number)
         said, errors = child.communicate(timeout=120)
         assert child.returncode == 128 + number and not errors and "interrupted after" in said, (child.returncode, said[-500:], errors)
-        assert json.loads(succeeds("eval", out, "--data", DATA, "--json"))["images"] == 101
+        assert json.loads(succeeds("eval", out, "--data", DATA, "--json"))["examples"] == 101
         out.unlink()
 
 
@@ -158,7 +158,7 @@ def test_a_reader_that_goes_costs_no_training():
     with open("/dev/full", "w") as full:
         done = clgrad(*command[1:], "--trace", "/dev/full", stdout=full)
     assert done.returncode == 1 and "warning: --trace /dev/full" in done.stderr and "standard output" in done.stderr, done
-    assert json.loads(succeeds("eval", out, "--data", DATA, "--json"))["images"] == 101
+    assert json.loads(succeeds("eval", out, "--data", DATA, "--json"))["examples"] == 101
 
 
 def test_refusals():

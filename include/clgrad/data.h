@@ -84,6 +84,7 @@ CLG_API int64_t     clg_dataset_count(const clg_dataset *data);
 CLG_API int64_t     clg_dataset_classes(const clg_dataset *data); /* the largest label + 1, or how many names; regression: 0 */
 CLG_API const char *clg_dataset_class_name(const clg_dataset *data, int64_t label); /* NULL: it has none */
 CLG_API int64_t     clg_dataset_outputs(const clg_dataset *data); /* targets of an example; classification: 0 */
+CLG_API int64_t     clg_dataset_line(const clg_dataset *data, int64_t example); /* of its CSV file, from 1; 0: it has none */
 CLG_API clg_shape   clg_dataset_shape(const clg_dataset *data);   /* [count, ...], such as [count, channels, height, width] */
 
 /* The labels of the examples in use into label[count], their targets into target[count * outputs]. */

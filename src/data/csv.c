@@ -328,7 +328,13 @@ static clg_dataset *dataset_of(table *t, clg_context *ctx, const clg_csv_desc *d
         if (made.classes < 1 || read_labels(t, made.names, (size_t)made.classes)) return NULL;
         made.labels = t->labels;
     }
-    return clg_dataset_create_from(ctx, &made);
+    clg_dataset *data = clg_dataset_create_from(ctx, &made);
+    if (data) {
+        memmove(t->csv.lines, t->csv.lines + 1, rows * sizeof *t->csv.lines); /* the names have one too */
+        data->lines = t->csv.lines;
+        t->csv.lines = NULL;
+    }
+    return data;
 }
 
 clg_dataset *clg_dataset_open_csv(clg_context *ctx, const char *path, const clg_csv_desc *desc)

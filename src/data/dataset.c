@@ -19,6 +19,7 @@ static void dataset_free(clg__object *object)
     if (!data->base) {
         free(data->names);
         free(data->kept);
+        free(data->lines);
         free(data->host);
     }
     free(data->feeds);
@@ -177,6 +178,7 @@ clg_dataset *clg_dataset_part(clg_dataset *data, const clg_part_desc *desc)
     part->outputs = data->outputs;
     part->names = data->names;
     part->kept = data->kept;
+    part->lines = data->lines;
     part->shuffled = d.shuffle;
     part->order = clg__shuffle_begin((uint32_t)data->count, d.seed);
     part->first = d.begin;
@@ -219,6 +221,12 @@ int64_t clg_dataset_outputs(const clg_dataset *data) { return data ? data->outpu
 const char *clg_dataset_class_name(const clg_dataset *data, int64_t label)
 {
     return data && data->names && label >= 0 && label < data->classes ? data->names[label] : NULL;
+}
+
+int64_t clg_dataset_line(const clg_dataset *data, int64_t example)
+{
+    if (!data || !data->lines || example < 0 || example >= data->count) return 0;
+    return (int64_t)data->lines[clg__dataset_row(data, example)];
 }
 
 clg_shape clg_dataset_shape(const clg_dataset *data)

@@ -21,6 +21,7 @@ struct clg_dataset {
     int64_t      classes, outputs;
     char       **names;              /* of the classes, or NULL */
     void        *kept;               /* the answers again, on the host */
+    size_t      *lines;              /* of the CSV file, where each row in memory begins; or NULL */
     clg__feed   *feeds;
     size_t       feed_count;
     int32_t     *rows; /* the indices of a batch on their way */

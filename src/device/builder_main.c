@@ -80,7 +80,7 @@ static cl_program program_of(clg_context *ctx, const char *source)
 int main(int argc, char **argv)
 {
     setenv("CLGRAD_BUILDERS", "0", 1); /* builders start none */
-    clg_context *ctx = argc == 2 ? clg_context_create(&(clg_context_desc){.device = argv[1]}) : NULL;
+    clg_context *ctx = argc == 2 ? clg_context_create(&(clg_context_desc){.device = argv[1], .quarantine = ""}) : NULL;
     if (!ctx || clg_context_failed(ctx)) return 1;
     clg__buffer *scratch = clg__buffer_create(ctx, SCRATCH_BYTES, "scratch memory");
     void        *zeros = calloc(1, SCRATCH_BYTES);

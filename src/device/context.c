@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 double clg__seconds(void)
@@ -54,6 +55,10 @@ static clg_status open_device(clg_context *ctx, const clg_context_desc *desc)
     if (!ctx->queue) return clg__cl_fail(ctx, code, "cannot create a command queue on %s", info->name);
     if (!desc->no_cache) ctx->root.cache_dir = clg__cache_dir();
     const char *dump = or_environment(desc->dump_programs, "CLGRAD_DUMP_PROGRAMS");
+    struct stat place;
+    if (dump && (stat(dump, &place) || !S_ISDIR(place.st_mode)))
+        return clg__fail(&ctx->root, CLG_IO, "%s: no directory, and sources of programs were to be written there (%s)", dump,
+                         desc->dump_programs ? "dump_programs" : "CLGRAD_DUMP_PROGRAMS");
     if (dump && !(ctx->dump_dir = strdup(dump)))
         return clg__fail(&ctx->root, CLG_OUT_OF_MEMORY, "out of host memory while opening %s", info->name);
     ctx->opened = clg__seconds();

@@ -93,9 +93,36 @@ bool clg__quarantine_has(const char *entries, const char *base, const char *key,
     return has(entries, base, "profile", key, value);
 }
 
+static bool is_known(const char *line, size_t size)
+{
+    char        text[160], base[16], kind[16], what[64], more, profile[96];
+    clg_profile unused = {0};
+    snprintf(text, sizeof text, "%.*s", (int)CLG__MIN(size, sizeof text - 1), line);
+    if (sscanf(text, "%15s %15s %63s %c", base, kind, what, &more) != 3) return false;
+    snprintf(profile, sizeof profile, "%s%s%s", base, kind[0] == 'p' ? "," : "", kind[0] == 'p' ? what : "");
+    return (strcmp(kind, "profile") == 0 || strcmp(kind, "body") == 0 || strcmp(kind, "refuse") == 0) &&
+           clg_profile_parse(&unused, profile, NULL, 0) == CLG_OK;
+}
+
+/* What a later version has written, or a hand, may be meant to keep wrong kernels out of use: it is not passed over in silence. */
+static void warn_of_unknown(const clg_context *ctx, const char *entries)
+{
+    clg__text what = identity(ctx->list, ctx->info), path = path_of(&what);
+    for (const char *line = entries; *line; line += *line == '\n') {
+        const size_t size = strcspn(line, "\n");
+        if (size && !is_known(line, size))
+            fprintf(stderr, "clgrad: %s: \"%.*s\" is no entry that this version knows, and is ignored; clgrad doctor writes the "
+                    "file anew\n", path.data ? path.data : "quarantine", (int)CLG__MIN(size, 100), line);
+        line += size;
+    }
+    clg__text_free(&path);
+    clg__text_free(&what);
+}
+
 clg_status clg__quarantine_open(clg_context *ctx, const char *given)
 {
     ctx->quarantine = given ? strdup(given) : load(&ctx->root, ctx->list, ctx->info);
+    if (!given && ctx->quarantine) warn_of_unknown(ctx, ctx->quarantine);
     if (!ctx->quarantine)
         return clg__fail(&ctx->root, ctx->root.text[0] ? CLG_FORMAT : CLG_OUT_OF_MEMORY, "%s",
                          ctx->root.text[0] ? ctx->root.text : "out of host memory while opening a device");

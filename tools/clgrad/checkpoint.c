@@ -100,12 +100,25 @@ static void device_text(const checkpoint *c, char *text, size_t size)
 
 /* ---- going bad --------------------------------------------------------------------------------------------------- */
 
+const char *checkpoint_left(const checkpoint *c, char text[CHECKPOINT_LEFT])
+{
+    size_t          at = (size_t)snprintf(text, CHECKPOINT_LEFT, "No model was saved");
+    const progress *p = c ? &c->saved_at : NULL;
+    if (!c || !c->path) return text;
+    at += (size_t)snprintf(text + at, CHECKPOINT_LEFT - at, "; %.200s ", c->path);
+    if (p->epoch && p->step)
+        snprintf(text + at, CHECKPOINT_LEFT - at, "has the training as it was in epoch %lld, after step %lld",
+                 (long long)p->epoch, (long long)p->step);
+    else if (p->epoch)
+        snprintf(text + at, CHECKPOINT_LEFT - at, "has the training as it was after epoch %lld", (long long)p->epoch - 1);
+    else snprintf(text + at, CHECKPOINT_LEFT - at, access(c->path, F_OK) ? "is not there yet" : "is as it was");
+    return text;
+}
+
 static int diverged(const checkpoint *c, const command *cmd, const char *what)
 {
-    char kept[512] = "";
-    if (c && c->path)
-        snprintf(kept, sizeof kept, access(c->path, F_OK) ? "; there is no %s yet" : "; %s is as it was", c->path);
-    fail(cmd, "%s; try a smaller --lr; --check-numerics tells where it began. Nothing was saved%s", what, kept);
+    char left[CHECKPOINT_LEFT];
+    fail(cmd, "%s; try a smaller --lr; --check-numerics tells where it began. %s", what, checkpoint_left(c, left));
     return EXIT_NOT_FINITE;
 }
 
@@ -186,7 +199,7 @@ int checkpoint_save(checkpoint *c, const progress *p)
     free(told);
     c->since = 0;
     c->fresh = status == CLG_OK;
-    if (c->fresh) tell_missed(c);
+    if (c->fresh) tell_missed(c), c->saved_at = *p;
     if (status == CLG_NOT_FINITE) {
         char what[512];
         snprintf(what, sizeof what, "epoch %lld, after step %lld: %s", (long long)p->epoch, (long long)p->step, why);
@@ -257,7 +270,7 @@ static void read_one(void *user, const char *key, const char *value)
         s->there = strdup(value);
         r->failed = r->failed || !s->there;
     }
-    if (!known) snprintf(r->unknown, sizeof r->unknown, "%.30s is '%.60s' there", key, value);
+    if (!known) snprintf(r->unknown, sizeof r->unknown, "%.30s (the checkpoint has %.60s)", key, value);
 }
 
 static bool parse_progress(const reading *r, progress *p)
@@ -275,8 +288,6 @@ static bool parse_progress(const reading *r, progress *p)
     return good && !errno && p->epoch >= 1 && p->step >= 0 && p->best_epoch >= 0 && p->best_epoch < p->epoch;
 }
 
-static const char *shown(const char *value) { return value && *value ? value : "not given"; }
-
 /* Says what differs; 0 when nothing does. */
 static int compare(const reading *r)
 {
@@ -285,11 +296,11 @@ static int compare(const reading *r)
     for (size_t i = 0; i < r->c->setting_count && at < sizeof text; i++) {
         const checkpoint_setting *s = &r->c->settings[i];
         if (strcmp(s->here, s->there ? s->there : ""))
-            at += (size_t)snprintf(text + at, sizeof text - at, "%s%s: here %.100s, there %.100s", at ? "; " : "",
-                                   s->key, shown(s->here), shown(s->there));
+            at += (size_t)snprintf(text + at, sizeof text - at, "%s%s %.100s (the checkpoint has %.100s)", at ? "; " : "",
+                                   s->key, *s->here ? s->here : "not given", s->there && *s->there ? s->there : "none");
     }
     if (!at && *r->unknown) at = (size_t)snprintf(text, sizeof text, "%s", r->unknown);
-    return at ? usage(r->c->cmd, "--resume %s: not the same training. %s", r->c->resume, text) : 0;
+    return at ? usage(r->c->cmd, "--resume %s: not the same training: %s", r->c->resume, text) : 0;
 }
 
 /* Puts back what the file has. */
@@ -321,7 +332,7 @@ static int resume(checkpoint *c, reading *r, int64_t epochs, int64_t steps, prog
     if (status) return status;
     char device[1024];
     device_text(c, device, sizeof device);
-    if (strcmp(device, r->device)) snprintf(c->from, sizeof c->from, "%s", shown(r->device));
+    if (strcmp(device, r->device)) snprintf(c->from, sizeof c->from, "%s", *r->device ? r->device : "another device");
     c->fresh = c->path && !strcmp(c->path, c->resume);
     return 0;
 }

@@ -51,6 +51,7 @@ typedef struct checkpoint {
     checkpoint_setting *settings;
     size_t         setting_count;
     bool           failed; /* out of memory for them */
+    progress       saved_at; /* where the training was when this run saved last; epoch 0: it has not */
     int64_t        missed; /* saves since the file could be written last */
     char           from[1024]; /* the device of a checkpoint that is resumed on another; "" */
 } checkpoint;
@@ -79,6 +80,10 @@ void checkpoint_tell(const checkpoint *c, const progress *p, int64_t steps);
 int checkpoint_step(checkpoint *c, const progress *p);
 int checkpoint_epoch(checkpoint *c, const progress *p);
 int checkpoint_save(checkpoint *c, const progress *p);
+
+/* What is left of a training that has gone bad. */
+enum { CHECKPOINT_LEFT = 384 };
+const char *checkpoint_left(const checkpoint *c, char text[CHECKPOINT_LEFT]);
 
 /* Says that the loss is no longer a number in that step, and what is left; returns EXIT_NOT_FINITE. `c` may be NULL. */
 int checkpoint_diverged(const checkpoint *c, const command *cmd, const progress *p);

@@ -1,4 +1,4 @@
-/* eval.c - clgrad eval: loss and accuracy of a saved model on the test images. */
+/* eval.c - clgrad eval: loss and accuracy of a saved model on the test data. */
 #include "options.h"
 #include "pass.h"
 #include "report.h"
@@ -21,7 +21,7 @@ static const option options[] = {
     {"data", OPTION_TEXT, FIELD(data), "DATA", SOURCE_HELP, 0, 0},
     {"label", OPTION_TEXT, FIELD(label), "COLUMN", "of a CSV file (default: what the model was trained on)", 0, 0},
     {"target", OPTION_TEXT, FIELD(target), "COLUMN", "likewise, of numbers", 0, 0},
-    {"batch", OPTION_COUNT, FIELD(batch), "N", "images at once (default 128)", INT32_MAX, 0},
+    {"batch", OPTION_COUNT, FIELD(batch), "N", "examples at once (default 128)", INT32_MAX, 0},
     OPTION_DEVICE_ROW(FIELD(device)),
     OPTION_JSON_ROW(FIELD(json)),
     {0},
@@ -35,13 +35,13 @@ static int print(const eval_options *o, const network *net, pass *p, double loss
                    (long long)p->seen);
         else
             printf("%s (%s): loss %.4f, accuracy %.2f%% of %lld %s\n", o->model, net->model, loss, 100.0 * accuracy,
-                   (long long)p->seen, net->input.rank == 3 ? "images" : "examples");
+                   (long long)p->seen, network_word(net));
         return 0;
     }
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "model", o->model);
     cJSON_AddStringToObject(object, "network", net->model);
-    cJSON_AddNumberToObject(object, "images", (double)p->seen);
+    cJSON_AddNumberToObject(object, "examples", (double)p->seen);
     cJSON_AddNumberToObject(object, "loss", loss);
     cJSON_AddNumberToObject(object, net->regression ? "r2" : "accuracy", accuracy);
     return report_json(&command_eval, object);
@@ -63,7 +63,7 @@ static int eval(const eval_options *o, clg_context *ctx)
     char error[512];
     if (!network_fits(&net, data, "test", error, sizeof error)) return fail(&command_eval, "%s", error);
     const int64_t count = clg_dataset_count(data);
-    if (count < 1) return fail(&command_eval, "%s has no test images", o->data);
+    if (count < 1) return fail(&command_eval, "%s has no test examples", o->data);
 
     clg_model *model = clg_model_create(ctx, NULL);
     pass       p = pass_eval(&net, model, data, o->batch < count ? o->batch : count);
@@ -85,7 +85,7 @@ static int run(int argc, char **argv)
 }
 
 const command command_eval = {
-    "eval", "Loss and accuracy of a saved model on the test images", options, run,
+    "eval", "Loss and accuracy of a saved model on the test data", options, run,
     "Data that have no test part are measured as a whole. Of a regression, R^2 takes the place of the accuracy.",
     "  clgrad eval cnn.safetensors --data fashion-mnist\n"
     "  clgrad eval prices.safetensors --data prices.csv --json\n",

@@ -20,9 +20,9 @@ int keeper_run(const keeper *k, void *user)
         const clg_device_info *device = clg_context_device(ctx);
         k->place(list, device, file, sizeof file);
         if (!k->forget) status = k->find_out(user, ctx, file);
-        else if (*file && remove(file) && errno != ENOENT)
-            status = fail(k->cmd, "cannot remove %s: %s", file, strerror(errno));
-        else printf("%s for %s\n", k->nothing, device->name);
+        else if (*file && !remove(file)) printf("removed %s: %s for %s any more\n", file, k->nothing, device->name);
+        else if (*file && errno != ENOENT) status = fail(k->cmd, "cannot remove %s: %s", file, strerror(errno));
+        else printf("%s for %s: there was nothing to forget\n", k->nothing, device->name);
     }
     clg_device_list_destroy(&list);
     clg_context_destroy(&ctx);

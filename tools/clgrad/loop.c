@@ -35,10 +35,10 @@ static int train_epoch(loop *o, epoch_result *r, bool terminal)
     r->before = clg_context_counters(o->ctx);
     if (o->at.step) pass_resume(p, &seed, o->at.step);
     else pass_begin(p, &seed);
-    r->images_before = p->seen;
+    r->examples_before = p->seen;
     for (leash l = {0}; finite && !status && !interrupted() && pass_next(p);) {
         o->at.step = p->steps;
-        if (p->numerics && p->numerics->bad) status = numerics_report(p->numerics, o->cmd, &o->at);
+        if (p->numerics && p->numerics->bad) status = numerics_report(p->numerics, o->cmd, o->keep, &o->at);
         if (status) break;
         if (leash_step(&l, o->ctx)) finite = isfinite(pass_loss(p)); /* the device has been waited for anyway */
         if (finite) status = checkpoint_step(o->keep, &o->at);
@@ -87,8 +87,9 @@ static int epochs(loop *o, FILE *log)
     while (at->epoch <= o->epochs && !status) {
         epoch_result r = {.epoch = at->epoch,
                           .epochs = o->epochs,
-                          .images = clg_dataset_count(o->train->data),
+                          .examples = clg_dataset_count(o->train->data),
                           .regression = o->train->real,
+                          .word = clg_tensor_shape(o->train->x).rank == 4 ? "images" : "examples",
                           .part = o->part};
         if (at->best_epoch && at->epoch - 1 - at->best_epoch >= o->patience) {
             printf("stopped: no better %s loss in %lld epochs\n", o->part, (long long)o->patience);

@@ -287,6 +287,8 @@ int64_t network_elements(const clg_model *model, size_t from, size_t to, bool st
     return sum;
 }
 
+const char *network_word(const network *net) { return net->input.rank == 3 ? "images" : "examples"; }
+
 const char *network_class_name(const network *net, int class, char number[16])
 {
     if (net->class_names) return net->class_names[class];

@@ -71,6 +71,9 @@ int network_open(const command *cmd, clg_context *ctx, const char *path, network
 /* What a class is called; its number, written to `number`, where classes have no names. */
 const char *network_class_name(const network *net, int class, char number[16]);
 
+/* What its examples are: "images", or "examples". */
+const char *network_word(const network *net);
+
 /* Numbers in the model's entries from..to: those that it learns, or its states. */
 int64_t network_elements(const clg_model *model, size_t from, size_t to, bool states);
 

@@ -74,9 +74,10 @@ void numerics_step(numerics *n, clg_plan *plan)
     clg_plan_walk(plan, look, n); /* a failure is the context's */
 }
 
-int numerics_report(const numerics *n, const command *cmd, const progress *at)
+int numerics_report(const numerics *n, const command *cmd, const checkpoint *keep, const progress *at)
 {
-    fail(cmd, "epoch %lld, step %lld goes bad. First, %s\nNothing was saved", (long long)at->epoch, (long long)at->step,
-         n->first);
+    char left[CHECKPOINT_LEFT];
+    fail(cmd, "epoch %lld, step %lld goes bad. First, %s\n%s", (long long)at->epoch, (long long)at->step, n->first,
+         checkpoint_left(keep, left));
     return EXIT_NOT_FINITE;
 }

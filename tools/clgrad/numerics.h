@@ -13,6 +13,6 @@ typedef struct numerics {
 void numerics_step(numerics *n, clg_plan *plan);
 
 /* Says what has gone bad; returns EXIT_NOT_FINITE. */
-int numerics_report(const numerics *n, const command *cmd, const progress *at);
+int numerics_report(const numerics *n, const command *cmd, const checkpoint *keep, const progress *at);
 
 #endif

@@ -37,7 +37,7 @@ static const char *grouped(int64_t number, char text[32])
     return text;
 }
 
-static const char *examples(const page *p) { return p->net->input.rank == 3 ? "images" : "examples"; }
+static const char *examples(const page *p) { return network_word(p->net); }
 
 /* "cnn", or what stands for a list of layers. */
 static const char *network_name(const page *p)

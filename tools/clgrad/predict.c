@@ -24,7 +24,7 @@ typedef struct predict_options {
 static const option options[] = {
     OPTION_MODEL_ROW(FIELD(model)),
     {"input", OPTION_ARGUMENTS, FIELD(inputs), "INPUT...",
-     "PNG or JPEG files, or .csv or .npy files, row by row; a gpt takes none", 0, 0},
+     "PNG or JPEG files, or .csv or .npy files, line by line; a gpt takes none", 0, 0},
     {"top", OPTION_COUNT, FIELD(top), "N", "classes to print for each (default 5)", 0, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "examples at once (default 32)", 1 << 20, 0},
     {"json", OPTION_FLAG, FIELD(json), NULL, "one JSON object per input and line", 0, 0},
@@ -63,12 +63,18 @@ static void add_classes(cJSON *object, const network *net, const ranked *rank, i
     }
 }
 
-static int print_json(const char *input, int64_t row, const network *net, const float *result, const ranked *rank,
+/* Where an example of a table is, from 1: messages about a CSV file have its lines. */
+typedef struct where {
+    int64_t row, line; /* 0: it has none, as a picture */
+} where;
+
+static int print_json(const char *input, where at, const network *net, const float *result, const ranked *rank,
                       int top)
 {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "input", input);
-    if (row >= 0) cJSON_AddNumberToObject(object, "row", (double)row + 1.0);
+    if (at.line) cJSON_AddNumberToObject(object, "line", (double)at.line);
+    if (at.row) cJSON_AddNumberToObject(object, "row", (double)at.row);
     if (net->regression) {
         cJSON *list = cJSON_AddArrayToObject(object, "values");
         for (int i = 0; i < net->classes; i++) cJSON_AddItemToArray(list, cJSON_CreateNumber((double)result[i]));
@@ -78,17 +84,16 @@ static int print_json(const char *input, int64_t row, const network *net, const 
     return report_json(&command_predict, object);
 }
 
-/* row: of a table, from 0; -1: the input is a picture. */
-static int print(const predict_options *o, const char *input, int64_t row, const network *net, const float *result)
+static int print(const predict_options *o, const char *input, where at, const network *net, const float *result)
 {
     ranked    rank[NETWORK_MAX_CLASSES];
     char      number[16];
     const int top = o->top < net->classes ? (int)o->top : net->classes;
     for (int c = 0; c < net->classes; c++) rank[c] = (ranked){c, result[c]};
     if (!net->regression) qsort(rank, (size_t)net->classes, sizeof rank[0], by_probability);
-    if (o->json) return print_json(input, row, net, result, rank, top);
+    if (o->json) return print_json(input, at, net, result, rank, top);
     printf("%s:", input);
-    if (row >= 0) printf("%lld:", (long long)row + 1);
+    if (at.row) printf(" %s %lld:", at.line ? "line" : "row", (long long)(at.line ? at.line : at.row));
     for (int i = 0; i < (net->regression ? net->classes : top); i++) {
         const double percent = 100.0 * (double)rank[i].probability;
         if (net->regression) printf("%s %.9g", i ? "," : "", (double)result[i]);
@@ -134,31 +139,38 @@ static int make_predictor(prediction *p, int64_t batch, predictor *made)
     return made->result ? 0 : fail(&command_predict, "out of memory");
 }
 
-/* Reads what the batch's run gives; row >= 0: the first example's number in its file. */
-static int print_batch(const prediction *p, predictor *with, char *const *input, int64_t row, int64_t count)
+/* Reads what the batch's run gives for an input each or, of a table, for its examples from `first` on. */
+static int print_batch(const prediction *p, predictor *with, char *const *input, const clg_dataset *table, int64_t first,
+                       int64_t count)
 {
     int status = 0;
     if (clg_tensor_read(with->y, with->result, (size_t)(with->batch * p->net.classes) * sizeof *with->result))
         return fail_context(&command_predict, p->ctx);
-    for (int64_t i = 0; i < count && !status; i++)
-        status =
-            print(p->o, input[row < 0 ? i : 0], row < 0 ? -1 : row + i, &p->net, with->result + i * p->net.classes);
+    for (int64_t i = 0; i < count && !status; i++) {
+        const where at = {table ? first + i + 1 : 0, clg_dataset_line(table, first + i)};
+        status = print(p->o, input[table ? 0 : i], at, &p->net, with->result + i * p->net.classes);
+    }
     return status;
 }
 
 /* ---- pictures ---------------------------------------------------------------------------------------------------- */
 
-static int prepare_pictures(prediction *p)
+static bool wants_pictures(const prediction *p)
 {
     const clg_shape in = p->net.input;
-    char            shape[128];
-    if (in.rank != 3 || (in.dim[0] != 1 && in.dim[0] != 3))
+    return in.rank == 3 && (in.dim[0] == 1 || in.dim[0] == 3);
+}
+
+static int prepare_pictures(prediction *p)
+{
+    char shape[128];
+    if (!wants_pictures(p))
         return fail(&command_predict, "%s takes %s and not pictures", p->o->model,
-                    clg_shape_text(in, shape, sizeof shape));
+                    clg_shape_text(p->net.input, shape, sizeof shape));
     const int64_t batch = p->o->batch < p->o->inputs.count ? p->o->batch : p->o->inputs.count;
     const int     status = make_predictor(p, batch, &p->pictures);
     if (status) return status;
-    p->pixels = clg_shape_count(in);
+    p->pixels = clg_shape_count(p->net.input);
     p->bytes = malloc((size_t)p->pixels);
     p->value = calloc((size_t)(batch * p->pixels), sizeof *p->value);
     return p->bytes && p->value ? 0 : fail(&command_predict, "out of memory");
@@ -174,7 +186,7 @@ static int predict_pictures(prediction *p, char *const *path, int64_t count)
     }
     clg_tensor_write(p->pictures.x, p->value, (size_t)(p->pictures.batch * p->pixels) * sizeof *p->value);
     clg_plan_run(p->pictures.plan);
-    return print_batch(p, &p->pictures, path, -1, count);
+    return print_batch(p, &p->pictures, path, NULL, 0, count);
 }
 
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
@@ -192,16 +204,17 @@ static int predict_table(prediction *p, char *const *path)
     for (int k = 1; k < one.rank; k++) one.dim[k - 1] = one.dim[k];
     one.rank--;
     if (!clg_shape_equal(one, p->net.input))
-        return fail(&command_predict, "%s: its rows are %s, and %s takes %s", *path,
-                    clg_shape_text(one, has, sizeof has), p->o->model,
-                    clg_shape_text(p->net.input, wants, sizeof wants));
+        return fail(&command_predict, "%s: its rows are %s, and %s takes %s%s%s", *path,
+                    clg_shape_text(one, has, sizeof has), p->o->model, wants_pictures(p) ? "pictures of " : "",
+                    clg_shape_text(p->net.input, wants, sizeof wants),
+                    wants_pictures(p) ? ": PNG or JPEG files, or an .npy array of them" : "");
     const int64_t count = clg_dataset_count(data);
     predictor     with;
     int           status = make_predictor(p, p->o->batch < count ? p->o->batch : count, &with);
     clg_loader    loader = clg_loader_begin(data, &(clg_loader_desc){.batch = with.batch});
     for (int64_t row = 0; !status && clg_loader_next(&loader, with.x, with.answers); row += with.batch) {
         clg_plan_run(with.plan);
-        status = print_batch(p, &with, path, row, count - row < with.batch ? count - row : with.batch);
+        status = print_batch(p, &with, path, data, row, count - row < with.batch ? count - row : with.batch);
     }
     if (!status && clg_context_failed(p->ctx)) status = fail_context(&command_predict, p->ctx);
     free(with.result);

@@ -28,29 +28,29 @@ bool report_keep(history *h, const epoch_result *r)
     return true;
 }
 
-void report_progress(const epoch_result *r, int64_t images_now, double seconds_now, double loss_now)
+void report_progress(const epoch_result *r, int64_t examples_now, double seconds_now, double loss_now)
 {
     static const char bar[] = "##############################";
-    const double  share = (double)images_now / (double)r->images;
-    const double  rate = (double)(images_now - r->images_before) / seconds_now;
-    const int64_t left = (r->epochs - r->epoch + 1) * r->images - images_now;
+    const double  share = (double)examples_now / (double)r->examples;
+    const double  rate = (double)(examples_now - r->examples_before) / seconds_now;
+    const int64_t left = (r->epochs - r->epoch + 1) * r->examples - examples_now;
     const int     width = (int)sizeof bar - 1;
     const int64_t seconds = (int64_t)((double)left / rate);
-    printf("\repoch %lld/%lld [%-*.*s] %3.0f%%  %.0f images/s  loss %.4f  %lld:%02d left \033[K", (long long)r->epoch,
-           (long long)r->epochs, width, (int)(share * width), bar, 100.0 * share, rate, loss_now,
+    printf("\repoch %lld/%lld [%-*.*s] %3.0f%%  %.0f %s/s  loss %.4f  %lld:%02d left \033[K", (long long)r->epoch,
+           (long long)r->epochs, width, (int)(share * width), bar, 100.0 * share, rate, r->word, loss_now,
            (long long)seconds / 60, (int)(seconds % 60));
     fflush(stdout);
 }
 
-static double images_per_second(const epoch_result *r) { return (double)(r->images - r->images_before) / r->seconds; }
+static double examples_per_second(const epoch_result *r) { return (double)(r->examples - r->examples_before) / r->seconds; }
 
 void report_epoch(const epoch_result *r, bool terminal)
 {
     char score[64];
     if (r->regression) snprintf(score, sizeof score, "%s R^2 %.4f", r->part, r->test_accuracy);
     else snprintf(score, sizeof score, "%s accuracy %.2f%%", r->part, 100.0 * r->test_accuracy);
-    printf("%sepoch %lld/%lld  train loss %.4f  %s loss %.4f  %s  %.0f images/s%s\n", terminal ? "\r" : "",
-           (long long)r->epoch, (long long)r->epochs, r->train_loss, r->part, r->test_loss, score, images_per_second(r),
+    printf("%sepoch %lld/%lld  train loss %.4f  %s loss %.4f  %s  %.0f %s/s%s\n", terminal ? "\r" : "",
+           (long long)r->epoch, (long long)r->epochs, r->train_loss, r->part, r->test_loss, score, examples_per_second(r), r->word,
            terminal ? "\033[K" : "");
     fflush(stdout);
 }
@@ -69,7 +69,7 @@ bool report_log(const epoch_result *r, FILE *log)
         {"train_loss", r->train_loss},
         {loss, r->test_loss},
         {score, r->test_accuracy},
-        {"images_per_second", images_per_second(r)},
+        {"examples_per_second", examples_per_second(r)},
         {"steps", (double)r->steps},
         {"bytes_to_device_per_step", (double)(r->after.bytes_to_device - r->before.bytes_to_device) / steps},
         {"bytes_from_device_per_step", (double)(r->after.bytes_from_device - r->before.bytes_from_device) / steps},

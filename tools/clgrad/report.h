@@ -12,11 +12,12 @@
 
 typedef struct epoch_result {
     int64_t      epoch, epochs; /* from 1 */
-    int64_t      images, steps;
-    int64_t      images_before; /* of these, seen by a run that this one goes on with; not among the steps */
+    int64_t      examples, steps;
+    int64_t      examples_before; /* of these, seen by a run that this one goes on with; not among the steps */
     double       seconds;       /* of the training steps */
     double       train_loss, test_loss, test_accuracy;
     bool         regression; /* test_accuracy is R^2 */
+    const char  *word;       /* "images", or what else the examples are */
     const char  *part;       /* "test", or what else was measured */
     clg_counters before, after; /* the training steps */
 } epoch_result;
@@ -36,7 +37,7 @@ bool report_keep(history *h, const epoch_result *r); /* false when out of memory
 double clock_seconds(void);
 
 /* The bar of a running epoch, drawn over itself. */
-void report_progress(const epoch_result *r, int64_t images_now, double seconds_now, double loss_now);
+void report_progress(const epoch_result *r, int64_t examples_now, double seconds_now, double loss_now);
 void report_epoch(const epoch_result *r, bool terminal);
 
 /* Appends one JSON object and a newline to an unbuffered file; false, with errno set and no part of the line left, when

@@ -75,7 +75,7 @@ bool source_check(const command *cmd, source *s)
         if (s->test && source_is_npy(s->data) != source_is_npy(s->test))
             return usage(cmd, "--test %s: not a .npy file, as --data is", s->test), false;
         if ((s->test || s->split > 0.0f) && !is_single(s->data))
-            return usage(cmd, "--%s: %s has test images of its own", s->test ? "test" : "split", s->data), false;
+            return usage(cmd, "--%s: %s has test data of its own", s->test ? "test" : "split", s->data), false;
     }
     if (s->test && s->split > 0.0f) return usage(cmd, "--split and --test: give one of them"), false;
     return true;

@@ -30,7 +30,12 @@ static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c ==
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
+static bool is_inside(char c) { return ((unsigned char)c & 0xC0) == 0x80; } /* a letter in UTF-8, not at its first byte */
+
 static bool is_of_value(char c) { return is_digit(c) || is_letter(c) || c == '.' || c == '+' || c == '-'; }
+
+/* Also of a name that is wrong, so that a message has the whole of it. */
+static bool is_of_name(char c) { return is_of_value(c) || (unsigned char)c > 127; }
 
 static void skip_blanks(parser *p)
 {
@@ -65,9 +70,13 @@ static bool word(parser *p, bool (*of)(char), char *out, size_t room)
 static bool unexpected(parser *p, const char *wanted)
 {
     if (p->at >= p->size) return wrong(p, p->size, "the text ends where %s", wanted);
-    const char c = p->text[p->at];
-    if (c > ' ' && c < 127) return wrong(p, p->at, "'%c' where %s", c, wanted);
-    return wrong(p, p->at, "the byte 0x%02x where %s", (unsigned char)c, wanted);
+    const char         *at = p->text + p->at;
+    const unsigned char c = (unsigned char)*at;
+    size_t              length = 1; /* of a letter in UTF-8 */
+    while (c > 127 && p->at + length < p->size && is_inside(at[length])) length++;
+    if (c > ' ' && c != 127 && !clg_utf8_fault(at, length))
+        return wrong(p, p->at, "'%.*s' where %s", (int)length, at, wanted);
+    return wrong(p, p->at, "the byte 0x%02x where %s", c, wanted);
 }
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */
@@ -224,14 +233,16 @@ static bool parse_layer(parser *p, spec_layer *layer)
     *layer = (spec_layer){.at = p->at};
     if (!is_letter(p->text[p->at])) return unexpected(p, "a layer's name should be");
     size_t at = p->at;
-    if (!word(p, is_of_value, name, sizeof name - 8))
+    if (!word(p, is_of_name, name, sizeof name - 8))
         return wrong(p, at, "a name of more than %d characters", SPEC_MAX_NAME - 9);
     if (follows(p, ':')) {
+        for (const char *c = name; *c; c++)
+            if (!is_of_value(*c)) return wrong(p, at, "'%s': a layer's name is of ASCII's letters and digits, _ . + -", name);
         memcpy(layer->name, name, sizeof name);
         p->at++;
         at = p->at;
         if (at >= p->size || !is_letter(p->text[at])) return unexpected(p, "a layer's kind should be");
-        if (!word(p, is_of_value, name, sizeof name)) return unknown(p, at, name);
+        if (!word(p, is_of_name, name, sizeof name)) return unknown(p, at, name);
     }
     layer->kind = kind_named(name);
     if (!layer->kind) return unknown(p, at, name);
@@ -291,10 +302,12 @@ char *spec_show(const char *text, size_t size, const spec_error *error, char *ou
     char         line[SHOW_BEFORE + SHOW_AFTER + 1], caret[SHOW_BEFORE + 2];
     while (from > 0 && text[from - 1] != '\n' && at - from < SHOW_BEFORE) from--;
     while (to < size && text[to] != '\n' && to - at < SHOW_AFTER) to++;
+    while (from < at && is_inside(text[from])) from++; /* whole letters */
+    while (to > at && to < size && is_inside(text[to])) to--;
     used = 0;
     for (size_t i = from; i < to; i++) line[i - from] = (unsigned char)text[i] < ' ' || text[i] == 127 ? ' ' : text[i];
     for (size_t i = from; i < at; i++)
-        if (((unsigned char)text[i] & 0xC0) != 0x80) caret[used++] = ' '; /* UTF-8: a column is its first byte */
+        if (!is_inside(text[i])) caret[used++] = ' '; /* UTF-8: a letter is a column */
     line[to - from] = caret[used + 1] = 0;
     caret[used] = '^';
     snprintf(out, room, "%s\n  %s\n  %s", error->text, line, caret);

@@ -110,7 +110,7 @@ static int learn_epoch(const command *cmd, clg_context *ctx, const text_options 
     bool finite = true;
     for (leash queue = {0}; at->step < steps && finite && !status && !interrupted();) {
         step(l, o->seed, (uint64_t)((at->epoch - 1) * steps + at->step++));
-        if (l->look && l->look->bad) return numerics_report(l->look, cmd, at);
+        if (l->look && l->look->bad) return numerics_report(l->look, cmd, o->keep, at);
         if (leash_step(&queue, ctx)) finite = isfinite(clg_tensor_scalar(l->sum));
         if (finite) status = checkpoint_step(o->keep, at);
     }

@@ -56,7 +56,7 @@ static const option options[] = {
     {"epochs", OPTION_COUNT, FIELD(epochs), "N", "passes over the data (default 5)", INT32_MAX, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N",
      "examples per step (default 128, or all where there are fewer; resnet18 and gpt: 8)", INT32_MAX, 0},
-    {"limit", OPTION_COUNT, FIELD(limit), "N", "train on the first N images only", 0, 0},
+    {"limit", OPTION_COUNT, FIELD(limit), "N", "train on the first N examples only", 0, 0},
     LEARN_ROWS(FIELD(learn)),
     {"validation", OPTION_FRACTION, FIELD(validation), "X",
      "measure on this share of the training data, by --seed; test at the end", 0, 0},
@@ -73,7 +73,7 @@ static const option options[] = {
      0},
     {"lr-find", OPTION_MAYBE, FIELD(lr_find), "[=FILE]",
      "sweep the learning rate, draw the loss (and write FILE, as CSV); saves none", 0, 0},
-    {"seed", OPTION_SEED, FIELD(seed), "N", "of the first weights and of the order of images (default 1)", 0, 0},
+    {"seed", OPTION_SEED, FIELD(seed), "N", "of the first weights and of the order of examples (default 1)", 0, 0},
     OPTION_DEVICE_ROW(FIELD(device)),
     {"out", OPTION_TEXT, FIELD(out), "FILE", "where the model goes (default clgrad-NETWORK.safetensors)", 0, 0},
     CHECKPOINT_ROWS(FIELD(checkpoint)),
@@ -207,8 +207,10 @@ static int describe(training *t)
                      .answer = o->label ? o->label : o->target, .input.rank = shape.rank - 1};
     for (int d = 1; d < shape.rank; d++) net->input.dim[d - 1] = shape.dim[d];
     const network_kind *kind = network_find(o->model);
+    char                text[128];
     if (kind && net->input.rank != 3 && strcmp(kind->name, "mlp"))
-        return fail(cmd, "%s: --model %s takes images, and these are not", o->data, kind->name);
+        return fail(cmd, "%s: --model %s takes images, and these are not: %s; try --model mlp", o->data, kind->name,
+                    clg_shape_text(net->input, text, sizeof text));
     if (named) {
         const char **names = calloc((size_t)named, sizeof *names);
         if (!names || !clg_context_own(t->ctx, names, free)) return fail(cmd, "out of memory");
@@ -219,6 +221,9 @@ static int describe(training *t)
     if (unfit) return unfit;
     const int checked = network_check(cmd, t->ctx, net, (int)usual);
     if (checked) return checked;
+    if (!net->regression && net->classes == 1)
+        return fail(cmd, "%s: all examples are of one class, %s, and there is nothing to tell apart", o->data,
+                    net->class_names ? net->class_names[0] : "0");
     if (!named) net->class_names = source_known_names(o->data, net->classes);
     return !o->normalize || learn_moments(t->ctx, t->data, net) ? 0 : fail_context(cmd, t->ctx);
 }
@@ -243,7 +248,7 @@ static int check_counts(training *t)
     if (o->batch > least)
         return fail(cmd, "--batch %lld is larger than the %lld training examples", (long long)o->batch,
                     (long long)least);
-    return clg_dataset_count(t->test) < 1 ? fail(cmd, "%s has no test images", o->data) : 0;
+    return clg_dataset_count(t->test) < 1 ? fail(cmd, "%s has no test examples", o->data) : 0;
 }
 
 static int open_data(training *t, const source *src)
@@ -320,7 +325,9 @@ static int make_network(training *t)
     t->model = clg_model_create(t->ctx, &(clg_model_desc){.seed = o->seed});
     clg_context_build_later(t->ctx);
     make_measurements(t);
-    if (o->init_from && !clg_context_failed(t->ctx)) status = start_from(cmd, t->model, o->init_from, t->said);
+    if (o->init_from && o->checkpoint.resume)
+        fprintf(t->said, "%s: not read, the weights are those of %s\n", o->init_from, o->checkpoint.resume);
+    else if (o->init_from && !clg_context_failed(t->ctx)) status = start_from(cmd, t->model, o->init_from, t->said);
     if (o->freeze && !status && !clg_context_failed(t->ctx)) status = start_freeze(cmd, t->model, o->freeze);
     if (status) return status;
     t->opt = learn_optimizer(&o->learn, t->model);
@@ -341,7 +348,7 @@ static int run_epochs(training *t)
     const clg_device_info *device = clg_context_device(t->ctx);
     fprintf(t->said, "%s, %lld parameters, %lld %s, on %s (%d:%d)\n", t->net.model,
             (long long)network_elements(t->model, 0, clg_model_count(t->model), false),
-            (long long)clg_dataset_count(t->data), t->net.input.rank == 3 ? "images" : "examples", device->name,
+            (long long)clg_dataset_count(t->data), network_word(&t->net), device->name,
             device->platform, device->device);
     if (fflush(t->said)) return fail(&command_train, "out of memory");
     t->loop = (loop){.cmd = &command_train,
