@@ -35,7 +35,7 @@ const help_row help_statuses[] = {
     {"0", "success"},
     {"1", "a failure at run time, told on standard error"},
     {"2", "a wrong command line"},
-    {"3", "train: the loss is no longer a number; no file is overwritten"},
+    {"3", "train: the loss is no longer a number; neither the model nor a checkpoint is overwritten by that"},
     {"130, 143", "train: stopped by Ctrl-C or SIGTERM after a step; what is learnt so far is saved"},
     {0},
 };

@@ -135,7 +135,7 @@ void page_scores(FILE *to, const network *net, const class_score *score)
         named(to, net, c, 60);
         score_cells(to, &score[c]);
     }
-    fputs("<tr class=\"sum\"><td>mean, all", to);
+    fputs("<tr class=\"sum\"><td>mean", to);
     score_cells(to, &mean);
     fputs("</table>\n</div>\n</section>\n", to);
 }

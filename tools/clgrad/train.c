@@ -523,7 +523,8 @@ const command command_train = {
     "train", "Train a network and save it", options, run,
     "After each epoch the network is measured on the test data or, with --validation, on a part of the training "
     "data. Everything that can be refused is refused before the first step. The same seed gives the same bits on "
-    "the same device. Ctrl-C finishes the step, saves what is learnt so far, and ends with status 130.",
+    "the same device. Ctrl-C finishes the step, saves what is learnt so far, and ends with status 130. When a reader of its output goes, as | head does, it trains "
+    "and saves all the same, and ends with status 1.",
     "  clgrad train --data fashion-mnist --model cnn --epochs 10 --out cnn.safetensors\n"
     "  clgrad train --data iris.csv --label species --normalize --report iris.html\n"
     "  clgrad train --data pictures --image-size 32x32 --validation 0.1 --patience 5\n"
