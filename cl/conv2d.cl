@@ -1,9 +1,12 @@
-/* conv2d.cl - y[n, o, p] = epilogue(sum over c, h, w of weight[o, c, h, w] x[n, c, at(p, h, w)] + bias[o]), and its
- * gradients: matrix products whose right operand is never stored but gathered from images, out of bounds as zeros.
+/* conv2d.cl - y[n, o, p] = epilogue(sum over c, h, w of weight[o, c, h, w] x[n, c, at(p, h, w)] + bias[o], ...), and
+ * its gradients: matrix products whose right operand is never stored but gathered from images, out of bounds as zeros.
  *
  * KH, KW, STRIDE_H, STRIDE_W, PAD_H, PAD_W, DIL_H, DIL_W   of the convolution
  * BACKWARD          conv2d: 0 forward; 1 backward data, where x is dy, y is dx and weight comes from conv2d_swap
- * BIAS, EPILOGUE, TILE_*   as in gemm.cl, BIAS being one value a row
+ * BIAS, OTHER       1: there is a bias of each output channel; a tensor of the result's shape
+ * CHANNELS          how many more tensors there are with a number for each output channel: 0 to 2
+ * EPILOGUE(T, a, b, c, d)  what becomes of a sum a, by the elements of these
+ * TILE_*            as in gemm.cl
  *
  * Sizes are those of one group: x [images, groups * channels, src], y [images, groups * rows, dst], weight
  * [groups * rows, taps] with taps = channels * KH * KW. A pixel p of dst, y0 = p / dst_w, meets pixel
@@ -16,8 +19,8 @@
  * conv2d_swap       weight [groups, rows, channels, KH KW] -> [groups, channels, rows, KH KW] */
 #if !defined(KH) || !defined(KW) || !defined(STRIDE_H) || !defined(STRIDE_W) || !defined(PAD_H) || \
     !defined(PAD_W) || !defined(DIL_H) || !defined(DIL_W) || !defined(BACKWARD) || !defined(BIAS) || \
-    !defined(EPILOGUE) || !defined(TILE_SIDE)
-#error "conv2d.cl needs KH, KW, STRIDE_*, PAD_*, DIL_*, BACKWARD, BIAS, EPILOGUE, TILE_SIDE, TILE_M, TILE_N and TILE_K"
+    !defined(OTHER) || !defined(CHANNELS) || !defined(EPILOGUE) || !defined(TILE_SIDE)
+#error "conv2d.cl needs KH, KW, STRIDE_*, PAD_*, DIL_*, BACKWARD, BIAS, OTHER, CHANNELS, EPILOGUE, TILE_SIDE, TILE_M, TILE_N and TILE_K"
 #endif
 #define WINDOW (KH * KW)
 
@@ -93,8 +96,8 @@ static inline void gather(vec *to, const int step, const int count, const images
 }
 
 /* A unit is (image, group, block of rows, TILE_COLS pixels). */
-TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), TENSOR_OF(const float, bias), TENSOR(y),
-                   const int images_, const int groups, const int rows, const int channels, const int src_h,
+TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), OPERANDS, TENSOR(y), const int images_,
+                   const int groups, const int rows, const int channels, const int src_h,
                    const int src_w, const int dst_h, const int dst_w, const int row_block)
 {
     vec panel[TILE_K * TILE_N], tile[TILE_M * TILE_N];
@@ -102,7 +105,8 @@ TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), TE
     const uint blocks = (rows + row_block - 1) / row_block, tiles = (pixels + TILE_COLS - 1) / TILE_COLS;
     const ulong plane = (ulong)src_h * src_w;
     const images from = {x + x_at, (ulong)images_ * groups * channels * plane, src_h, src_w, dst_w};
-    weight += weight_at, bias += bias_at, y += y_at;
+    const operands with = OPERANDS_OF((ulong)images_ * groups * rows * pixels);
+    weight += weight_at, y += y_at;
 
     EACH_UNIT(u, images_ * groups * blocks * tiles) {
         const int p = u % tiles * TILE_COLS, i0 = u / tiles % blocks * row_block, i1 = min(i0 + row_block, rows);
@@ -123,14 +127,15 @@ TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), TE
                 for (int r = 0; r < count; r++)
                     for (int v = 0; v < TILE_N && p + v * VEC < pixels; v++) {
                         const int left = pixels - p - v * VEC;
-                        global float *to = y + (ng * rows + i + r) * pixels + p + v * VEC;
+                        const ulong at = (ng * rows + i + r) * pixels + p + v * VEC;
+                        global float *to = y + at;
                         vec sum = tile[r * TILE_N + v];
                         if (k0 > 0) sum += load_part(to, left);
                         if (k0 + depth == taps) {
-#if BIAS
-                            sum += bias[row + r];
-#endif
-                            sum = EPILOGUE(vec, sum);
+                            const vec b = OTHER ? load_part(with.other + at, left) : (vec)0.0f;
+                            if (BIAS) sum += with.bias[row + r];
+                            sum = EPILOGUE(vec, sum, b, (vec)(CHANNELS > 0 ? with.channel0[row + r] : 0.0f),
+                                           (vec)(CHANNELS > 1 ? with.channel1[row + r] : 0.0f));
                         }
                         store_part(sum, to, left);
                     }
@@ -208,15 +213,15 @@ INLINE void fill_with_pixels(local float4 *tile, global const float *from, const
     }
 }
 
-TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), TENSOR_OF(const float, bias), TENSOR(y),
-                   const int images_, const int groups, const int rows, const int channels, const int src_h,
+TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), OPERANDS, TENSOR(y), const int images_,
+                   const int groups, const int rows, const int channels, const int src_h,
                    const int src_w, const int dst_h, const int dst_w, const int row_block)
 {
     local float4 tile_a[TILE_K * PITCH_A], tile_b[TILE_K * PITCH_B];
     item_row sum[ITEM_M];
     const int pixels = dst_h * dst_w, taps = channels * WINDOW;
     const uint blocks = (rows + row_block - 1) / row_block, tiles = (pixels + TILE_N - 1) / TILE_N;
-    weight += weight_at, x += x_at, bias += bias_at, y += y_at;
+    weight += weight_at, x += x_at, y += y_at;
 
     const uint u = get_group_id(0); /* one unit a group */
     const int p0 = u % tiles * TILE_N, i0 = u / tiles % blocks * row_block; /* row_block is TILE_M */
@@ -230,16 +235,18 @@ TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), TE
         tile_multiply(sum, tile_a, tile_b, min(TILE_K, taps - k));
         barrier(CLK_LOCAL_MEM_FENCE); /* what follows overwrites the tiles */
     }
-    global float *to = y + (ng * rows + i0 + ITEM_ROW) * pixels + p0 + ITEM_COL;
+    const ulong at = (ng * rows + i0 + ITEM_ROW) * pixels + p0 + ITEM_COL;
+    global float *to = y + at;
     const int below = rows - i0 - ITEM_ROW, beside = pixels - p0 - ITEM_COL;
-#if BIAS
-    global const float *bias_to = bias + row + ITEM_ROW;
-#define BIAS_OF(i) bias_to[i]
-#else
-#define BIAS_OF(i) 0.0f
-#endif
-#define PUT(i, c, four) \
-    if ((i) < below) store4(EPILOGUE(float4, (four + BIAS_OF(i))), to + (i) * (ulong)pixels + (c), beside - (c));
+    bias += bias_at + row + ITEM_ROW, other += other_at + at;
+    channel0 += channel0_at + row + ITEM_ROW, channel1 += channel1_at + row + ITEM_ROW;
+#define PUT(i, col, four)                                                                                  \
+    if ((i) < below) {                                                                                     \
+        const float4 a = BIAS ? four + bias[i] : four;                                                     \
+        const float4 b = OTHER ? load4(other + (i) * (ulong)pixels + (col), beside - (col)) : (float4)0.0f; \
+        const float4 c = CHANNELS > 0 ? channel0[i] : 0.0f, d = CHANNELS > 1 ? channel1[i] : 0.0f;         \
+        store4(EPILOGUE(float4, a, b, c, d), to + (i) * (ulong)pixels + (col), beside - (col));            \
+    }
 #define PUT_ROW(i) EACH_FOUR(PUT, i)
     EACH_ITEM_ROW(PUT_ROW)
 #undef PUT

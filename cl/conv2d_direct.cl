@@ -3,7 +3,7 @@
  *
  * STEP                     forward, backward filter: pixels of the region from one output to the next along a row
  * FILTER                   1: the kernels of backward filter, 0: of forward and backward data
- * BIAS, EPILOGUE, TILE_*   as in conv2d.cl, TILE_SIDE being 1
+ * BIAS, OTHER, CHANNELS, EPILOGUE, TILE_*   as in conv2d.cl, TILE_SIDE being 1
  * PAST                     1: results are more than the caches hold, and go past them
  *
  * All three of an axis: output `at` meets pixel at * stride + tap * dil - pad. Backward data falls into as many phases
@@ -18,8 +18,9 @@
  *                 products are summed in registers at a time, without those of rows of zeros
  * conv2d_share    backward filter, a unit is a share of all rows of dy: partial [share][group][K / NR][C KH KW][NR]
  * conv2d_add      partial -> dw */
-#if !defined(STEP) || !defined(FILTER) || !defined(BIAS) || !defined(EPILOGUE) || !defined(PAST) || !defined(TILE_SIDE)
-#error "conv2d_direct.cl needs STEP, FILTER, BIAS, EPILOGUE, PAST, TILE_SIDE, TILE_M, TILE_N and TILE_K"
+#if !defined(STEP) || !defined(FILTER) || !defined(BIAS) || !defined(OTHER) || !defined(CHANNELS) || !defined(EPILOGUE) || \
+    !defined(PAST) || !defined(TILE_SIDE)
+#error "conv2d_direct.cl needs STEP, FILTER, BIAS, OTHER, CHANNELS, EPILOGUE, PAST, TILE_SIDE, TILE_M, TILE_N and TILE_K"
 #endif
 #define NR (TILE_N * VEC)
 #define MOST_TAPS 256 /* of a window, and of a window in a few channels */
@@ -184,8 +185,8 @@ static inline void take_taps(list *l, const int first, const int end, const int 
                 l->at[n++] = (int2)(c * plane + row[t] * cols + col[t], (c * taps + t) * NR);
 }
 
-TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float, x), TENSOR_OF(const float, bias),
-                          TENSOR(y), TENSOR(scratch), const ulong scratch_size, SHAPE, AXES, REGION, const int depth)
+TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float, x), OPERANDS, TENSOR(y),
+                          TENSOR(scratch), const ulong scratch_size, SHAPE, AXES, REGION, const int depth)
 {
     const axis h = AXIS_H, w = AXIS_W;
     const int  up_h = phases_of(&h), up_w = phases_of(&w), window = kh * kw;
@@ -194,7 +195,8 @@ TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float,
     const int  padded = (wide + TILE_M - 1) / TILE_M * TILE_M, pitch = padded * up_w;
     const ulong src = (ulong)src_h * src_w, dst = (ulong)dst_h * dst_w;
     global float *region = scratch + scratch_at + get_group_id(0) * scratch_size, *m = region + (ulong)channels * plane;
-    packed += packed_at, x += x_at, bias += bias_at, y += y_at;
+    const operands with = OPERANDS_OF((ulong)n * groups * outputs * dst);
+    packed += packed_at, x += x_at, y += y_at;
 
     EACH_UNIT(unit, n * groups * down * across) {
         const int row0 = unit / across % down * high, col0 = unit % across * wide;
@@ -250,22 +252,14 @@ TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float,
             const int length = tall * width / runs;
             for (int v = 0; v < NR && k + v < outputs; v += VEC) {
                 const int lanes = min(VEC, outputs - k - v);
-                global float *out = y + (ng * outputs + k + v) * dst + (ulong)y0 * dst_w + x0;
-#if BIAS
-                const vec add = load_part(bias + g * outputs + k + v, lanes);
-#endif
+                const ulong out = (ng * outputs + k + v) * dst + (ulong)y0 * dst_w + x0;
                 for (int run = 0; run < runs; run++)
                     for (int p = 0; p < length; p += VEC) {
                         const int from = max(min(p, length - VEC), 0);
                         vec r[VEC];
-                        UNROLL for (int j = 0; j < VEC; j++) {
-                            vec sum = VLOAD(m + (ulong)(run * pitch + from + j) * NR + v);
-#if BIAS
-                            sum += add;
-#endif
-                            r[j] = EPILOGUE(vec, sum);
-                        }
-                        store_turned(r, out + (ulong)run * dst_w + from, dst, lanes, length - from);
+                        UNROLL for (int j = 0; j < VEC; j++) r[j] = VLOAD(m + (ulong)(run * pitch + from + j) * NR + v);
+                        finish_turned(r, &with, y, out + (ulong)run * dst_w + from, g * outputs + k + v, dst, lanes,
+                                      length - from);
                     }
             }
         }

@@ -242,6 +242,16 @@ static inline void transpose_tile(vec *r)
 #endif
 }
 
+/* What a convolution's epilogue reads beside its sums: numbers of a channel each, and elements of a tensor of the result's
+ * shape. BIAS, OTHER, CHANNELS say what there is of it; the epilogue is one of EPILOGUE(T, a, b, c, d). */
+#define OPERANDS TENSOR_OF(const float, bias), TENSOR_OF(const float, other), TENSOR_OF(const float, channel0), \
+                 TENSOR_OF(const float, channel1)
+typedef struct operands {
+    global const float *bias, *other, *channel0, *channel1;
+    ulong size; /* of the result, in elements */
+} operands;
+#define OPERANDS_OF(size) {bias + bias_at, other + other_at, channel0 + channel0_at, channel1 + channel1_at, size}
+
 /* ---- tiles of gemm.cl and conv2d.cl --------------------------------------------------------------------------------
  *
  * Both multiply A, TILE_M rows high, with B, TILE_N wide, a depth of TILE_K at a time; their defines say which body:
@@ -287,6 +297,28 @@ static inline void store_turned(vec *r, global float *to, const ulong step, cons
             for (int i = 0; i < min(count, VEC); i++) to[j * step + i] = t[j * VEC + i];
     }
 }
+
+#ifdef CHANNELS
+/* y[at + j * step + i] = epilogue(sum[i] lane j, ...) for i < count, j < lanes: channels from `channel` on, and pixels. */
+static inline void finish_turned(const vec *sum, const operands *with, global float *y, const ulong at, const int channel,
+                                 const ulong step, const int lanes, const int count)
+{
+    const vec add = BIAS ? load_part(with->bias + channel, lanes) : (vec)0.0f;
+    const vec c = CHANNELS > 0 ? load_part(with->channel0 + channel, lanes) : (vec)0.0f;
+    const vec d = CHANNELS > 1 ? load_part(with->channel1 + channel, lanes) : (vec)0.0f;
+    vec r[VEC], b[VEC];
+#if OTHER
+    load_turned(b, with->other + at, step, lanes, count, with->size - at);
+#else
+    UNROLL for (int j = 0; j < VEC; j++) b[j] = 0.0f;
+#endif
+    UNROLL for (int j = 0; j < VEC; j++) {
+        const vec whole = BIAS ? sum[j] + add : sum[j];
+        r[j] = EPILOGUE(vec, whole, b[j], c, d);
+    }
+    store_turned(r, y + at, step, lanes, count);
+}
+#endif
 
 /* out = A panel, with A's element (i, k) at a[i * row_step + k * k_step]. Rows past the end repeat the last one, so
  * that nothing is read out of bounds; they are never stored. */

@@ -8,7 +8,7 @@
  *
  * WINOGRAD          2 or 4
  * FILTER            1: the kernels of backward filter, 0: of forward and backward data
- * BIAS, EPILOGUE, TILE_*   as in conv2d.cl, TILE_SIDE being 1
+ * BIAS, OTHER, CHANNELS, EPILOGUE, TILE_*   as in conv2d.cl, TILE_SIDE being 1
  * PAST                     1: results are more than the caches hold, and go past them
  *
  * Images are NCHW outside. Within, channels are lanes: a region of an image is turned so by transposing in registers and
@@ -26,8 +26,9 @@
  * winograd_filter   a unit is a share of the blocks: partial [share][K / NR][C][9][NR]
  * winograd_filter_few   a unit is NR outputs: the same of one share, from v of all blocks
  * winograd_sum      partial -> dw */
-#if !defined(WINOGRAD) || !defined(FILTER) || !defined(BIAS) || !defined(EPILOGUE) || !defined(PAST) || !defined(TILE_SIDE)
-#error "winograd.cl needs WINOGRAD, FILTER, BIAS, EPILOGUE, PAST, TILE_SIDE, TILE_M, TILE_N and TILE_K"
+#if !defined(WINOGRAD) || !defined(FILTER) || !defined(BIAS) || !defined(OTHER) || !defined(CHANNELS) || !defined(EPILOGUE) || \
+    !defined(PAST) || !defined(TILE_SIDE)
+#error "winograd.cl needs WINOGRAD, FILTER, BIAS, OTHER, CHANNELS, EPILOGUE, PAST, TILE_SIDE, TILE_M, TILE_N and TILE_K"
 #endif
 #define A  (WINOGRAD + 2)
 #define NR (TILE_N * VEC)
@@ -224,17 +225,14 @@ static inline void transform_gradient(global float *m, const ulong t_step, globa
     }
 }
 
-/* y of one vector of output channels, from `channel` on, = epilogue(O^T m O + bias). */
-static inline void transform_output(global float *y, global const float *bias, global const float *m,
-                                    const ulong t_step, global float *region, const images *shape, const grid *g,
-                                    const block *b, const int channel)
+/* y of one vector of output channels, from `channel` on, = epilogue(O^T m O, with). */
+static inline void transform_output(global float *y, const operands *with, global const float *m, const ulong t_step,
+                                    global float *region, const images *shape, const grid *g, const block *b,
+                                    const int channel)
 {
     const int   x0 = b->col * WINOGRAD, cols = min(b->cols * WINOGRAD, shape->w - x0);
     const int   lanes = min(VEC, shape->channels - channel);
     const ulong plane = (ulong)shape->h * shape->w;
-#if BIAS
-    const vec add = load_part(bias + channel, lanes);
-#endif
     for (int row = b->row, count; row < b->row_end; row += count) {
         count = rows_together(g, b, row);
         const int y0 = row % g->per_image * WINOGRAD, rows = min(count * WINOGRAD, shape->h - y0);
@@ -244,25 +242,20 @@ static inline void transform_output(global float *y, global const float *bias, g
             UNROLL for (int t = 0; t < A * A; t++) d[t] = VLOAD(m + t * t_step);
             SHRINK(by_o, WINOGRAD, d)
             UNROLL for (int h = 0; h < WINOGRAD; h++)
-                UNROLL for (int w = 0; w < WINOGRAD; w++) {
-                    vec sum = d[h * A + w];
-#if BIAS
-                    sum += add;
-#endif
+                UNROLL for (int w = 0; w < WINOGRAD; w++)
                     if (top + h < rows && left + w < cols)
-                        VPUT(EPILOGUE(vec, sum), region + ((top + h) * cols + left + w) * VEC);
-                }
+                        VPUT(d[h * A + w], region + ((top + h) * cols + left + w) * VEC);
         }
         /* rows of the full width follow each other in memory */
         const int runs = cols == shape->w ? 1 : rows, length = rows * cols / runs;
         const ulong image = row / g->per_image;
-        global float *to = y + (image * shape->channels + channel) * plane + (ulong)y0 * shape->w + x0;
-        for (int run = 0; run < runs; run++, to += shape->w)
+        ulong at = (image * shape->channels + channel) * plane + (ulong)y0 * shape->w + x0;
+        for (int run = 0; run < runs; run++, at += shape->w)
             for (int p = 0; p < length; p += VEC) {
                 const int from = max(min(p, length - VEC), 0);
                 vec r[VEC];
                 UNROLL for (int j = 0; j < VEC; j++) r[j] = VLOAD(region + ((ulong)run * length + from + j) * VEC);
-                store_turned(r, to + from, plane, lanes, length - from);
+                finish_turned(r, with, y, at + from, channel, plane, lanes, length - from);
             }
     }
 }
@@ -359,7 +352,7 @@ TILE_KERNEL winograd_weights(TENSOR_OF(const float, weight), TENSOR(u), const in
         transform_weights(u + k * (A * A * U_STEP(channels)), &w, k * NR, 0, channels);
 }
 
-TILE_KERNEL winograd(TENSOR_OF(const float, u), TENSOR_OF(const float, x), TENSOR_OF(const float, bias), TENSOR(y),
+TILE_KERNEL winograd(TENSOR_OF(const float, u), TENSOR_OF(const float, x), OPERANDS, TENSOR(y),
                      TENSOR(scratch), const ulong scratch_size, GRID, const int outputs, const int channels,
                      const int src_h, const int src_w, const int dst_h, const int dst_w, const int pad)
 {
@@ -368,7 +361,8 @@ TILE_KERNEL winograd(TENSOR_OF(const float, u), TENSOR_OF(const float, x), TENSO
     const grid   g = GRID_OF;
     global float *v = scratch + scratch_at + get_group_id(0) * scratch_size, *m = v + A * A * V_STEP;
     global float *region = m + A * A * M_STEP;
-    u += u_at, bias += bias_at, y += y_at;
+    const operands with = OPERANDS_OF((ulong)n * outputs * dst_h * dst_w);
+    u += u_at, y += y_at;
 
     EACH_UNIT(at, blocks_of(&g)) {
         const block b = block_at(&g, at);
@@ -377,13 +371,13 @@ TILE_KERNEL winograd(TENSOR_OF(const float, u), TENSOR_OF(const float, x), TENSO
         for (int k = 0; k < outputs; k += NR) {
             multiply_block(m, M_STEP, v, V_STEP, &g, u + k / NR * (A * A * U_STEP(channels)), channels, false);
             for (int j = 0; j < NR && k + j < outputs; j += VEC)
-                transform_output(y, bias, m + j, M_STEP, region, &to, &g, &b, k + j);
+                transform_output(y, &with, m + j, M_STEP, region, &to, &g, &b, k + j);
         }
     }
 }
 
-TILE_KERNEL winograd_few(TENSOR_OF(const float, weight), TENSOR_OF(const float, v), TENSOR_OF(const float, bias),
-                         TENSOR(y), TENSOR(scratch), const ulong scratch_size, GRID, const int outputs,
+TILE_KERNEL winograd_few(TENSOR_OF(const float, weight), TENSOR_OF(const float, v), OPERANDS, TENSOR(y),
+                         TENSOR(scratch), const ulong scratch_size, GRID, const int outputs,
                          const int channels, const int dst_h, const int dst_w, const int turn, const int depth)
 {
     const filters w = {weight + weight_at, (ulong)outputs * channels * 9, turn ? 9 : channels * 9,
@@ -392,7 +386,8 @@ TILE_KERNEL winograd_few(TENSOR_OF(const float, weight), TENSOR_OF(const float, 
     const grid   g = GRID_OF;
     global float *u = scratch + scratch_at + get_group_id(0) * scratch_size, *m = u + A * A * U_STEP(depth);
     global float *region = m + blocks_of(&g) * A * A * M_STEP;
-    v += v_at, bias += bias_at, y += y_at;
+    const operands with = OPERANDS_OF((ulong)n * outputs * dst_h * dst_w);
+    v += v_at, y += y_at;
 
     EACH_UNIT(unit, (outputs + NR - 1) / NR) {
         const int k = unit * NR;
@@ -406,7 +401,7 @@ TILE_KERNEL winograd_few(TENSOR_OF(const float, weight), TENSOR_OF(const float, 
         for (uint at = 0; at < blocks_of(&g); at++) {
             const block b = block_at(&g, at);
             for (int j = 0; j < NR && k + j < outputs; j += VEC)
-                transform_output(y, bias, m + at * (A * A * M_STEP) + j, M_STEP, region, &to, &g, &b, k + j);
+                transform_output(y, &with, m + at * (A * A * M_STEP) + j, M_STEP, region, &to, &g, &b, k + j);
         }
     }
 }

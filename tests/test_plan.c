@@ -107,6 +107,48 @@ static void activations_fold_into_products(void **state)
     clg_graph_destroy(&g);
 }
 
+static double bytes(clg_tensor *out)
+{
+    clg_plan    *plan = planned(&out, 1);
+    const double n = clg_plan_statistics(plan).bytes;
+    clg_plan_destroy(&plan);
+    return n;
+}
+
+/* At evaluation batch norm is a scale and a shift of channels, which one small kernel computes. */
+static void normalisation_and_residuals_fold_into_convolutions(void **state)
+{
+    (void)state;
+    for (int kernel = 1; kernel <= 3; kernel += 2) {
+        clg_graph  *g = new_graph();
+        clg_tensor *x = clg_input(g, CLG_F32, CLG_SHAPE(2, 9, 6, 7)), *w = clg_input(g, CLG_F32, CLG_SHAPE(11, 9, kernel, kernel));
+        clg_tensor *each[4], *column = clg_input(g, CLG_F32, CLG_SHAPE(7)), *channel[3];
+        for (int i = 0; i < 4; i++) each[i] = clg_input(g, CLG_F32, CLG_SHAPE(11));
+        for (int i = 0; i < 3; i++) channel[i] = clg_reshape(each[i], CLG_SHAPE(11, 1, 1));
+        clg_tensor *y = clg_conv2d(x, w, kernel == 3 ? each[0] : NULL, &(clg_conv2d_desc){.pad = kernel / 2, .stride = 1});
+        clg_tensor *residual = clg_input(g, CLG_F32, clg_tensor_shape(y));
+        const clg_batch_norm_desc desc = {.running_mean = each[2], .running_var = each[3]};
+        clg_tensor  *norm = clg_batch_norm(y, each[0], each[1], &desc), *z = clg_relu(clg_add(norm, residual));
+        const size_t alone = LAUNCHES(clg_mul(y, channel[0])); /* a window of one pixel may be a matrix product without */
+        if (kernel == 3) assert_int_equal(LAUNCHES(y), alone);
+        assert_int_equal(LAUNCHES(norm), alone + 1);
+        assert_int_equal(LAUNCHES(clg_relu(norm)), alone + 1);
+        assert_int_equal(LAUNCHES(z), alone + 1);
+        /* read: x, the weight, perhaps a bias, four times and two numbers a channel, the residual; written: two numbers, z */
+        assert_true(bytes(z) <= 4.0 * (double)(x->count + w->count + 2 * z->count + 9 * 11));
+        assert_int_equal(LAUNCHES(clg_relu(clg_mul(channel[0], y))), alone);
+        assert_int_equal(LAUNCHES(z, norm), alone + 2); /* what is wanted between ends the chain */
+        assert_int_equal(LAUNCHES(clg_mul(y, column)), LAUNCHES(y) + 1);
+        clg_tensor *three = clg_add(clg_sub(clg_mul(y, channel[0]), channel[1]), channel[2]);
+        assert_int_equal(LAUNCHES(three), alone + 1);
+        assert_int_equal(LAUNCHES(clg_tanh(clg_neg(z))), alone + 2); /* a chain is not endless */
+        setenv("CLGRAD_REWRITE", "0", 1);
+        assert_int_equal(LAUNCHES(z), LAUNCHES(y) + 9);
+        unsetenv("CLGRAD_REWRITE");
+        clg_graph_destroy(&g);
+    }
+}
+
 static void second_operands_keep_their_side(void **state)
 {
     (void)state;
@@ -585,6 +627,7 @@ int main(int argc, char **argv) /* an argument selects tests: "assign*" */
         cmocka_unit_test_setup(pointwise_chains_are_one_launch, begin),
         cmocka_unit_test_setup(long_chains_are_parted, begin),
         cmocka_unit_test_setup(activations_fold_into_products, begin),
+        cmocka_unit_test_setup(normalisation_and_residuals_fold_into_convolutions, begin),
         cmocka_unit_test_setup(second_operands_keep_their_side, begin),
         cmocka_unit_test_setup(a_diamond_through_a_reduction_stays_apart, begin),
         cmocka_unit_test_setup(an_optimizer_step_is_one_launch, begin),

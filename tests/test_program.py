@@ -488,6 +488,18 @@ def test_bench_of_operators():
     assert "softmax" in succeeds("bench", "--op", "softmax", "--shape", "9,5", "--steps", 1, "--dump-plan")
 
 
+def test_bench_of_predictions():
+    told = json.loads(succeeds("bench", "--model", "mlp", "--eval", "--batch", 16, "--steps", 3, "--json"))
+    assert told["eval"] and told["launches_per_step"] < 6 and told["bytes_from_device_per_step"] == 0, told
+    refuses("bench", "--model", "mlp", "--eval", "--loss-curve", ROOT / "curve", status=2, says="--eval")
+    refuses("bench", "--op", "add", "--eval", "--shape", "9", status=2, says="--eval")
+    # no pass over a convolution's result for batch norm, ReLU or a residual: what is pointwise has a channel's numbers
+    text = succeeds("bench", "--model", "resnet18", "--eval", "--batch", 1, "--untimed", "--dump-plan")
+    left = [step for step in re.findall(r"^ *\d+  (\S+.*)$", text, re.M) if not step.startswith(("conv2d+mul+add", "add+sqrt"))]
+    assert [step.split()[0] for step in left] == ["max_pool2d", "sum", "matmul"], left
+    assert text.count("conv2d+mul+add") == 20 and text.count("add+sqrt+div+mul+sub") == 20, text
+
+
 def test_bench_refuses():
     refuses("bench", "--model", "mlp", "--op", "add", status=2, says="--op")
     refuses("bench", "--model", "mlp", "--shape", "3", status=2, says="--shape")

@@ -121,6 +121,17 @@ static clg_tensor *build_batch_norm(const op_row *row, clg_tensor *const *in)
     return clg_batch_norm(in[0], in[1], in[2], &desc);
 }
 
+/* What a convolution's epilogue can hold: normalised by running statistics, which are 0, with a residual or without, ReLU. A
+ * window of one pixel without a bias is a matrix product. */
+static clg_tensor *build_conv2d_norm(const op_row *row, clg_tensor *const *in)
+{
+    const clg_shape w = in[1]->shape, channels = CLG_SHAPE(w.dim[0]);
+    clg_tensor *gain = clg_sum(in[1], &(clg_reduce_desc){.axes = {1, 2, 3}, .count = 3}), *state = clg_state(in[0]->graph, CLG_F32, channels);
+    clg_tensor *y = clg_conv2d(in[0], in[1], w.dim[2] > 1 ? gain : NULL, &row->with.conv);
+    y = clg_batch_norm(y, gain, clg_neg(gain), &(clg_batch_norm_desc){.eps = 0.25, .running_mean = state, .running_var = state});
+    return clg_relu(in[2] ? clg_add(in[2], y) : y);
+}
+
 /* ---- pointwise --------------------------------------------------------------------------------------------------- */
 
 #define EACH_LENGTH(name, values, flags, terms)                               \
@@ -423,6 +434,11 @@ static const op_row attention_rows[] = {
     {"conv2d", build_conv2d, {{NORMAL, DIMS(n, c, h, w)}, {NORMAL, DIMS(k, c, 3, 3)}, {NORMAL, DIMS(k)}}, flags,        \
      (terms) * 12.0 * 12.0, {.conv = {__VA_ARGS__}}}
 
+#define RESIDUAL(values, ...) {values, DIMS(__VA_ARGS__)}
+#define CONV_NORM(values, flags, terms, n, c, h, w, k, each, kh, kw, other, ...)                                         \
+    {"conv2d", build_conv2d_norm, {{values, DIMS(n, c, h, w)}, {values, DIMS(k, each, kh, kw)}, other}, (flags) | FIXED, \
+     terms, {.conv = {__VA_ARGS__}}}
+
 static const op_row conv_rows[] = {
     CONV(SMOOTH, 98, 2, 3, 7, 7, 5, 3, 3, 3, .pad_hw = {1, 0}), /* exact: padded alike it may be Winograd's */
     WINOGRAD(0, 98, 2, 3, 7, 7, 5, .pad = 1),
@@ -441,6 +457,12 @@ static const op_row conv_rows[] = {
     CONV(0, 180, 2, 9, 9, 11, 20, 9, 3, 3, .stride = 2, .pad = 1),
     CONV(0, 240, 1, 6, 12, 9, 18, 3, 5, 3, .stride_hw = {3, 2}, .pad = 2, .dilation = 2, .groups = 2),
     CONV(0, 147, 1, 3, 17, 19, 7, 3, 7, 5, .stride = 2, .pad_hw = {3, 2}),
+    CONV_NORM(WHOLE, EXACT, 1, 2, 4, 11, 8, 6, 2, 3, 2, RESIDUAL(WHOLE, 2, 6, 6, 4), .stride = 2, .pad_hw = {1, 0}, .groups = 2),
+    CONV_NORM(WHOLE, EXACT, 1, 2, 9, 9, 11, 20, 9, 3, 3, RESIDUAL(WHOLE, 2, 20, 5, 6), .stride = 2, .pad = 1),
+    CONV_NORM(WHOLE, EXACT, 1, 2, 9, 9, 11, 20, 9, 3, 3, RESIDUAL(NOTHING, 0), .stride = 2, .pad = 1),
+    CONV_NORM(WHOLE, EXACT, 1, 3, 5, 7, 9, 6, 5, 1, 1, RESIDUAL(WHOLE, 3, 6, 7, 9), .stride = 1),
+    CONV_NORM(NORMAL, 0, 12 * 12 * 171, 2, 19, 7, 6, 35, 19, 3, 3, RESIDUAL(NORMAL, 2, 35, 7, 6), .pad = 1), /* as WINOGRAD */
+    CONV_NORM(NORMAL, 0, 12 * 12 * 144, 3, 16, 13, 50, 33, 16, 3, 3, RESIDUAL(NORMAL, 3, 33, 11, 48), .pad = 0),
 };
 
 #define CONV_TRANSPOSE(flags, terms, n, c, h, w, k, each, kh, kw, ...)                                                    \

@@ -47,6 +47,7 @@ enum clg__flags {
     CLG__NO_GRAD   = 1 << 4, /* the derivative is zero everywhere, or makes no sense */
     CLG__EPILOGUE  = 1 << 5, /* record honours clg__record.epilogue */
     CLG__EPILOGUE_OTHER = 1 << 7, /* and clg__record.other with it */
+    CLG__EPILOGUE_CHAIN = 1 << 10, /* and clg__record.channels: of a result [N, C, ...]; made of several nodes */
     CLG__PART      = 1 << 6, /* with CLG__VIEW: attr starts with a clg__part, which says where in the first input */
     CLG__BYTES     = 1 << 8, /* what lies outside the parts of the result is no float32 */
     CLG__MERGED    = 1 << 9, /* made of other operators where clg__may_rewrite, and not missed elsewhere */
@@ -158,7 +159,7 @@ clg_tensor *clg__plain_gradient(const clg__grad *g, int input,
 /* ---- launches --------------------------------------------------------------------------------------------------- */
 
 typedef enum clg__arg_kind {
-    CLG__ARG_IN, CLG__ARG_OUT, CLG__ARG_OTHER, CLG__ARG_WORKSPACE, /* a TENSOR */
+    CLG__ARG_IN, CLG__ARG_OUT, CLG__ARG_OTHER, CLG__ARG_CHANNEL, CLG__ARG_WORKSPACE, /* a TENSOR */
     CLG__ARG_I32, CLG__ARG_U32, CLG__ARG_U64, CLG__ARG_F32,
     CLG__ARG_ROWS, CLG__ARG_COLS, /* const uint: see clg__record */
 } clg__arg_kind;
@@ -166,7 +167,7 @@ typedef enum clg__arg_kind {
 typedef struct clg__arg {
     clg__arg_kind kind;
     union {
-        int      index; /* of the input or of the workspace */
+        int      index; /* of the input, the operand or the workspace */
         int32_t  i32;
         uint32_t u32;
         uint64_t u64;
@@ -177,6 +178,7 @@ typedef struct clg__arg {
 #define CLG__IN(i)  ((clg__arg){.kind = CLG__ARG_IN, .index = (i)})
 #define CLG__OUT    ((clg__arg){.kind = CLG__ARG_OUT})
 #define CLG__OTHER  ((clg__arg){.kind = CLG__ARG_OTHER}) /* the epilogue's operand, where there is one */
+#define CLG__CHANNEL(i) ((clg__arg){.kind = CLG__ARG_CHANNEL, .index = (i)}) /* likewise one of a number a channel */
 #define CLG__WS(i)  ((clg__arg){.kind = CLG__ARG_WORKSPACE, .index = (i)})
 #define CLG__INT(v) ((clg__arg){.kind = CLG__ARG_I32, .i32 = (int32_t)(v)})
 #define CLG__UINT(v) ((clg__arg){.kind = CLG__ARG_U32, .u32 = (uint32_t)(v)})
@@ -186,6 +188,8 @@ typedef struct clg__arg {
 #define CLG__COLS   ((clg__arg){.kind = CLG__ARG_COLS})
 #define CLG__ARGS(...) ((const clg__arg[]){__VA_ARGS__}), (sizeof((const clg__arg[]){__VA_ARGS__}) / sizeof(clg__arg))
 
+enum { CLG__MOST_CHANNELS = 2 }; /* operands of an epilogue */
+
 /* What `record` is given. It is called once per plan, before memory is assigned; the launches are kept. */
 struct clg__record {
     const clg_tensor  *node;
@@ -194,6 +198,7 @@ struct clg__record {
     uint64_t           local_memory; /* bytes of a work-group */
     const char        *epilogue; /* an expression in a and T to apply to the result, or NULL; only for operators that fuse */
     bool               other;    /* the epilogue has a second operand b, of the result's shape: CLG__OTHER */
+    int                channels; /* and so many, c and d, with a number for each channel: CLG__CHANNEL */
     uint64_t           rows, n;  /* the first input seen as a matrix: its last dimension is n */
     struct clg__recorder *recorder;
 };

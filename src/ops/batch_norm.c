@@ -214,12 +214,10 @@ clg_tensor *clg_batch_norm(clg_tensor *x, clg_tensor *gain, clg_tensor *bias, co
                                 (long long)x->shape.dim[1]);
     if (!(norm.eps > 0.0) || !isfinite(norm.eps) || !(momentum >= 0.0 && momentum <= 1.0))
         return clg__op_fail(x, "batch_norm", CLG_INVALID_ARGUMENT, "eps must be positive and the momentum in [0, 1]");
-    gain = clg_reshape(gain, channel_shape(x));
-    bias = clg_reshape(bias, channel_shape(x));
     if (!d.training) {
-        clg_tensor *mean = clg_reshape(d.running_mean, channel_shape(x));
-        clg_tensor *deviation = clg_sqrt(clg_add(d.running_var, clg_scalar(x->graph, norm.eps)));
-        return clg_add(clg_mul(clg_div(clg_sub(x, mean), clg_reshape(deviation, channel_shape(x))), gain), bias);
+        clg_tensor *scale = clg_div(gain, clg_sqrt(clg_add(d.running_var, clg_scalar(x->graph, norm.eps))));
+        clg_tensor *shift = clg_sub(bias, clg_mul(d.running_mean, scale)); /* what a convolution's epilogue takes */
+        return clg_add(clg_mul(x, clg_reshape(scale, channel_shape(x))), clg_reshape(shift, channel_shape(x)));
     }
     if (x->count / x->shape.dim[1] < 2)
         return clg__op_fail(x, "batch_norm", CLG_INVALID_SHAPE, "training needs at least two values a channel");
@@ -227,5 +225,6 @@ clg_tensor *clg_batch_norm(clg_tensor *x, clg_tensor *gain, clg_tensor *bias, co
     clg_tensor *mean = part(MEAN, 0, stats, x, &norm, NULL), *scale = part(SCALE, 1, stats, x, &norm, NULL);
     move(d.running_mean, mean, momentum);
     move(d.running_var, part(VARIANCE, 2, stats, x, &norm, NULL), momentum);
-    return clg__apply_attr(OP(BATCH_NORM), &norm, x, mean, scale, gain, bias);
+    return clg__apply_attr(OP(BATCH_NORM), &norm, x, mean, scale, clg_reshape(gain, channel_shape(x)),
+                           clg_reshape(bias, channel_shape(x)));
 }

@@ -116,15 +116,20 @@ enum {
 /* Rows of the product that a unit of work computes: a packed panel serves them all, where units are a CPU's. */
 static uint64_t rows_of(const clg__tile *t, uint64_t rows) { return t->side == 1 ? rows : t->m; }
 
-static void write_defines(clg__text *text, const conv_attr *a, const clg__tile *t, bool backward, bool bias,
-                          const char *epilogue)
+void clg__conv2d_epilogue(clg__text *text, const clg__record *r)
+{
+    clg__text_append(text, "#define BIAS %d\n#define OTHER %d\n#define CHANNELS %d\n#define EPILOGUE(T, a, b, c, d) (%s)\n",
+                     r->node->arity == 3, r->other, r->channels, r->epilogue ? r->epilogue : "a");
+}
+
+static void write_defines(clg__text *text, const clg__record *r, const conv_attr *a, const clg__tile *t, bool backward)
 {
     const char *const names[] = {"H", "W"};
     for (int d = 0; d < 2; d++)
         clg__text_append(text, "#define K%s %d\n#define STRIDE_%s %d\n#define PAD_%s %d\n#define DIL_%s %d\n", names[d],
                          (int)a->w.dim[2 + d], names[d], a->stride[d], names[d], a->pad[d], names[d], a->dilation[d]);
-    clg__text_append(text, "#define BACKWARD %d\n#define BIAS %d\n#define EPILOGUE(T, a) (%s)\n", backward, bias,
-                     epilogue ? epilogue : "a");
+    clg__text_append(text, "#define BACKWARD %d\n", backward);
+    clg__conv2d_epilogue(text, r);
     clg__tile_define(text, t);
 }
 
@@ -152,7 +157,7 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
     while (block > t.m && shared * CLG__CEIL_DIV(rows, block) < enough) block = CLG__CEIL_DIV(CLG__CEIL_DIV(block, 2), t.m) * t.m;
 
     clg__text defines = {0};
-    write_defines(&defines, a, &t, backward, r->node->arity == 3, r->epilogue);
+    write_defines(&defines, r, a, &t, backward);
     clg_status status = CLG_OK;
     if (backward)
         status = clg__record_units(r, "conv2d", "conv2d_swap", defines.data, (uint64_t)a->x.dim[1],
@@ -160,7 +165,7 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
                                              CLG__UINT(a->w.dim[1])));
     if (status == CLG_OK)
         status = launch(r, "conv2d", &defines, &t, shared * CLG__CEIL_DIV(rows, block),
-                        CLG__ARGS(weight, src, bias, CLG__OUT, CLG__INT(n), CLG__INT(groups), CLG__INT(rows),
+                        CLG__ARGS(weight, src, CONV_OPERANDS(bias), CLG__OUT, CLG__INT(n), CLG__INT(groups), CLG__INT(rows),
                                   CLG__INT((uint64_t)from.dim[1] / groups), CLG__INT(from.dim[2]),
                                   CLG__INT(from.dim[3]), CLG__INT(to.dim[2]), CLG__INT(to.dim[3]), CLG__INT(block)));
     clg__text_free(&defines);
@@ -188,7 +193,7 @@ static clg_status conv_record(clg__record *r)
     const clg__arg  bias = CLG__IN(r->node->arity == 3 ? 2 : 1);
     clg_status      status;
     if (r->node->count == 0) return CLG_OK;
-    if (is_product(&a) && r->node->arity == 2) return record_gemm(r, &a, false, CLG__IN(1), CLG__IN(0));
+    if (is_product(&a) && r->node->arity == 2 && !r->channels) return record_gemm(r, &a, false, CLG__IN(1), CLG__IN(0));
     if (clg__conv2d_lanes(r, &a, CONV, &status)) return status;
     return record_product(r, &a, false, CLG__IN(1), CLG__IN(0), bias);
 }
@@ -220,7 +225,7 @@ static clg_status filter_record(clg__record *r)
     const clg__arg   partial = shares == 1 ? CLG__OUT : CLG__WS(clg__record_workspace(r, bytes));
 
     clg__text defines = {0};
-    write_defines(&defines, a, &t, false, false, NULL);
+    write_defines(&defines, r, a, &t, false);
     status = CLG_OK;
     if (shares > 0)
         status = launch(r, "conv2d_filter", &defines, &t, shares * each,
@@ -365,7 +370,7 @@ clg_tensor *clg_conv1d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, cons
 }
 
 const clg__op clg__ops_conv2d[] = {
-    {.name = "conv2d", .arity = CLG__VARIADIC, .flags = CLG__EPILOGUE, .infer = conv_infer, .gradient = conv_gradient,
+    {.name = "conv2d", .arity = CLG__VARIADIC, .flags = CLG__EPILOGUE | CLG__EPILOGUE_OTHER | CLG__EPILOGUE_CHAIN, .infer = conv_infer, .gradient = conv_gradient,
      .record = conv_record, .reference = conv_reference, .cost = conv_cost},
     {.name = "conv2d_backward_data", .arity = 2, .infer = data_infer, .gradient = data_gradient, .record = data_record,
      .reference = data_reference, .cost = conv_cost},

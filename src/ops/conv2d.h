@@ -12,6 +12,10 @@ typedef struct conv_attr {
     clg_shape x, w, y; /* complete from shape inference of conv2d on */
 } conv_attr;
 
+/* The operands of an epilogue and the macros of cl/conv2d.cl that say which of them there are. conv2d.c. */
+#define CONV_OPERANDS(bias) bias, CLG__OTHER, CLG__CHANNEL(0), CLG__CHANNEL(1)
+void clg__conv2d_epilogue(clg__text *defines, const clg__record *r);
+
 /* Records the operator with channels as lanes; false where that does not apply. conv2d_lanes.c. */
 bool clg__conv2d_lanes(clg__record *r, const conv_attr *a, int op, clg_status *status);
 

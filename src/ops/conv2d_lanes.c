@@ -18,9 +18,9 @@ enum {
 
 static void write_defines(clg__text *text, const clg__record *r, int op, const clg__tile *tile)
 {
-    clg__text_append(text, "#define FILTER %d\n#define BIAS %d\n#define EPILOGUE(T, a) (%s)\n#define PAST %d\n", op == FILTER,
-                     op == CONV && r->node->arity == 3, r->epilogue ? r->epilogue : "a",
+    clg__text_append(text, "#define FILTER %d\n#define PAST %d\n", op == FILTER,
                      op != FILTER && clg__past_caches(r->profile, (uint64_t)r->node->count));
+    clg__conv2d_epilogue(text, r);
     clg__tile_define(text, tile);
 }
 
@@ -132,7 +132,7 @@ static clg_status winograd_product(clg__record *r, const winograd *w, clg__arg w
         status = winograd_input(r, w, src, v);
         if (status != CLG_OK) return status;
         return winograd_launch(r, w, "winograd_few", groups,
-                               CLG__ARGS(weight, v, bias, CLG__OUT, floats_of(r, groups * each), CLG__ULONG(each),
+                               CLG__ARGS(weight, v, CONV_OPERANDS(bias), CLG__OUT, floats_of(r, groups * each), CLG__ULONG(each),
                                          GRID_ARGS(w), CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->dst[0]),
                                          CLG__INT(w->dst[1]), CLG__INT(w->op == DATA), CLG__INT(depth)));
     }
@@ -142,7 +142,7 @@ static clg_status winograd_product(clg__record *r, const winograd *w, clg__arg w
                              CLG__ARGS(weight, u, CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->op == DATA)));
     if (status != CLG_OK) return status;
     return winograd_launch(r, w, "winograd", groups,
-                           CLG__ARGS(u, src, bias, CLG__OUT, floats_of(r, groups * each), CLG__ULONG(each), GRID_ARGS(w),
+                           CLG__ARGS(u, src, CONV_OPERANDS(bias), CLG__OUT, floats_of(r, groups * each), CLG__ULONG(each), GRID_ARGS(w),
                                      CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->src[0]),
                                      CLG__INT(w->src[1]), CLG__INT(w->dst[0]), CLG__INT(w->dst[1]), CLG__INT(w->pad)));
 }
@@ -290,7 +290,7 @@ static clg_status direct_product(clg__record *r, const direct *c, clg__arg weigh
                                                     CLG__INT(c->outputs), AXES_ARGS(c)));
     if (status != CLG_OK) return status;
     return direct_launch(r, c, "conv2d_direct", units,
-                         CLG__ARGS(packed, src, bias, CLG__OUT, floats_of(r, CLG__MIN(c->cores, units) * each),
+                         CLG__ARGS(packed, src, CONV_OPERANDS(bias), CLG__OUT, floats_of(r, CLG__MIN(c->cores, units) * each),
                                    CLG__ULONG(each), SHAPE_ARGS(c), AXES_ARGS(c), REGION_ARGS(c, c->rows),
                                    CLG__INT(CHUNK)));
 }

@@ -1,7 +1,7 @@
 /* fuse.c - which nodes run together.
  *
- * A step is either an operator, with a one-input pointwise node folded into its epilogue where nobody else wants the
- * value between, or a group of pointwise nodes of one shape. Groups grow along edges as long as no path leaves a group and
+ * A step is either an operator, with pointwise nodes folded into its epilogue where nobody else wants the values between,
+ * or a group of pointwise nodes of one shape. Groups grow along edges as long as no path leaves a group and
  * comes back. Besides the inputs there are edges of order: who reads a persistent value before an assignment to it must
  * run before, who reads it after must run after; within a group a read before the assignment is fine when it is of the
  * very element that is written.
@@ -14,6 +14,8 @@
 /* Kernel arguments are limited (CL_DEVICE_MAX_PARAMETER_SIZE is 1 KiB at least): tensors that a group may touch; with them
  * results whose only reader has not joined the group, and may yet; numbers. And a kernel has to be compiled: nodes. */
 enum { MAX_GROUP_TENSORS = 24, MAX_GROUP_OPEN = 40, MAX_GROUP_CONSTANTS = 32, MAX_GROUP_NODES = 256 };
+
+enum { MAX_CHAIN = 4 }; /* nodes of an epilogue: a scale, a shift, a residual, an activation */
 
 #define LABEL_GAP (UINT64_C(1) << 36) /* there are fewer nodes than fill 64 bits with it */
 
@@ -269,36 +271,72 @@ static void try_join(fuser *f, const clg_tensor *t, const clg_tensor *in)
     EACH_MEMBER(m, t->id) f->group[m] = from;
 }
 
-/* The product or convolution that t reads as input k, perhaps reshaped, and that nobody else wants; or NULL. */
+/* The product or convolution whose step ends with what t reads as input k, perhaps reshaped, and nobody else does; or NULL. */
 static const clg_tensor *sole_product(const fuser *f, const clg_tensor *t, int k)
 {
-    const clg_tensor *in = t->in[k], *base = clg__base_of(in);
-    bool              sole = base->op->flags & CLG__EPILOGUE && !f->p->is_output[base->id] && base->count == t->count;
-    for (; sole && in != base; in = in->in[0]) sole = f->uses[in->id] == 1 && !(in->op->flags & CLG__PART);
-    return sole && f->uses[base->id] == 1 && clg_shape_equal(t->in[k]->shape, t->shape) ? base : NULL;
+    const clg_tensor *in = t->in[k], *last = clg__base_of(in);
+    if (f->group[last->id] < 0) return NULL;
+    const clg_tensor *product = f->p->graph->nodes[f->group[last->id]];
+    bool sole = product->op->flags & CLG__EPILOGUE && !f->p->is_output[last->id] && last->count == t->count;
+    for (; sole && in != last; in = in->in[0]) sole = f->uses[in->id] == 1 && !(in->op->flags & CLG__PART);
+    return sole && f->uses[last->id] == 1 && clg_shape_equal(t->in[k]->shape, t->shape) ? product : NULL;
 }
 
 /* An epilogue is unrolled over a tile of registers, and competes with the product for them. */
 static bool is_light(const clg__op *op) { return strlen(op->expr) <= 32; }
 
-/* Folds a pointwise node into the product or convolution before it: one of that alone, or, where the operator reads a
- * second operand beside its result, of that and a tensor of the same shape. */
+/* Does `in` hold one number for each channel of the product, as t = [N, C, ...] reads it? */
+static bool is_of_channels(const clg_tensor *in, const clg_tensor *t, const clg_tensor *product)
+{
+    const int at = 1 + in->shape.rank - t->shape.rank; /* where `in` has t's second dimension */
+    return t->shape.rank >= 2 && at >= 0 && t->shape.dim[0] == product->shape.dim[0] &&
+           t->shape.dim[1] == product->shape.dim[1] && in->shape.dim[at] == t->shape.dim[1] && in->count == t->shape.dim[1];
+}
+
+/* Counts the operands of t that come from outside of the product's step; false where an epilogue takes no such one. */
+static bool count_operands(const fuser *f, const clg_tensor *t, const clg_tensor *product, int *others, int *channels)
+{
+    for (int k = 0; k < t->arity; k++) {
+        const clg_tensor *in = t->in[k];
+        if (f->group[clg__base_of(in)->id] == f->group[product->id]) continue;
+        if (in->op == &clg__op_full || in->dtype != t->dtype) return false;
+        if (clg_shape_equal(in->shape, t->shape)) (*others)++;
+        else if (is_of_channels(in, t, product)) (*channels)++;
+        else return false;
+    }
+    return true;
+}
+
+/* May the product's step have t as its last node? One node alone, or a chain where the operator allows that, and no more
+ * operands than its kernels take. */
+static bool may_follow(const fuser *f, const clg_tensor *t, const clg_tensor *product)
+{
+    const unsigned flags = product->op->flags;
+    int            others = 0, channels = 0, links = 1;
+    bool           fits = count_operands(f, t, product, &others, &channels);
+    EACH_MEMBER(m, product->id) {
+        const clg_tensor *link = f->p->graph->nodes[m];
+        if (link == product || !runs(link)) continue;
+        fits = fits && count_operands(f, link, product, &others, &channels);
+        links++;
+    }
+    return fits && others <= !!(flags & CLG__EPILOGUE_OTHER) && channels <= (flags & CLG__EPILOGUE_CHAIN ? CLG__MOST_CHANNELS : 0) &&
+           links <= (flags & CLG__EPILOGUE_CHAIN ? MAX_CHAIN : 1);
+}
+
+/* Folds a pointwise node into the product or convolution before it. */
 static bool fold_epilogue(fuser *f, const clg_tensor *t)
 {
     if (!(t->op->flags & CLG__POINTWISE) || t->arity > 2 || t->op == &clg__op_assign || !is_light(t->op)) return false;
     for (int k = 0; k < t->arity; k++) {
-        const clg_tensor *base = sole_product(f, t, k), *other = t->in[t->arity - 1 - k];
-        if (!base || (t->arity == 2 && (!(base->op->flags & CLG__EPILOGUE_OTHER) || other->op == &clg__op_full ||
-                                        other->dtype != t->dtype || !clg_shape_equal(other->shape, t->shape))))
-            continue;
-        const int g = f->group[base->id];
-        const clg_tensor *v;
-        for (v = t; v != base; v = v == t ? t->in[k] : v->in[0]) f->group[v->id] = g, splice(f, v->id, base->id);
+        const clg_tensor *product = sole_product(f, t, k), *last = clg__base_of(t->in[k]), *v;
+        if (!product || !may_follow(f, t, product)) continue;
+        for (v = t; v != last; v = v == t ? t->in[k] : v->in[0]) f->group[v->id] = f->group[last->id], splice(f, v->id, last->id);
         if (!cyclic(f, t->id)) {
             unlink_group(f, t->id);
             return true;
         }
-        for (v = t; v != base; v = v == t ? t->in[k] : v->in[0]) { /* parted again, one after another */
+        for (v = t; v != last; v = v == t ? t->in[k] : v->in[0]) { /* parted again, one after another */
             uint32_t before = v->id;
             EACH_MEMBER(m, v->id) before = m;
             splice(f, before, v->id);

@@ -47,7 +47,7 @@ typedef struct clg__place {
 typedef struct clg__step {
     const clg_tensor **nodes; /* in creation order */
     int                count;
-    bool               pointwise; /* all nodes in one generated kernel; else nodes[0], and nodes[1] as its epilogue */
+    bool               pointwise; /* all nodes in one generated kernel; else nodes[0], and those behind it as its epilogue */
 } clg__step;
 
 typedef struct clg__planned_arg { /* a clg__arg whose tensor has become a place */

@@ -6,7 +6,7 @@
 typedef struct clg__recorder {
     clg_plan *plan;
     int       step;
-    clg__place out, other;
+    clg__place out, other, channel[CLG__MOST_CHANNELS];
     int       workspaces[4]; /* intervals */
     int       workspace_count;
 } clg__recorder;
@@ -26,6 +26,9 @@ static bool resolve(const clg__record *r, const clg__arg *arg, clg__planned_arg 
     case CLG__ARG_IN: *out = (clg__planned_arg){CLG__SPAN, clg__plan_where(c->plan, r->node->in[arg->index]), {0}}; return true;
     case CLG__ARG_OUT: *out = (clg__planned_arg){CLG__SPAN, c->out, {0}}; return true;
     case CLG__ARG_OTHER: *out = (clg__planned_arg){CLG__SPAN, r->other ? c->other : c->out, {0}}; return true;
+    case CLG__ARG_CHANNEL:
+        *out = (clg__planned_arg){CLG__SPAN, arg->index < r->channels ? c->channel[arg->index] : c->out, {0}};
+        return true;
     case CLG__ARG_WORKSPACE:
         if (arg->index < 0 || arg->index >= c->workspace_count || c->workspaces[arg->index] < 0) return false;
         *out = (clg__planned_arg){CLG__SPAN, {NULL, c->workspaces[arg->index], (int64_t)c->plan->guard}, {0}};
@@ -113,25 +116,41 @@ static clg_status record_pack(clg_plan *p, clg__record *r) /* what could not be 
 
 static bool in_a_name(char c) { return isalnum((unsigned char)c) || c == '_'; }
 
-/* The expression with a and b exchanged. */
-static const char *exchanged(clg__arena *arena, const char *expr)
+/* The expression with operands in place of a and b; NULL: out of memory. */
+static const char *applied(clg__arena *arena, const char *expr, const char *const operand[2])
 {
-    char *text = clg__arena_printf(arena, "%s", expr);
-    for (char *c = text; text && *c; c++)
-        if ((*c == 'a' || *c == 'b') && (c == text || !in_a_name(c[-1])) && !in_a_name(c[1])) *c = *c == 'a' ? 'b' : 'a';
-    return text;
+    clg__text text = {0};
+    for (const char *c = expr; *c; c++)
+        if ((*c != 'a' && *c != 'b') || (c > expr && in_a_name(c[-1])) || in_a_name(c[1])) clg__text_append(&text, "%c", *c);
+        else clg__text_append(&text, operand[*c - 'a'][1] ? "(%s)" : "%s", operand[*c - 'a']);
+    const char *kept = text.failed ? NULL : clg__arena_printf(arena, "%s", text.data);
+    clg__text_free(&text);
+    return kept;
 }
 
-/* The last node's expression as an epilogue: `a` is the value of the node before it, `b` its other input. */
-static const char *epilogue_of(clg_plan *p, const clg__step *step, clg__recorder *recorder, bool *other)
+/* What the nodes behind the operator make of its value; false: out of memory. */
+static bool find_epilogue(clg_plan *p, const clg__step *step, clg__record *r)
 {
-    const clg_tensor *value = step->nodes[0], *t = step->nodes[step->count - 1];
-    *other = step->count > 1 && t->arity == 2;
-    if (step->count == 1) return NULL;
-    if (!*other) return t->op->expr;
-    const bool first = clg__base_of(t->in[0]) == value;
-    recorder->other = clg__plan_where(p, t->in[first]);
-    return first ? t->op->expr : exchanged(&p->arena, t->op->expr);
+    static const char *const channel_names[CLG__MOST_CHANNELS] = {"c", "d"};
+    clg__recorder           *recorder = r->recorder;
+    for (int i = 1; i < step->count; i++) {
+        const clg_tensor *t = step->nodes[i];
+        const char       *operand[2] = {"a", "a"};
+        for (int k = 0; k < t->arity; k++) {
+            if (p->step_of[clg__base_of(t->in[k])->id] == recorder->step) {
+                if (r->epilogue) operand[k] = r->epilogue;
+            } else if (clg_shape_equal(t->in[k]->shape, t->shape)) {
+                operand[k] = "b";
+                r->other = true;
+                recorder->other = clg__plan_where(p, t->in[k]);
+            } else {
+                operand[k] = channel_names[r->channels];
+                recorder->channel[r->channels++] = clg__plan_where(p, t->in[k]);
+            }
+        }
+        if (!(t->op->flags & CLG__VIEW) && !(r->epilogue = applied(&p->arena, t->op->expr, operand))) return false;
+    }
+    return true;
 }
 
 bool clg__plan_record(clg_plan *p)
@@ -154,8 +173,7 @@ bool clg__plan_record(clg_plan *p)
             clg__record       r = {.node = t, .profile = profile, .compute_units = device->compute_units,
                                    .local_memory = device->local_memory,
                                    .rows = n ? (uint64_t)x->count / n : 0, .n = n, .recorder = &recorder};
-            r.epilogue = epilogue_of(p, step, &recorder, &r.other);
-            if (step->count > 1 && !r.epilogue)
+            if (!find_epilogue(p, step, &r))
                 status = clg__fail(p->object.root, CLG_OUT_OF_MEMORY, "%s: out of host memory for the plan", t->op->name);
             else if (r.rows > UINT32_MAX || r.n > UINT32_MAX)
                 status = clg__fail(p->object.root, CLG_UNSUPPORTED, "%s: an extent is beyond 2^32", t->op->name);

@@ -28,6 +28,7 @@ static const option options[] = {
     {"pad", OPTION_COUNT, FIELD(pad), "N", "of conv2d (default none)", 1 << 15, 0},
     {"groups", OPTION_COUNT, FIELD(groups), "N", "of conv2d (default 1)", 1 << 15, 0},
     {"backward", OPTION_FLAG, FIELD(backward), NULL, "the operator's gradients to all inputs instead", 0, 0},
+    {"eval", OPTION_FLAG, FIELD(eval), NULL, "the network forward instead, as it predicts: no gradients, no update", 0, 0},
     {"batch", OPTION_COUNT, FIELD(batch), "N", "examples per step (default: the network's own)", INT32_MAX, 0},
     {"steps", OPTION_COUNT, FIELD(steps), "N", "how many are timed (default: a second or two of them)", INT32_MAX, 0},
     OPTION_DEVICE_ROW(FIELD(device)),
@@ -112,8 +113,9 @@ static int run(int argc, char **argv)
     bench_options  o = {0};
     if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
     if (!o.model == !o.op) return usage(cmd, "give --model or --op: what is to be measured?");
-    if (o.op && (o.batch || o.loss_curve || o.save_initial || o.trace || o.untimed))
-        return usage(cmd, "--batch, --trace, --untimed, --loss-curve and --save-initial are for --model");
+    if (o.op && (o.batch || o.loss_curve || o.save_initial || o.trace || o.untimed || o.eval))
+        return usage(cmd, "--batch, --eval, --trace, --untimed, --loss-curve and --save-initial are for --model");
+    if (o.eval && o.loss_curve) return usage(cmd, "--loss-curve is of training: leave out --eval");
     if (o.model && (o.shape || o.trans || o.kernel || o.stride || o.pad || o.groups || o.backward))
         return usage(cmd, "--shape, --trans, --kernel, --stride, --pad, --groups and --backward are for --op");
     if (o.json && o.dump_plan) return usage(cmd, "--dump-plan is text: leave out --json");
@@ -125,10 +127,11 @@ static int run(int argc, char **argv)
 
 const command command_bench = {
     "bench", "Measure the speed of training", options, run,
-    "Whole training steps of a network, or one operator beside the roofline measured with it: the best that the "
+    "Whole training steps of a network (with --eval, predictions by it), or one operator beside the roofline measured with it: the best that the "
     "device reaches in arithmetic and in copying.",
     "  clgrad bench --model cnn\n"
     "  clgrad bench --model cnn --dump-plan\n"
+    "  clgrad bench --model resnet18 --eval --batch 1\n"
     "  clgrad bench --op matmul --shape 512,512,512 --trans NT\n"
     "  clgrad bench --op conv2d --shape 64,64,56,64 --pad 1 --backward\n",
 };

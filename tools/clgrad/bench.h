@@ -8,10 +8,10 @@
 typedef struct bench_options {
     const char *model, *op, *shape, *trans, *device, *dump_programs, *loss_curve, *save_initial, *trace;
     int64_t     batch, steps, kernel, stride, pad, groups;
-    bool        json, dump_plan, untimed, backward;
+    bool        json, dump_plan, untimed, backward, eval;
 } bench_options;
 
-/* ---- whole training steps (bench_model.c) ----------------------------------------------------------------------- */
+/* ---- whole steps, of training or evaluation (bench_model.c) ------------------------------------------------------ */
 
 int bench_model(const bench_options *o);
 

@@ -1,4 +1,4 @@
-/* bench_model.c - whole training steps: the input's upload, forward, backward, update. */
+/* bench_model.c - whole training steps: the input's upload, forward, backward, update; or forward alone. */
 #include "bench.h"
 #include "report.h"
 #include "source.h"
@@ -14,7 +14,7 @@ typedef struct training {
     int64_t             batch;
     clg_model          *model;
     feed                feed;
-    clg_tensor         *loss;
+    clg_tensor         *logits, *loss;
     clg_plan           *plan;
     int64_t             steps; /* run so far, */
     double              host;  /* and the seconds that the host took to enqueue them */
@@ -32,10 +32,10 @@ static training build(const bench_options *o, clg_context *ctx)
     training t = {.kind = network_find(o->model)};
     t.batch = o->batch ? o->batch : t.kind->batch;
     t.model = clg_model_create(ctx, &(clg_model_desc){.seed = 1});
-    clg_graph *g = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
+    clg_graph *g = clg_graph_create(ctx, &(clg_graph_desc){.training = !o->eval});
     t.feed = feed_create(g, t.kind, t.batch);
-    clg_tensor *logits = network_kind_build(t.kind, t.model, t.feed.x, t.kind->classes);
-    t.loss = clg_cross_entropy(clg_reshape(logits, CLG_SHAPE(-1, t.kind->classes)), t.feed.y);
+    t.logits = network_kind_build(t.kind, t.model, t.feed.x, t.kind->classes);
+    t.loss = clg_cross_entropy(clg_reshape(t.logits, CLG_SHAPE(-1, t.kind->classes)), t.feed.y);
     return t;
 }
 
@@ -103,13 +103,14 @@ static int report(const bench_options *o, clg_context *ctx, const training *t, c
         char   profile[256];
         cJSON *object = cJSON_CreateObject();
         cJSON_AddStringToObject(object, "model", t->kind->name);
+        cJSON_AddBoolToObject(object, "eval", o->eval);
         cJSON_AddStringToObject(object, "device", device->name);
         cJSON_AddStringToObject(object, "profile", clg_profile_text(&device->profile, profile, sizeof profile));
         for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
             cJSON_AddNumberToObject(object, rows[i].name, rows[i].value);
         return report_json(&command_bench, object);
     }
-    printf("%s, batch %lld, on %s\n", t->kind->name, (long long)t->batch, device->name);
+    printf("%s%s, batch %lld, on %s\n", t->kind->name, o->eval ? " forward" : "", (long long)t->batch, device->name);
     printf("  step           %.3f ms in the median, %.3f ms at best, of %lld\n", 1e3 * r->step.median,
            1e3 * r->step.best, (long long)r->step.count);
     printf("  speed          %.0f %s/s, %.1f GFLOP/s\n", items / r->step.median, t->feed.data ? "images" : "tokens",
@@ -144,7 +145,7 @@ static int measure(const bench_options *o, clg_context *ctx, training *t)
     const command *cmd = &command_bench;
     result         r = {0};
     clg_context_build_later(ctx); /* with the kernels of the input */
-    t->plan = clg_plan_train(t->loss, t->kind->optimizer(t->model));
+    t->plan = o->eval ? clg_plan_create(t->logits) : clg_plan_train(t->loss, t->kind->optimizer(t->model));
     if (clg_context_failed(ctx)) return fail_context(cmd, ctx);
     if (o->save_initial && clg_model_save(t->model, o->save_initial)) return fail_context(cmd, ctx);
     if (o->dump_plan) {
