@@ -1,8 +1,7 @@
 /* buffer.c - device memory, and the way of bytes to it and back.
  *
  * A small write is copied into one of a few staging slots and enqueued; a slot is waited for only when its turn comes
- * again, so a training step's writes never wait for the step before. On a CPU buffers are asked for as the host's memory: else
- * pocl reserves none before the first command on them, and ends the process when there is none then. */
+ * again, so a training step's writes never wait for the step before. */
 #include "device/cl_types.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -33,8 +32,7 @@ clg__buffer *clg__buffer_create(clg_context *ctx, size_t bytes, const char *what
     clg__buffer *buffer = clg__calloc(&ctx->root, 1, sizeof *buffer);
     if (!buffer) return NULL;
     cl_int code = CL_SUCCESS;
-    const cl_mem_flags flags = CL_MEM_READ_WRITE | (info->type == CLG_DEVICE_CPU ? CL_MEM_ALLOC_HOST_PTR : 0);
-    buffer->mem = clCreateBuffer(ctx->cl, flags, bytes, NULL, &code);
+    buffer->mem = clCreateBuffer(ctx->cl, clg__driver_memory(info), bytes, NULL, &code);
     if (!buffer->mem) {
         free(buffer);
         if (code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES ||

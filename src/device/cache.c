@@ -2,8 +2,6 @@
  * device, driver and platform version. A file without data says only that the driver has built the program before, and
  * is likely to have it in a cache of its own. */
 #include "device/cl_types.h"
-#include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,32 +16,6 @@ static clg__cache_key key_of(const clg_context *ctx, const char *source)
     for (size_t i = 0; i < CLG__COUNT(parts); i++)
         clg__cache_key_add(&key, parts[i], strlen(parts[i]) + 1); /* with its end, so that parts cannot run together */
     return key;
-}
-
-static char           pocl_directory[4096];
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-/* Where pocl's documentation says that it is. */
-static void find_pocl(void)
-{
-    const char *given = getenv("POCL_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    const size_t size = sizeof pocl_directory;
-    if (given) snprintf(pocl_directory, size, "%s", given);
-    else if (xdg && *xdg) snprintf(pocl_directory, size, "%s/pocl/kcache", xdg);
-    else snprintf(pocl_directory, size, "%s%s/pocl/kcache", home ? home : "/tmp", home ? "/.cache" : "");
-}
-
-void clg__driver_begins(void) { pthread_once(&once, find_pocl); }
-
-void clg__driver_fault(const char *platform, char *text, size_t size)
-{
-    *text = 0;
-    if (strcmp(platform, "Portable Computing Language") != 0) return;
-    clg__driver_begins();
-    const int code = clg__directory_fault(pocl_directory);
-    if (code)
-        snprintf(text, size, "pocl compiles into files in %.500s, and cannot write there: %s. Set POCL_CACHE_DIR to a "
-                 "directory that can be written and has room", pocl_directory, strerror(code));
 }
 
 static cl_program build_binary(clg_context *ctx, const unsigned char *binary, size_t size)

@@ -32,6 +32,7 @@ struct clg_context {
     cl_device_id     device;
     cl_context       cl;
     cl_command_queue queue;
+    bool             slow_fma; /* the device has no instruction for it, or does not say so */
     clg_counters     counters;
     clg__program    *programs; /* newest first */
     bool             deferring; /* between clg__builds_defer and clg__builds_finish */
@@ -40,7 +41,7 @@ struct clg_context {
     clg__builders   *builders; /* or NULL */
     uint64_t         built_elsewhere; /* kernels, by builders */
     char            *dump_dir;  /* NULL: sources are not written */
-    double           opened, asked; /* clg__seconds; the second: whether the driver can write, and it could */
+    double           opened; /* clg__seconds */
     clg__slot        slots[CLG__SLOTS];
     unsigned         next_slot;
     bool             tracing;
@@ -109,12 +110,16 @@ bool       clg__quarantine_has(const char *entries, const char *base, const char
 /* buffer.c */
 void clg__slots_free(clg_context *ctx);
 
-/* cache.c. The first is called before a driver is, which looks once for the directory of its files. The second: why the
- * driver of this platform cannot compile, when it does that into files and they cannot be written; or "". */
-void       clg__driver_begins(void);
-void       clg__driver_fault(const char *platform, char *text, size_t size);
+/* pocl.c. The first is called before a driver is, which looks once for the directory of its files. The second: why the
+ * driver of this platform cannot compile, when it does that into files and they cannot be written; or "". The third: how a
+ * buffer is made. Between the last two one context at a time is taken down. */
+void         clg__driver_begins(void);
+void         clg__driver_fault(const clg_device_list *list, int platform, char *text, size_t size);
+cl_mem_flags clg__driver_memory(const clg_device_info *info);
+void         clg__teardown_begins(void);
+void         clg__teardown_ends(void);
 
-/* A program's binary on disk. `known`: this or an earlier process had it built. */
+/* cache.c: a program's binary on disk. `known`: this or an earlier process had it built. */
 cl_program clg__binary_load(clg_context *ctx, const char *source, bool *known);
 void       clg__binary_store(clg_context *ctx, const char *source, cl_program program);
 void       clg__binary_mark(clg_context *ctx, const char *source); /* known from now on */

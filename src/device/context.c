@@ -1,7 +1,6 @@
 /* context.c - one open device: its OpenCL context, its in-order queue, and the error record of all that uses it. */
 #include "device/cl_types.h"
 #include <clgrad/cl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +44,9 @@ static clg_status open_device(clg_context *ctx, const clg_context_desc *desc)
     if (status != CLG_OK) return status;
     if (clg__quarantine_open(ctx, desc->quarantine) != CLG_OK) return ctx->root.status;
 
+    cl_device_fp_config config = 0;
+    clGetDeviceInfo(ctx->device, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
+    ctx->slow_fma = !(config & CL_FP_FMA);
     cl_int code = CL_SUCCESS;
     const cl_context_properties properties[] = {
         CL_CONTEXT_PLATFORM, (cl_context_properties)clg__list_platform_id(ctx->list, info), 0};
@@ -75,9 +77,6 @@ clg_context *clg_context_create(const clg_context_desc *desc)
     return ctx;
 }
 
-/* pocl 3.1 aborts, rarely, when several threads take contexts down at the same moment. */
-static pthread_mutex_t teardown = PTHREAD_MUTEX_INITIALIZER;
-
 void clg_context_destroy(clg_context **pointer)
 {
     if (!pointer || !*pointer) return;
@@ -89,14 +88,14 @@ void clg_context_destroy(clg_context **pointer)
         clFinish(ctx->queue);
         clg__programs_save(ctx);
     }
-    pthread_mutex_lock(&teardown);
+    clg__teardown_begins();
     clg__root_destroy_children(&ctx->root);
     clg__slots_free(ctx);
     clg__trace_forget(ctx);
     free(ctx->trace);
     if (ctx->queue) clReleaseCommandQueue(ctx->queue);
     if (ctx->cl) clReleaseContext(ctx->cl);
-    pthread_mutex_unlock(&teardown);
+    clg__teardown_ends();
     clg_device_list_destroy(&ctx->list);
     free(ctx->root.cache_dir);
     free(ctx->dump_dir);

@@ -205,7 +205,7 @@ clg_status clg__kernel_enqueue(clg_context *ctx, clg__kernel *kernel)
                                clg__trace(ctx, CLG_TRACE_KERNEL, kernel->name, 0));
     char fault[1024] = "";
     if (code != CL_SUCCESS)
-        clg__driver_fault(ctx->list->platforms[ctx->info->platform].name, fault, sizeof fault);
+        clg__driver_fault(ctx->list, ctx->info->platform, fault, sizeof fault);
     if (*fault) return clg__cl_fail(ctx, code, "kernel %s: %s", kernel->name, fault);
     if (code != CL_SUCCESS)
         return clg__cl_fail(ctx, code, "kernel %s (%zux%zux%zu items in groups of %zux%zux%zu) on %s", kernel->name,

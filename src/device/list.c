@@ -300,7 +300,7 @@ const clg_device_info *clg_device_list_select(const clg_device_list *l, const ch
     if (l->device_count == 0) {
         char fault[1024] = "";
         for (size_t i = 0; i < l->platform_count && !*fault; i++)
-            clg__driver_fault(l->platforms[i].name, fault, sizeof fault);
+            clg__driver_fault(l, (int)i, fault, sizeof fault);
         if (*fault) {
             say(&m, "no OpenCL device: %s", fault);
             return NULL;

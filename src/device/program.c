@@ -69,10 +69,8 @@ clg_status clg__units_read(clg_context *ctx)
 static clg_status assemble(clg_context *ctx, clg__text *text, const clg__program_desc *desc)
 {
     const clg_profile *profile = &ctx->info->profile;
-    cl_device_fp_config config = 0;
-    clGetDeviceInfo(ctx->device, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
     clg__text_append(text, "#define WG %u\n#define VEC %u\n", profile->wg, profile->vec);
-    if (!(config & CL_FP_FMA)) clg__text_append(text, "#define SLOW_FMA\n");
+    if (ctx->slow_fma) clg__text_append(text, "#define SLOW_FMA\n");
     if (desc->defines) clg__text_append(text, "#line 1 \"defines\"\n%s\n", desc->defines);
     clg_status status = append_unit(ctx, text, "prelude");
     clg__text_append(text, "\n");
@@ -107,15 +105,12 @@ static int first_lines(const char *log)
     return (int)(end - log);
 }
 
-/* pocl ends the process when it finds at a launch that there was no room for a kernel: it is asked before. */
-static bool may_build(clg_context *ctx, const char *title, bool failed)
+/* Asked once for all programs that are built together, and of one that did not build. */
+static bool may_build(clg_context *ctx, const char *title)
 {
-    char         fault[1024];
-    const double now = clg__seconds();
-    if (!failed && now < ctx->asked + 1.0) return true; /* there was room just now */
-    clg__driver_fault(ctx->list->platforms[ctx->info->platform].name, fault, sizeof fault);
+    char fault[1024];
+    clg__driver_fault(ctx->list, ctx->info->platform, fault, sizeof fault);
     if (*fault) clg__fail(&ctx->root, CLG_BUILD, "%s did not build: %s", title, fault);
-    else ctx->asked = now;
     return !*fault;
 }
 
@@ -134,7 +129,7 @@ static clg_status build(clg_context *ctx, clg__program *program)
     }
     keep_build_log(ctx, program->cl);
     ctx->root.cl_code = code;
-    if (!may_build(ctx, program->title, true)) return CLG_BUILD;
+    if (!may_build(ctx, program->title)) return CLG_BUILD;
     const char *log = clg_context_build_log(ctx);
     return clg__fail(&ctx->root, CLG_BUILD, "%s did not build on %s: %s (%d)\n%.*s", program->title, ctx->info->name,
                      clg__cl_name(code), code, first_lines(log), log);
@@ -162,7 +157,6 @@ static bool load(clg_context *ctx, clg__program *program)
 
 static clg_status make(clg_context *ctx, clg__program *program)
 {
-    if (!may_build(ctx, program->title, false)) return CLG_BUILD;
     if (load(ctx, program)) return CLG_OK;
     if (build(ctx, program) != CLG_OK) return ctx->root.status;
     program->unsaved = true;
@@ -218,7 +212,7 @@ clg__program *clg__program_get(clg_context *ctx, const clg__program_desc *desc)
     if (desc->unit) clg__text_append(&title, "cl/%s.cl", desc->unit);
     else clg__text_append(&title, "a generated program");
     clg__program *program = new_program(ctx, &source, &title);
-    if (!program || ctx->deferring || make(ctx, program) == CLG_OK) return program;
+    if (!program || ctx->deferring || (may_build(ctx, program->title) && make(ctx, program) == CLG_OK)) return program;
     drop(ctx, program);
     return NULL;
 }
@@ -298,7 +292,7 @@ bool clg__programs_build(clg_context *ctx)
     size_t         next = count;
     for (clg__program *p = ctx->programs; members && p; p = p->next) /* oldest first: the same bundles in every run */
         if (!p->cl) members[--next] = p;
-    if (members && count > 0 && clg__usable(ctx) && may_build(ctx, members[0]->title, false))
+    if (members && count > 0 && clg__usable(ctx) && may_build(ctx, members[0]->title))
         (count < LEAST_TO_BUNDLE ? prepare : build_bundles)(ctx, members, count);
     for (size_t i = 0; members && i < count; i++)
         if (!members[i]->cl && !(clg__usable(ctx) && make(ctx, members[i]) == CLG_OK)) drop(ctx, members[i]);
