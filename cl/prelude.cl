@@ -242,6 +242,19 @@ static inline void transpose_tile(vec *r)
 #endif
 }
 
+/* What a kernel reads may not be in memory, but made of others element by element, by macros of src/plan/pointwise.c. Either
+ * way SOURCE are its parameters, and from there SOURCE_VEC and SOURCE_ONE read at an index. */
+#ifdef SOURCE
+PRODUCE(produce_vec, vec, VLOAD, VLOAD_I32)
+PRODUCE(produce_one, float, *, *)
+#define SOURCE_VEC(at) produce_vec(SOURCE_ARGS at)
+#define SOURCE_ONE(at) produce_one(SOURCE_ARGS at)
+#else
+#define SOURCE         TENSOR_OF(const float, x)
+#define SOURCE_VEC(at) VLOAD(x + x_at + (at))
+#define SOURCE_ONE(at) x[x_at + (at)]
+#endif
+
 /* What a convolution's epilogue reads beside its sums: numbers of a channel each, and elements of a tensor of the result's
  * shape. BIAS, OTHER, CHANNELS say what there is of it; the epilogue is one of EPILOGUE(T, a, b, c, d). */
 #define OPERANDS TENSOR_OF(const float, bias), TENSOR_OF(const float, other), TENSOR_OF(const float, channel0), \

@@ -2,6 +2,8 @@
  *
  * REDUCE_SUM, _MAX, _MIN or _PROD   what is computed; NaN wins a maximum or minimum
  *
+ * x is a SOURCE of cl/prelude.cl.
+ *
  * reduce_rows: x [outer, length] -> y [outer, segments]; a unit is one segment.
  * reduce_cols: x [outer, length, inner] -> y [outer, segments, inner]; a unit is one segment of a strip of columns. */
 #if defined(REDUCE_SUM)
@@ -33,49 +35,52 @@ static inline float join_lanes(vec v)
 }
 WG_REDUCE(wg_join, JOIN)
 
-KERNEL reduce_rows(TENSOR(x), TENSOR(y), const uint outer, const uint length, const uint segment, const float factor)
+KERNEL reduce_rows(SOURCE, TENSOR(y), const uint outer, const uint length, const uint segment, const float factor)
 {
     local float tmp[WG];
     const uint segments = max(1u, (length + segment - 1) / segment);
-    x += x_at, y += y_at;
+    y += y_at;
     EACH_UNIT(u, outer * segments) {
         const uint row = u / segments, from = u % segments * segment, n = min(segment, length - from);
-        global const float *in = x + (ulong)row * length + from;
+        const ulong in = (ulong)row * length + from;
         vec v0 = START, v1 = START; /* two, so that additions overlap */
         uint i = get_local_id(0) * VEC;
         for (; i + (WG + 1) * VEC <= n; i += 2 * WG * VEC) {
-            const vec a = VLOAD(in + i), b = VLOAD(in + i + WG * VEC);
+            const vec a = SOURCE_VEC(in + i), b = SOURCE_VEC(in + i + WG * VEC);
             v0 = JOIN(a, v0), v1 = JOIN(b, v1);
         }
         for (; i + VEC <= n; i += WG * VEC) {
-            const vec a = VLOAD(in + i);
+            const vec a = SOURCE_VEC(in + i);
             v0 = JOIN(a, v0);
         }
         v0 = JOIN(v0, v1);
         float s = join_lanes(v0);
-        EACH_TAIL(t, n) s = JOIN(in[t], s);
+        EACH_TAIL(t, n) {
+            const float a = SOURCE_ONE(in + t);
+            s = JOIN(a, s);
+        }
         s = wg_join(s, tmp);
         if (get_local_id(0) == 0) y[u] = factor * s;
     }
 }
 
-KERNEL reduce_cols(TENSOR(x), TENSOR(y), const uint outer, const uint length, const uint inner, const uint segment,
+KERNEL reduce_cols(SOURCE, TENSOR(y), const uint outer, const uint length, const uint inner, const uint segment,
                    const float factor)
 {
     const uint width = WG * VEC * 4, strips = (inner + width - 1) / width;
     const uint segments = max(1u, (length + segment - 1) / segment);
-    x += x_at, y += y_at;
+    y += y_at;
     EACH_UNIT(u, outer * segments * strips) {
         const uint strip = u % strips * width, n = min(width, inner - strip), at = u / strips;
         const uint from = at % segments * segment, to = min(from + segment, length);
-        global const float *in = x + (ulong)(at / segments) * length * inner + strip;
+        const ulong in = (ulong)(at / segments) * length * inner + strip;
         global float *out = y + (ulong)at * inner + strip;
         if (n == width) { /* a row at a time: neighbouring cache lines together */
             vec s[4];
             UNROLL for (int v = 0; v < 4; v++) s[v] = START;
             for (uint k = from; k < to; k++)
                 UNROLL for (int v = 0; v < 4; v++) {
-                    const vec a = VLOAD(in + (ulong)k * inner + (v * WG + get_local_id(0)) * VEC);
+                    const vec a = SOURCE_VEC(in + (ulong)k * inner + (v * WG + get_local_id(0)) * VEC);
                     s[v] = JOIN(a, s[v]);
                 }
             UNROLL for (int v = 0; v < 4; v++) VPUT(s[v] * factor, out + (v * WG + get_local_id(0)) * VEC);
@@ -84,7 +89,7 @@ KERNEL reduce_cols(TENSOR(x), TENSOR(y), const uint outer, const uint length, co
         EACH_VEC(i, n) {
             vec s = START;
             for (uint k = from; k < to; k++) {
-                const vec a = VLOAD(in + (ulong)k * inner + i);
+                const vec a = SOURCE_VEC(in + (ulong)k * inner + i);
                 s = JOIN(a, s);
             }
             VSTORE(s * factor, out + i);
@@ -92,7 +97,7 @@ KERNEL reduce_cols(TENSOR(x), TENSOR(y), const uint outer, const uint length, co
         EACH_TAIL(i, n) {
             float s = START;
             for (uint k = from; k < to; k++) {
-                const float a = in[(ulong)k * inner + i];
+                const float a = SOURCE_ONE(in + (ulong)k * inner + i);
                 s = JOIN(a, s);
             }
             out[i] = s * factor;

@@ -181,6 +181,41 @@ static void a_diamond_through_a_reduction_stays_apart(void **state)
     clg_graph_destroy(&g);
 }
 
+static void reductions_read_through_pointwise_chains(void **state)
+{
+    (void)state;
+    clg_graph  *g = new_graph();
+    clg_tensor *a = clg_input(g, CLG_F32, CLG_SHAPE(37, 19)), *b = clg_input(g, CLG_F32, CLG_SHAPE(37, 19));
+    clg_tensor *row = clg_input(g, CLG_F32, CLG_SHAPE(19)), *one = clg_input(g, CLG_F32, CLG_SCALAR), *loss = clg_mse(a, b), *da;
+    const clg_reduce_desc rows = {.axes = {1}, .count = 1}, columns = {.axes = {0}, .count = 1};
+    assert_int_equal(LAUNCHES(loss), 1);
+    assert_true(bytes(loss) <= 4.0 * (2 * 37 * 19 + 1));
+    assert_int_equal(LAUNCHES(clg_max(clg_abs(clg_sub(a, one)), &rows)), 1);
+    assert_int_equal(LAUNCHES(clg_min(clg_scale(clg_abs(a), 2.0), &columns)), 1);
+    assert_int_equal(LAUNCHES(clg_argmax(clg_add(a, b), 0, false)), 1);
+    clg_tensor *sum = clg_add(a, b), *square = clg_mul(sum, sum);
+    assert_int_equal(LAUNCHES(clg_sum(clg_exp(square), NULL), square), 2); /* reads what is there anyway, */
+    assert_true(bytes(clg_sum(clg_exp(square), NULL)) <= 4.0 * (2 * 37 * 19 + 1));
+    assert_int_equal(LAUNCHES(clg_sum(square, NULL), clg_max(square, NULL)), 3); /* computes nothing twice, */
+    assert_int_equal(LAUNCHES(clg_sum(clg_sub(a, row), NULL)), 2); /* and has one index for all */
+    assert_int_equal(clg_gradients(loss, &a, 1, &da), CLG_OK);
+    assert_int_equal(LAUNCHES(loss, da), 3); /* the gradient with the difference, their scalar */
+    setenv("CLGRAD_REWRITE", "0", 1);
+    assert_int_equal(LAUNCHES(loss), 3);
+    unsetenv("CLGRAD_REWRITE");
+
+    clg_tensor *s = clg_state(g, CLG_F32, CLG_SHAPE(3)), *before = clg_sum(clg_mul(s, s), NULL);
+    clg_tensor *next = clg_assign(s, clg_add(s, clg_full(g, CLG_SHAPE(3), 1.0))), *after = clg_sum(clg_mul(s, s), NULL);
+    clg_plan   *plan = PLAN(before, next, after);
+    assert_int_equal(clg_plan_statistics(plan).launches, 3);
+    assert_int_equal(clg_tensor_write(s, (const float[]){1, 2, 3}, 12), CLG_OK);
+    clg_plan_run(plan);
+    EXPECT(before, 14);
+    EXPECT(after, 29);
+    clg_plan_destroy(&plan);
+    clg_graph_destroy(&g);
+}
+
 static clg_tensor *small_network(clg_model *m, clg_tensor *x)
 {
     x = clg_relu(clg_nn_conv2d(m, "conv", x, &(clg_conv2d_desc){.channels = 3, .kernel = 3}));
@@ -628,6 +663,7 @@ int main(int argc, char **argv) /* an argument selects tests: "assign*" */
         cmocka_unit_test_setup(long_chains_are_parted, begin),
         cmocka_unit_test_setup(activations_fold_into_products, begin),
         cmocka_unit_test_setup(normalisation_and_residuals_fold_into_convolutions, begin),
+        cmocka_unit_test_setup(reductions_read_through_pointwise_chains, begin),
         cmocka_unit_test_setup(second_operands_keep_their_side, begin),
         cmocka_unit_test_setup(a_diamond_through_a_reduction_stays_apart, begin),
         cmocka_unit_test_setup(an_optimizer_step_is_one_launch, begin),

@@ -255,7 +255,7 @@ static void expect_to_find(paper *m, int s, const clg_tensor *t, const clg_tenso
     const clg_tensor *base = clg__base_of(in);
     if (m->p->step_of[base->id] == s && base->op != &clg__op_leaf) {
         assert_true(m->p->steps[s].count > 1); /* handed on within the kernel, to an epilogue perhaps reshaped */
-        assert_true(in == base || (!m->p->steps[s].pointwise && m->p->step_of[in->id] == s));
+        assert_true(in == base || (m->p->steps[s].op >= 0 && m->p->step_of[in->id] == s));
         return;
     }
     if (base->op == &clg__op_full && m->p->step_of[base->id] < 0) return; /* an argument of the kernel */
@@ -282,7 +282,7 @@ static void expect_harmless(paper *m, int s, const clg_tensor *out)
             const int *read = owners(m, from);
             if (read + base->count <= to || to + out->count <= read) continue;
             assert_true(same_place(from, m->p->place[out->id]) && base->count == out->count);
-            assert_true(step->pointwise ? clg__reads_exactly(t, base)
+            assert_true(step->op < 0 ? clg__reads_exactly(t, base)
                                         : (t->op->flags & CLG__INPLACE) && k == 0 && step->count == 1);
         }
 }
@@ -308,7 +308,7 @@ static void carry_out(const sketch *s)
         for (int i = 0; i < now->count; i++) {
             const clg__place at = p->place[now->nodes[i]->id];
             if (!at.storage && at.interval < 0) continue;
-            assert_true(now->pointwise ||
+            assert_true(now->op < 0 ||
                         i == now->count - 1); /* of an operator and its epilogue, the last is written */
             expect_harmless(&m, step, now->nodes[i]);
         }

@@ -104,6 +104,16 @@ BUILDER(assign, clg_assign(clg_state(in[0]->graph, CLG_F32, in[0]->shape), clg_n
 BUILDER(embedding, clg_embedding(in[0], in[1]))
 BUILDER(take_rows, clg_take_rows(in[0], in[1], row->with.numbers[0], row->with.numbers[1]))
 
+/* Pointwise nodes that reductions read through: of a tensor, of integers, of one number in memory and one that is not. */
+static clg_tensor *chain(clg_tensor *const *in)
+{
+    return clg_scale(clg_mul(clg_sub(in[0], clg_to_f32(in[1])), in[2]), 0.5);
+}
+
+BUILDER(sum_of_chain, clg_sum(chain(in), &row->with.reduce))
+BUILDER(max_of_chain, clg_max(chain(in), &row->with.reduce))
+BUILDER(argmax_of_chain, clg_argmax(chain(in), row->with.dims[0], false))
+
 static clg_tensor *build_split(const op_row *row, clg_tensor *const *in)
 {
     clg_tensor *part[3];
@@ -220,7 +230,15 @@ static const op_row broadcast_rows[] = {
      {.reduce = {.axes = {1}, .count = 1, .keepdims = true}}},                                                \
     {#name, build_##name, {{values, DIMS(37, 1031)}}, flags, 37, {.reduce = {.axes = {0}, .count = 1}}}
 
+#define OF_CHAIN(name, flags, ...) \
+    {#name, build_##name##_of_chain, {{WHOLE, DIMS(__VA_ARGS__)}, {BITS, DIMS(__VA_ARGS__)}, {WHOLE, NO_DIMS}}, (flags) | EXACT | FIXED, 1, \
+     {.dims = {1}}}
+
 static const op_row reduce_rows[] = {
+    OF_CHAIN(sum, EVERY_AXES, 3, 5, 37),
+    OF_CHAIN(max, EVERY_AXES, 3, 5, 37),
+    OF_CHAIN(argmax, 0, 3, 67),
+    OF_CHAIN(argmax, 0, 3, 5, 37),
     {"sum", build_sum, {{WHOLE, DIMS(3, 5, 7)}}, EXACT | EVERY_AXES, 105, {.dims = {0}}},
     {"sum", build_sum, {{WHOLE, DIMS(2, 3, 2, 1, 3)}}, EXACT | EVERY_AXES | FIXED, 36, {.dims = {0}}},
     {"sum", build_sum, {{WHOLE, DIMS(2, 3, 2, 3, 2, 3)}}, EXACT, 36, {.reduce = {.axes = {0, 2, -2}, .count = 3}}},
@@ -252,6 +270,7 @@ static const op_row reduce_rows[] = {
 
 static const op_row long_rows[] = {
     LONG_REDUCTIONS(sum, WHOLE, EXACT),
+    OF_CHAIN(sum, EVERY_AXES, 20011, 3),
     LONG_REDUCTIONS(max, DISTINCT, EXACT),
 };
 

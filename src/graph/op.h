@@ -48,6 +48,7 @@ enum clg__flags {
     CLG__EPILOGUE  = 1 << 5, /* record honours clg__record.epilogue */
     CLG__EPILOGUE_OTHER = 1 << 7, /* and clg__record.other with it */
     CLG__EPILOGUE_CHAIN = 1 << 10, /* and clg__record.channels: of a result [N, C, ...]; made of several nodes */
+    CLG__PRODUCED  = 1 << 11, /* record reads its first input as CLG__SOURCE, honouring clg__record.producer */
     CLG__PART      = 1 << 6, /* with CLG__VIEW: attr starts with a clg__part, which says where in the first input */
     CLG__BYTES     = 1 << 8, /* what lies outside the parts of the result is no float32 */
     CLG__MERGED    = 1 << 9, /* made of other operators where clg__may_rewrite, and not missed elsewhere */
@@ -162,6 +163,7 @@ typedef enum clg__arg_kind {
     CLG__ARG_IN, CLG__ARG_OUT, CLG__ARG_OTHER, CLG__ARG_CHANNEL, CLG__ARG_WORKSPACE, /* a TENSOR */
     CLG__ARG_I32, CLG__ARG_U32, CLG__ARG_U64, CLG__ARG_F32,
     CLG__ARG_ROWS, CLG__ARG_COLS, /* const uint: see clg__record */
+    CLG__ARG_SOURCE, /* the first input: a TENSOR, or what it is made of */
 } clg__arg_kind;
 
 typedef struct clg__arg {
@@ -176,6 +178,7 @@ typedef struct clg__arg {
 } clg__arg;
 
 #define CLG__IN(i)  ((clg__arg){.kind = CLG__ARG_IN, .index = (i)})
+#define CLG__SOURCE ((clg__arg){.kind = CLG__ARG_SOURCE})
 #define CLG__OUT    ((clg__arg){.kind = CLG__ARG_OUT})
 #define CLG__OTHER  ((clg__arg){.kind = CLG__ARG_OTHER}) /* the epilogue's operand, where there is one */
 #define CLG__CHANNEL(i) ((clg__arg){.kind = CLG__ARG_CHANNEL, .index = (i)}) /* likewise one of a number a channel */
@@ -199,6 +202,7 @@ struct clg__record {
     const char        *epilogue; /* an expression in a and T to apply to the result, or NULL; only for operators that fuse */
     bool               other;    /* the epilogue has a second operand b, of the result's shape: CLG__OTHER */
     int                channels; /* and so many, c and d, with a number for each channel: CLG__CHANNEL */
+    const char        *producer; /* macros by which a kernel computes its first input as it reads it, or "": cl/prelude.cl */
     uint64_t           rows, n;  /* the first input seen as a matrix: its last dimension is n */
     struct clg__recorder *recorder;
 };

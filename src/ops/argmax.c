@@ -31,8 +31,8 @@ static clg_status argmax_record(clg__record *r)
     uint64_t e[3];
     split(r->node->in[0], ((const argmax_attr *)r->node->attr)->axis, e);
     const uint64_t lanes = (uint64_t)r->profile->wg * r->profile->vec;
-    return clg__record_units(r, "argmax", "argmax", NULL, e[0] * (e[2] == 1 ? 1 : (e[2] + lanes - 1) / lanes),
-                             CLG__ARGS(CLG__IN(0), CLG__OUT, CLG__UINT(e[0]), CLG__UINT(e[1]), CLG__UINT(e[2])));
+    return clg__record_units(r, "argmax", "argmax", r->producer, e[0] * (e[2] == 1 ? 1 : (e[2] + lanes - 1) / lanes),
+                             CLG__ARGS(CLG__SOURCE, CLG__OUT, CLG__UINT(e[0]), CLG__UINT(e[1]), CLG__UINT(e[2])));
 }
 
 static void argmax_reference(const clg__ref *r)
@@ -52,7 +52,7 @@ static void argmax_reference(const clg__ref *r)
 }
 
 const clg__op clg__ops_argmax[] = {
-    {.name = "argmax", .arity = 1, .flags = CLG__NO_GRAD, .infer = argmax_infer, .record = argmax_record,
+    {.name = "argmax", .arity = 1, .flags = CLG__NO_GRAD | CLG__PRODUCED, .infer = argmax_infer, .record = argmax_record,
      .reference = argmax_reference},
     {0},
 };

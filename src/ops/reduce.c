@@ -31,16 +31,21 @@ static clg_status record_pass(clg__record *r, const pass *p, float factor, clg__
 {
     static const char *const all[] = {[SUM] = "#define REDUCE_SUM\n", [MAX] = "#define REDUCE_MAX\n",
                                       [MIN] = "#define REDUCE_MIN\n", [PROD] = "#define REDUCE_PROD\n"};
-    const char *const defines = all[r->node->op - clg__ops_reduce];
     const uint64_t segments = CLG__MAX(1, (p->length + p->segment - 1) / p->segment);
-    if (p->inner == 1)
-        return clg__record_units(r, "reduce", "reduce_rows", defines, p->outer * segments,
-                                 CLG__ARGS(from, to, CLG__UINT(p->outer), CLG__UINT(p->length), CLG__UINT(p->segment),
-                                           CLG__FLOAT(factor)));
     const uint64_t width = (uint64_t)r->profile->wg * r->profile->vec * 4, strips = (p->inner + width - 1) / width;
-    return clg__record_units(r, "reduce", "reduce_cols", defines, p->outer * segments * strips,
-                             CLG__ARGS(from, to, CLG__UINT(p->outer), CLG__UINT(p->length), CLG__UINT(p->inner),
-                                       CLG__UINT(p->segment), CLG__FLOAT(factor)));
+    clg__text      defines = {0};
+    clg_status     status;
+    clg__text_append(&defines, "%s%s", all[r->node->op - clg__ops_reduce], from.kind == CLG__ARG_SOURCE ? r->producer : "");
+    if (p->inner == 1)
+        status = clg__record_units(r, "reduce", "reduce_rows", defines.data, p->outer * segments,
+                                   CLG__ARGS(from, to, CLG__UINT(p->outer), CLG__UINT(p->length), CLG__UINT(p->segment),
+                                             CLG__FLOAT(factor)));
+    else
+        status = clg__record_units(r, "reduce", "reduce_cols", defines.data, p->outer * segments * strips,
+                                   CLG__ARGS(from, to, CLG__UINT(p->outer), CLG__UINT(p->length), CLG__UINT(p->inner),
+                                             CLG__UINT(p->segment), CLG__FLOAT(factor)));
+    clg__text_free(&defines);
+    return status;
 }
 
 static clg_status reduce_record(clg__record *r)
@@ -56,7 +61,7 @@ static clg_status reduce_record(clg__record *r)
     }
     if (runs == 0) run[++runs] = 1; /* nothing to reduce: a copy */
 
-    clg__arg from = CLG__IN(0);
+    clg__arg from = CLG__SOURCE;
     for (int last = runs & 1 ? runs : runs - 1; last > 0; last -= 2) {
         pass p = {1, run[last], 1, CLG__MAX(1, run[last])};
         for (int i = 0; i < last; i++) p.outer *= run[i];
@@ -135,7 +140,7 @@ static clg_tensor *prod_gradient(const clg__grad *g, int input)
 }
 
 #define ROW(name_, gradient_) \
-    {.name = name_, .arity = 1, .infer = reduce_infer, .record = reduce_record, .gradient = gradient_, .reference = reduce_reference}
+    {.name = name_, .arity = 1, .flags = CLG__PRODUCED, .infer = reduce_infer, .record = reduce_record, .gradient = gradient_, .reference = reduce_reference}
 const clg__op clg__ops_reduce[] = {
     [SUM] = ROW("sum", sum_gradient),
     [MAX] = ROW("max", max_gradient),

@@ -57,7 +57,7 @@ static double node_flops(const clg_tensor *t)
 clg__cost clg__plan_cost(const clg_plan *p, int s)
 {
     const clg__step  *step = &p->steps[s];
-    const clg_tensor *t = step->nodes[0];
+    const clg_tensor *t = step->nodes[CLG__MAX(step->op, 0)];
     clg__cost         sum = {0};
     if (t->op == &clg__op_pack) return (clg__cost){.bytes = copied_bytes(p, t)};
     sum.bytes = t->op->cost ? t->op->cost(t).bytes : 0.0;

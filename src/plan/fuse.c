@@ -60,6 +60,9 @@ bool clg__reads_exactly(const clg_tensor *t, const clg_tensor *in)
 
 static bool runs(const clg_tensor *t) { return !(t->op->flags & (CLG__LEAF | CLG__VIEW)); }
 
+/* Has it kernels of its own? */
+static bool is_operator(const clg_tensor *t) { return runs(t) && !(t->op->flags & CLG__POINTWISE) && t->op != &clg__op_full; }
+
 /* Numbers are arguments of pointwise kernels: one needs a step only when somebody else wants it in memory. */
 static void note_inputs(fuser *f, const clg_tensor *t)
 {
@@ -346,6 +349,93 @@ static bool fold_epilogue(fuser *f, const clg_tensor *t)
     return false;
 }
 
+/* ---- producers --------------------------------------------------------------------------------------------------- */
+
+enum { MAX_PRODUCERS = 16 }; /* nodes */
+
+typedef struct producers {
+    uint32_t          node[MAX_PRODUCERS];
+    const clg_tensor *whole[CLG__MOST_PRODUCED]; /* tensors that they read element by element */
+    int               count, wholes, others; /* nodes, such tensors, scalars and numbers */
+} producers;
+
+static bool among(const producers *s, uint32_t id)
+{
+    for (int i = 0; i < s->count; i++)
+        if (s->node[i] == id) return true;
+    return false;
+}
+
+/* How often do they read t? */
+static int reads(const fuser *f, const producers *s, const clg_tensor *t)
+{
+    int n = 0;
+    for (int i = 0; i < s->count; i++) {
+        const clg_tensor *reader = f->p->graph->nodes[s->node[i]];
+        for (int k = 0; k < reader->arity; k++) n += reader->in[k] == t;
+    }
+    return n;
+}
+
+/* Notes an operand from outside; false where a kernel's index into the result does not find its elements, or it is one too many. */
+static bool note_operand(producers *s, const clg_tensor *in, const clg_tensor *t)
+{
+    if (in->op == &clg__op_full || in->count == 1) return ++s->others <= CLG__MOST_PRODUCED;
+    if (in->dtype == CLG_U8 || !clg_shape_equal(in->shape, t->shape)) return false;
+    for (int i = 0; i < s->wholes; i++)
+        if (s->whole[i] == in) return true;
+    if (s->wholes == CLG__MOST_PRODUCED) return false;
+    s->whole[s->wholes++] = in;
+    return true;
+}
+
+/* The pointwise nodes that make the first input of t and nothing else; false when it is better in memory. Where others of
+ * their group remain, they may read one tensor: it is written in place of theirs, if it was not anyway. */
+static bool find_producers(const fuser *f, const clg_tensor *t, producers *s)
+{
+    const clg_tensor *x = t->in[0];
+    const int         group = f->group[x->id];
+    bool              rest = false;
+    if (f->uses[x->id] != 1 || f->p->is_output[x->id] || !(x->op->flags & CLG__POINTWISE) || x->dtype != CLG_F32 ||
+        x->op == &clg__op_assign || t->count == x->count || x->count == 0 || is_operator(f->p->graph->nodes[group]))
+        return false;
+    *s = (producers){.node = {x->id}, .count = 1};
+    for (uint32_t id = x->id; id-- > 0;) { /* readers come before what they read */
+        const clg_tensor *in = f->p->graph->nodes[id];
+        if (f->group[id] != group || !runs(in) || in->op == &clg__op_assign || f->p->is_output[id]) continue;
+        if (reads(f, s, in) != f->uses[id]) continue;
+        if (s->count == MAX_PRODUCERS) return false;
+        s->node[s->count++] = id;
+    }
+    EACH_MEMBER(m, x->id) rest = rest || !among(s, m);
+    for (int i = 0; i < s->count; i++) {
+        const clg_tensor *node = f->p->graph->nodes[s->node[i]];
+        for (int k = 0; k < node->arity; k++)
+            if (!among(s, node->in[k]->id) && !note_operand(s, node->in[k], x)) return false;
+    }
+    for (size_t e = 0; e < f->edge_count; e++) /* an assignment that has its place waits for one of them where it is */
+        if (among(s, f->edges[e].before) && f->group[f->edges[e].after] >= 0 && !among(s, f->edges[e].after)) return false;
+    return !rest || s->wholes <= 1;
+}
+
+/* Moves them from their group to that of t. Nobody else waits for them, so that the order holds. */
+static void absorb_producers(fuser *f, const clg_tensor *t)
+{
+    producers s;
+    if (!(t->op->flags & CLG__PRODUCED) || !find_producers(f, t, &s)) return;
+    const uint32_t from = (uint32_t)f->group[s.node[0]];
+    bool           rest = false;
+    EACH_MEMBER(m, s.node[0]) rest = rest || !among(&s, m);
+    for (int i = 0; i < s.count; i++) {
+        uint32_t before = s.node[i];
+        EACH_MEMBER(m, s.node[i]) before = m;
+        splice(f, before, s.node[i]); /* out of one ring, */
+        splice(f, s.node[i], t->id);  /* into the other */
+        f->group[s.node[i]] = (int)t->id;
+    }
+    if (!rest) unlink_group(f, from);
+}
+
 static void find_groups(fuser *f, bool rewrite)
 {
     clg_plan *p = f->p;
@@ -354,7 +444,9 @@ static void find_groups(fuser *f, bool rewrite)
         if (!p->needed[i] || !runs(t) || (t->op == &clg__op_full && !p->is_output[i] && !f->wanted[i])) continue;
         f->group[i] = (int)i;
         append(f, (uint32_t)i);
-        if (!rewrite || fold_epilogue(f, t) || !(t->op->flags & CLG__POINTWISE)) continue;
+        if (!rewrite || fold_epilogue(f, t)) continue;
+        absorb_producers(f, t);
+        if (!(t->op->flags & CLG__POINTWISE)) continue;
         for (int k = 0; k < t->arity; k++) try_join(f, t, t->in[k]);
     }
 }
@@ -400,7 +492,8 @@ static bool emit(fuser *f, uint32_t id)
         int count = 0;
         EACH_MEMBER(m, now) step->nodes[count++] = p->graph->nodes[m];
         qsort(step->nodes, (size_t)count, sizeof *step->nodes, by_id);
-        step->pointwise = (step->nodes[0]->op->flags & CLG__POINTWISE) || step->nodes[0]->op == &clg__op_full;
+        step->op = count - 1;
+        while (step->op >= 0 && !is_operator(step->nodes[step->op])) step->op--;
         p->step_count++;
         top--;
     }

@@ -41,7 +41,7 @@ static void find_uses(clg_plan *p, bool *stored)
         const clg_tensor *t = node(p, i);
         for (int k = 0; p->needed[i] && k < t->arity; k++) {
             const clg_tensor *base = clg__base_of(t->in[k]);
-            const bool folded = p->step_of[i] >= 0 && !p->steps[p->step_of[i]].pointwise; /* its views are in the step */
+            const bool folded = p->step_of[i] >= 0 && p->steps[p->step_of[i]].op >= 0; /* its views are in the step */
             if (p->step_of[i] != p->step_of[base->id] || (base != t->in[k] && !folded)) stored[base->id] = true;
             p->last_use[base->id] = CLG__MAX(p->last_use[base->id], p->step_of[i]);
         }
@@ -130,7 +130,7 @@ static bool may_take(const clg_plan *p, int s, const clg_tensor *t, int k, const
     if (p->place[in->id].interval < 0 || p->step_of[in->id] == s || p->last_use[in->id] != s || in->dtype != out->dtype ||
         in->count != out->count)
         return false;
-    if (step->pointwise) {
+    if (step->op < 0) {
         for (int i = 0; i < step->count; i++)
             if (!clg__reads_exactly(step->nodes[i], in)) return false;
         return clg_shape_equal(in->shape, out->shape);

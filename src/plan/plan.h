@@ -47,7 +47,8 @@ typedef struct clg__place {
 typedef struct clg__step {
     const clg_tensor **nodes; /* in creation order */
     int                count;
-    bool               pointwise; /* all nodes in one generated kernel; else nodes[0], and those behind it as its epilogue */
+    int                op; /* the operator among them: those before it make its first input, those behind are its epilogue;
+                            * -1: all are pointwise, in one generated kernel */
 } clg__step;
 
 typedef struct clg__planned_arg { /* a clg__arg whose tensor has become a place */
@@ -133,6 +134,11 @@ clg__cost clg__plan_cost(const clg_plan *p, int step);
 
 /* Records the generated kernel of a pointwise step. */
 clg_status clg__plan_pointwise(clg_plan *p, int step);
+
+/* The nodes before the step's operator as macros and arguments of its kernels (pointwise.c); `args` has room for both limits
+ * of fuse.c together. NULL: out of memory. */
+enum { CLG__MOST_PRODUCED = 8 }; /* tensors, and numbers, that make an operator's input */
+const char *clg__plan_producer(clg_plan *p, int step, clg__planned_arg *args, size_t *count);
 
 /* The memory that t shows: its base's place, moved by views. */
 clg__place clg__plan_where(const clg_plan *p, const clg_tensor *t);

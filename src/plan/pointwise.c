@@ -18,9 +18,9 @@ typedef struct input {
 } input;
 
 typedef struct group {
-    clg_plan        *p;
-    const clg__step *step;
-    int              s;
+    clg_plan         *p;
+    const clg_tensor **nodes;
+    int              count, s; /* so many of step s */
     input            in[MAX_TENSORS];
     const clg_tensor *constant[MAX_TENSORS], *out[MAX_TENSORS];
     int              inputs, constants, outs;
@@ -62,8 +62,8 @@ static bool in_place(const group *g)
 static bool collect(group *g)
 {
     const clg_tensor *ins[MAX_TENSORS];
-    for (int i = 0; i < g->step->count; i++) {
-        const clg_tensor *t = g->step->nodes[i];
+    for (int i = 0; i < g->count; i++) {
+        const clg_tensor *t = g->nodes[i];
         for (int k = 0; k < t->arity; k++) {
             const clg_tensor *in = t->in[k];
             if (inside(g, in)) continue;
@@ -79,7 +79,7 @@ static bool collect(group *g)
 /* Strides of every input for the group's shape, then dimensions joined wherever all inputs allow it. */
 static void join_dimensions(group *g)
 {
-    const clg_shape shape = g->step->nodes[0]->shape;
+    const clg_shape shape = g->nodes[0]->shape;
     uint64_t        dense = 1;
     uint64_t        stride[MAX_TENSORS][CLG_MAX_RANK], extent[CLG_MAX_RANK];
     int             dims = 0;
@@ -125,8 +125,8 @@ static void constant(clg__text *body, const group *g, const clg_tensor *full)
 static void operand(clg__text *body, const group *g, const clg_tensor *in)
 {
     if (inside(g, in)) {
-        for (int i = 0; i < g->step->count; i++)
-            if (g->step->nodes[i] == in) EMIT("t%d", i);
+        for (int i = 0; i < g->count; i++)
+            if (g->nodes[i] == in) EMIT("t%d", i);
         return;
     }
     constant(body, g, in);
@@ -134,24 +134,19 @@ static void operand(clg__text *body, const group *g, const clg_tensor *in)
         if (g->in[i].t == in) EMIT("a%d", i);
 }
 
+static clg__planned_arg constant_arg(const clg_tensor *full)
+{
+    return (clg__planned_arg){.kind = CLG__F32, .f32 = (float)((const clg__full_attr *)full->attr)->value};
+}
+
 static const char *type_of(clg_dtype dtype) { return dtype == CLG_I32 ? "int" : "float"; }
 
-/* The statements for one element or one vector of them, at index i of the row. */
-static void emit_element(clg__text *body, const group *g, const char *type, bool vector)
+/* What each node of the group makes of its operands; statements end with `end`. */
+static void emit_nodes(clg__text *body, const group *g, const char *end)
 {
-    const bool  f32 = g->step->nodes[0]->dtype == CLG_F32;
-    const char *put = vector ? (f32 ? g->past ? "VPUT_PAST" : "VPUT" : "VSTORE") : "";
-    EMIT("            typedef %s T;\n", type);
-    for (int i = 0; i < g->inputs; i++) {
-        const bool convert = f32 && g->in[i].t->dtype == CLG_I32;
-        if (g->in[i].stride[g->dims - 1])
-            EMIT("            const T a%d = %s(p%d + i);\n", i, vector ? (convert ? "VLOAD_I32" : "VLOAD") : "*", i);
-        else
-            EMIT("            const T a%d = (T)%s%d;\n", i, g->flat ? "*p" : "b", i);
-    }
-    for (int i = 0; i < g->step->count; i++) {
-        const clg_tensor *t = g->step->nodes[i];
-        EMIT("            const T t%d = ", i);
+    for (int i = 0; i < g->count; i++) {
+        const clg_tensor *t = g->nodes[i];
+        EMIT("%sconst T t%d = ", *end == '\n' ? "            " : "", i);
         if (t->op == &clg__op_full) {
             constant(body, g, t);
         } else {
@@ -162,11 +157,27 @@ static void emit_element(clg__text *body, const group *g, const char *type, bool
             }
             EMIT(")");
         }
-        EMIT(";\n");
+        EMIT(";%s", end);
     }
+}
+
+/* The statements for one element or one vector of them, at index i of the row. */
+static void emit_element(clg__text *body, const group *g, const char *type, bool vector)
+{
+    const bool  f32 = g->nodes[0]->dtype == CLG_F32;
+    const char *put = vector ? (f32 ? g->past ? "VPUT_PAST" : "VPUT" : "VSTORE") : "";
+    EMIT("            typedef %s T;\n", type);
+    for (int i = 0; i < g->inputs; i++) {
+        const bool convert = f32 && g->in[i].t->dtype == CLG_I32;
+        if (g->in[i].stride[g->dims - 1])
+            EMIT("            const T a%d = %s(p%d + i);\n", i, vector ? (convert ? "VLOAD_I32" : "VLOAD") : "*", i);
+        else
+            EMIT("            const T a%d = (T)%s%d;\n", i, g->flat ? "*p" : "b", i);
+    }
+    emit_nodes(body, g, "\n");
     for (int i = 0; i < g->outs; i++)
-        for (int k = 0; k < g->step->count; k++) {
-            if (g->step->nodes[k] != g->out[i]) continue;
+        for (int k = 0; k < g->count; k++) {
+            if (g->nodes[k] != g->out[i]) continue;
             if (vector)
                 EMIT("            %s(t%d, q%d + i);\n", put, k, i);
             else
@@ -196,7 +207,7 @@ static void emit_pointers(clg__text *body, const group *g, const char *type, con
 
 static void emit_kernel(clg__text *body, const group *g)
 {
-    const char *type = type_of(g->step->nodes[0]->dtype);
+    const char *type = type_of(g->nodes[0]->dtype);
     for (int i = 0; i < g->inputs; i++) EMIT("TENSOR_OF(%s, x%d), ", type_of(g->in[i].t->dtype), i);
     for (int i = 0; i < g->outs; i++) EMIT("TENSOR_OF(%s, y%d), ", type, i);
     for (int i = 0; i < g->constants; i++) EMIT("const float k%d, ", i);
@@ -224,7 +235,7 @@ static void emit_kernel(clg__text *body, const group *g)
     for (int i = 0; i < g->inputs; i++)
         if (!g->in[i].stride[g->dims - 1]) EMIT("        const %s b%d = *p%d;\n", type, i, i);
     EMIT("        EACH_VEC(i, count) {\n");
-    emit_element(body, g, g->step->nodes[0]->dtype == CLG_I32 ? "ivec" : "vec", true);
+    emit_element(body, g, g->nodes[0]->dtype == CLG_I32 ? "ivec" : "vec", true);
     EMIT("        }\n        EACH_TAIL(i, count) {\n");
     emit_element(body, g, type, false);
     EMIT("        }\n    }\n}\n");
@@ -245,26 +256,59 @@ static int find_body(clg_plan *p, clg__text *body)
 }
 
 /* One macro an operator: its expression in terms of T, a, b, c, ... */
-static void define_operators(clg_plan *p, const clg__step *step, uint32_t chunk)
+static void define_operators(clg__text *body, const group *g)
 {
     static const char *const parameters = "a, b, c, d, e, f, g, h"; /* three characters each */
     char                     head[64];
-    clg__text               *body = &p->source;
-    if (body->size == 0) EMIT("#define CHUNK %u\n", chunk);
-    for (int i = 0; i < step->count; i++) {
-        const clg__op *op = step->nodes[i]->op;
+    for (int i = 0; i < g->count; i++) {
+        const clg__op *op = g->nodes[i]->op;
         if (op == &clg__op_full) continue;
         snprintf(head, sizeof head, "#define op_%s(", op->name);
         if (!strstr(body->data ? body->data : "", head)) EMIT("%s%.*s) (%s)\n", head, 3 * op->arity - 2, parameters, op->expr);
     }
 }
 
+/* ---- producers: macros of cl/prelude.cl -------------------------------------------------------------------------- */
+
+const char *clg__plan_producer(clg_plan *p, int s, clg__planned_arg *args, size_t *count)
+{
+    const clg__step *step = &p->steps[s];
+    group            g = {.p = p, .nodes = step->nodes, .count = step->op, .s = s};
+    clg__text        text = {0}, *body = &text;
+    *count = 0;
+    if (!collect(&g)) return NULL;
+    define_operators(body, &g);
+    EMIT("#define SOURCE ");
+    for (int i = 0; i < g.inputs; i++) EMIT("%sTENSOR_OF(const %s, x%d)", i ? ", " : "", type_of(g.in[i].t->dtype), i);
+    for (int i = 0; i < g.constants; i++) EMIT("%sconst float k%d", i + g.inputs ? ", " : "", i);
+    EMIT("\n#define SOURCE_ARGS ");
+    for (int i = 0; i < g.inputs; i++) EMIT(g.in[i].t->count == 1 ? "x%d[x%d_at], " : "x%d + x%d_at, ", i, i);
+    for (int i = 0; i < g.constants; i++) EMIT("k%d, ", i);
+    EMIT("\n#define PRODUCE(name, type, LOAD, LOAD_I32) static inline type name(");
+    for (int i = 0; i < g.inputs; i++)
+        EMIT(g.in[i].t->count == 1 ? "const float b%d, " : g.in[i].t->dtype == CLG_I32 ? "global const int *p%d, " : "global const float *p%d, ", i);
+    for (int i = 0; i < g.constants; i++) EMIT("const float k%d, ", i);
+    EMIT("const ulong i) { typedef type T; ");
+    for (int i = 0; i < g.inputs; i++)
+        EMIT(g.in[i].t->count == 1 ? "const T a%d = (T)b%d; " : g.in[i].t->dtype == CLG_I32 ? "const T a%d = LOAD_I32(p%d + i); "
+                                                                                            : "const T a%d = LOAD(p%d + i); ", i, i);
+    emit_nodes(body, &g, " ");
+    EMIT("return t%d; }\n", g.count - 1);
+    for (int i = 0; i < g.inputs; i++) args[(*count)++] = (clg__planned_arg){CLG__SPAN, clg__plan_where(p, g.in[i].t), {0}};
+    for (int i = 0; i < g.constants; i++) args[(*count)++] = constant_arg(g.constant[i]);
+    const char *kept = text.failed ? NULL : clg__arena_printf(&p->arena, "%s", text.data);
+    clg__text_free(&text);
+    return kept;
+}
+
+/* ---- groups ------------------------------------------------------------------------------------------------------ */
+
 clg_status clg__plan_pointwise(clg_plan *p, int s)
 {
     const clg__step  *step = &p->steps[s];
     const clg_tensor *first = step->nodes[0];
     clg__root        *root = p->object.root;
-    group             g = {.p = p, .step = step, .s = s};
+    group             g = {.p = p, .nodes = step->nodes, .count = step->count, .s = s};
     if (first->dtype == CLG_U8)
         return clg__fail(root, CLG_UNSUPPORTED, "%s: u8 tensors can only be written and taken from", first->op->name);
     if (!collect(&g)) return clg__fail(root, CLG_UNSUPPORTED, "a group of pointwise operators has too many inputs");
@@ -284,7 +328,8 @@ clg_status clg__plan_pointwise(clg_plan *p, int s)
         return clg__fail(root, CLG_UNSUPPORTED, "%s: an extent is beyond 2^32", first->op->name);
 
     g.past = clg__past_caches(profile, rows * n) && !in_place(&g);
-    define_operators(p, step, profile->chunk);
+    if (p->source.size == 0) clg__text_append(&p->source, "#define CHUNK %u\n", profile->chunk);
+    define_operators(&p->source, &g);
     clg__text body = {0};
     emit_kernel(&body, &g);
     const bool whole = !body.failed && !p->source.failed;
@@ -300,8 +345,7 @@ clg_status clg__plan_pointwise(clg_plan *p, int s)
 #define ARG launch.args[launch.arg_count++]
     for (int i = 0; i < g.inputs; i++) ARG = (clg__planned_arg){CLG__SPAN, clg__plan_where(p, g.in[i].t), {0}};
     for (int i = 0; i < g.outs; i++) ARG = (clg__planned_arg){CLG__SPAN, clg__plan_where(p, g.out[i]), {0}};
-    for (int i = 0; i < g.constants; i++)
-        ARG = (clg__planned_arg){.kind = CLG__F32, .f32 = (float)((const clg__full_attr *)g.constant[i]->attr)->value};
+    for (int i = 0; i < g.constants; i++) ARG = constant_arg(g.constant[i]);
     for (int d = 1; d < g.dims - 1; d++) ARG = (clg__planned_arg){.kind = CLG__U32, .u32 = (uint32_t)g.extent[d]};
     for (int i = 0; i < g.inputs; i++)
         for (int d = 0; d < g.dims - 1 && !g.in[i].dense; d++)

@@ -9,6 +9,8 @@ typedef struct clg__recorder {
     clg__place out, other, channel[CLG__MOST_CHANNELS];
     int       workspaces[4]; /* intervals */
     int       workspace_count;
+    clg__planned_arg source[2 * CLG__MOST_PRODUCED]; /* what the first input is made of */
+    size_t    source_count; /* 0: it is in memory */
 } clg__recorder;
 
 int clg__record_workspace(clg__record *r, uint64_t bytes)
@@ -23,6 +25,7 @@ static bool resolve(const clg__record *r, const clg__arg *arg, clg__planned_arg 
 {
     const clg__recorder *c = r->recorder;
     switch (arg->kind) {
+    case CLG__ARG_SOURCE: /* one that is in memory */
     case CLG__ARG_IN: *out = (clg__planned_arg){CLG__SPAN, clg__plan_where(c->plan, r->node->in[arg->index]), {0}}; return true;
     case CLG__ARG_OUT: *out = (clg__planned_arg){CLG__SPAN, c->out, {0}}; return true;
     case CLG__ARG_OTHER: *out = (clg__planned_arg){CLG__SPAN, r->other ? c->other : c->out, {0}}; return true;
@@ -47,10 +50,13 @@ static clg_status add(clg__record *r, clg__planned *launch, const clg__arg *args
 {
     clg_plan *p = r->recorder->plan;
     launch->step = r->recorder->step;
-    launch->args = clg__arena_alloc(&p->arena, count * sizeof *launch->args);
-    launch->arg_count = count;
+    launch->args = clg__arena_alloc(&p->arena, (count + r->recorder->source_count) * sizeof *launch->args);
     bool ok = launch->args != NULL;
-    for (size_t i = 0; ok && i < count; i++) ok = resolve(r, &args[i], &launch->args[i]);
+    for (size_t i = 0; ok && i < count; i++) {
+        const bool made = args[i].kind == CLG__ARG_SOURCE && r->recorder->source_count;
+        for (size_t k = 0; made && k < r->recorder->source_count; k++) launch->args[launch->arg_count++] = r->recorder->source[k];
+        ok = made || resolve(r, &args[i], &launch->args[launch->arg_count++]);
+    }
     if (ok && clg__plan_add_launch(p, launch)) return CLG_OK;
     return clg__fail(p->object.root, CLG_OUT_OF_MEMORY, "%s: out of host memory for the plan", r->node->op->name);
 }
@@ -133,7 +139,7 @@ static bool find_epilogue(clg_plan *p, const clg__step *step, clg__record *r)
 {
     static const char *const channel_names[CLG__MOST_CHANNELS] = {"c", "d"};
     clg__recorder           *recorder = r->recorder;
-    for (int i = 1; i < step->count; i++) {
+    for (int i = step->op + 1; i < step->count; i++) {
         const clg_tensor *t = step->nodes[i];
         const char       *operand[2] = {"a", "a"};
         for (int k = 0; k < t->arity; k++) {
@@ -158,13 +164,13 @@ bool clg__plan_record(clg_plan *p)
     const clg_device_info *device = clg_context_device(p->ctx);
     for (int s = 0; s < p->step_count; s++) {
         const clg__step  *step = &p->steps[s];
-        const clg_tensor *t = step->nodes[0], *out = step->nodes[step->count - 1];
+        const clg_tensor *t = step->nodes[CLG__MAX(step->op, 0)], *out = step->nodes[step->count - 1];
         clg_status        status = CLG_OK;
         if (out->count == 0) continue;
         const clg_profile *profile = NULL;
         for (int i = step->count - 1; i >= 0; i--)
             if (!(profile = clg__profile_for(p->ctx, step->nodes[i]->op->name))) return false;
-        if (step->pointwise) {
+        if (step->op < 0) {
             status = clg__plan_pointwise(p, s);
         } else {
             const clg_tensor *x = t->arity ? t->in[0] : t;
@@ -173,7 +179,8 @@ bool clg__plan_record(clg_plan *p)
             clg__record       r = {.node = t, .profile = profile, .compute_units = device->compute_units,
                                    .local_memory = device->local_memory,
                                    .rows = n ? (uint64_t)x->count / n : 0, .n = n, .recorder = &recorder};
-            if (!find_epilogue(p, step, &r))
+            r.producer = step->op > 0 ? clg__plan_producer(p, s, recorder.source, &recorder.source_count) : "";
+            if (!r.producer || !find_epilogue(p, step, &r))
                 status = clg__fail(p->object.root, CLG_OUT_OF_MEMORY, "%s: out of host memory for the plan", t->op->name);
             else if (r.rows > UINT32_MAX || r.n > UINT32_MAX)
                 status = clg__fail(p->object.root, CLG_UNSUPPORTED, "%s: an extent is beyond 2^32", t->op->name);

@@ -80,11 +80,11 @@ clg_plan_stats clg_plan_statistics(const clg_plan *p) { return p ? p->stats : (c
 
 static void dump_inputs(const clg__step *step, FILE *to)
 {
-    const clg_tensor *first = step->nodes[0];
-    char              shape[128];
-    if (step->pointwise || first->arity > 4) return; /* a group's are many, and of the result's shape */
-    for (int k = 0; k < first->arity; k++) fprintf(to, " %s", clg_shape_text(first->in[k]->shape, shape, sizeof shape));
-    if (first->arity) fprintf(to, " ->");
+    char shape[128];
+    if (step->op < 0 || step->nodes[step->op]->arity > 4) return; /* a group's are many, and of the result's shape */
+    const clg_tensor *t = step->nodes[step->op];
+    for (int k = 0; k < t->arity; k++) fprintf(to, " %s", clg_shape_text(t->in[k]->shape, shape, sizeof shape));
+    if (t->arity) fprintf(to, " ->");
 }
 
 static void dump_cost(clg__cost cost, double seconds, FILE *to)
