@@ -9,18 +9,19 @@
  * TRANS_A, TRANS_B   with TILE_*: 1 when A is stored [k, m], B [n, k]
  *
  * Of the CPU body, where all that is an argument, for a program takes long to build:
- * TURN_A, TURN_B, ADD_BIAS, READ_OTHER, FIRST_EPILOGUE   bits of `flags`, the number of an epilogue beginning at the last
+ * TURN_A, TURN_B, PACK_A, PACK_B, ADD_BIAS, READ_OTHER, FIRST_EPILOGUE   bits of `flags`, the number of an epilogue
+ *                    beginning at the last. PACK_*: an item copies its operand into private memory, and reads it in place
+ *                    otherwise (B only untransposed and of whole panels)
  * EPILOGUES(X)       X(number, expression of type T in a and b) for each
- * PACK_A, PACK_B     1 when an item copies its operand into private memory, BLOCK vectors of A at most and one panel of B,
- *                    0 when it reads it in place (B only untransposed and of whole panels)
+ * BLOCK              vectors of packed A at most
  *
- * CPU body: the groups, of one item each, share C's tiles evenly. An item goes through the depth `step` at a time: it
- * packs its rows of A, transposed in registers where need be, so that the broadcasts of a tile read one stream, then
+ * CPU body: the groups, of one item each, share C's tiles evenly. An item goes through the depth `step` at a time: it may
+ * pack its rows of A, transposed in registers where need be, so that the broadcasts of a tile read one stream, then
  * each panel of TILE_COLS columns of B in turn, and multiplies every tile of A with it. Sums of more than `step`
  * products are added up in C. GPU body: a group computes TILE_M x TILE_N of C. The groups are (columns, rows, batch). */
 #if defined(TILE_SIDE) && TILE_SIDE == 1
-#if !defined(PACK_A) || !defined(PACK_B) || !defined(BLOCK) || !defined(EPILOGUES) || !defined(FIRST_EPILOGUE)
-#error "gemm.cl needs PACK_A, PACK_B, BLOCK, EPILOGUES and the bits of its flags"
+#if !defined(BLOCK) || !defined(EPILOGUES) || !defined(FIRST_EPILOGUE)
+#error "gemm.cl needs BLOCK, EPILOGUES and the bits of its flags"
 #endif
 #else
 #if !defined(BIAS) || !defined(OTHER) || !defined(EPILOGUE)
@@ -73,16 +74,6 @@ KERNEL gemm_finish(TENSOR(c), TENSOR_OF(const float, bias), TENSOR_OF(const floa
 }
 #elif TILE_SIDE == 1
 #define A_WIDE ((TILE_M + VEC - 1) / VEC) /* vectors of a tile of A at one depth */
-#if PACK_A
-#define A_SPACE private
-#else
-#define A_SPACE global
-#endif
-#if PACK_B
-#define B_SPACE private
-#else
-#define B_SPACE global
-#endif
 
 /* Where the share of group `g` of `groups` begins: tiles are dealt out as evenly as they can be. */
 static inline int share_of(const int extent, const int tile, const ulong g, const ulong groups)
@@ -118,7 +109,6 @@ static inline __attribute__((always_inline)) void pack(private float *to, global
             UNROLL for (int v = 0; v < wide; v++) PACK(load_within(from + i + v * VEC, end), to + t + v * VEC);
 }
 
-#if PACK_A
 /* VEC rows; those past the first `rows` (or all, where that is less than one) repeat the last one that there is. */
 static inline void load_square(vec *r, global const float *from, const ulong ld, global const float *end,
                                const int rows)
@@ -144,29 +134,28 @@ static void pack_turned(private float *to, global const float *from, const ulong
                 UNROLL for (int e = 0; e < VEC; e++) PACK(r[e], to + (k + e) * tile + v * VEC);
             }
 }
-#else
-/* A product of few columns has little of B: code that is short to compile. */
-static void pack_turned(private float *to, global const float *from, const ulong ld, global const float *end,
-                        const int count, const int depth, const int tile, const int wide, const int distance)
-{
-    for (int k = 0; k < depth; k++, to += TILE_COLS)
-        for (int i = 0; i < TILE_COLS; i++) to[i] = i < count ? from[i * ld + k] : 0.0f;
-}
-#endif
 
-/* acc += the tile of A at a times the panel of B at b; row[i] is where A's row i begins, unless packed. */
-static inline void multiply(vec acc[TILE_M][TILE_N], A_SPACE const float *a, const ulong *row, const ulong a_step,
-                            B_SPACE const float *b, const ulong b_step, const int depth)
-{
-    for (int k = 0; k < depth; k++, a += a_step, b += b_step) {
-        vec panel[TILE_N];
-        UNROLL for (int v = 0; v < TILE_N; v++) panel[v] = VLOAD(b + v * VEC);
-        UNROLL for (int i = 0; i < TILE_M; i++) {
-            const vec s = a[PACK_A ? i : row[i]];
-            UNROLL for (int v = 0; v < TILE_N; v++) acc[i][v] = fma(s, panel[v], acc[i][v]);
-        }
+/* acc += the tile of A at a times the panel of B at b, one element of A's row r lying at a[at(r)] and the next a_step further. */
+#define MULTIPLY(name, a_space, b_space, at)                                                                             \
+    static inline __attribute__((always_inline)) void name(vec acc[TILE_M][TILE_N], a_space const float *a, const ulong *row, \
+                                                           const ulong a_step, b_space const float *b,                   \
+                                                           const ulong b_step, const int depth)                          \
+    {                                                                                                                    \
+        for (int k = 0; k < depth; k++, a += a_step, b += b_step) {                                                      \
+            vec panel[TILE_N];                                                                                           \
+            UNROLL for (int v = 0; v < TILE_N; v++) panel[v] = VLOAD(b + v * VEC);                                       \
+            UNROLL for (int r = 0; r < TILE_M; r++) {                                                                    \
+                const vec s = a[at(r)];                                                                                  \
+                UNROLL for (int v = 0; v < TILE_N; v++) acc[r][v] = fma(s, panel[v], acc[r][v]);                         \
+            }                                                                                                            \
+        }                                                                                                                \
     }
-}
+#define PACKED(r)   (r)
+#define IN_PLACE(r) row[r]
+MULTIPLY(multiply_packed, private, private, PACKED)
+MULTIPLY(multiply_packed_a, private, global, PACKED)
+MULTIPLY(multiply_packed_b, global, private, IN_PLACE)
+MULTIPLY(multiply_in_place, global, global, IN_PLACE)
 
 /* The tile of C's `rows` rows and `cols` columns at c. Rows past the end repeat the last one, and are stored before it. */
 #define EACH_SUM(i, v) UNROLL for (int i = TILE_M - 1; i >= 0; i--) UNROLL for (int v = 0; v < TILE_N; v++)
@@ -215,18 +204,13 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
                  TENSOR_OF(const float, other), const int m, const int n, const int k, const ulong stride_a,
                  const ulong stride_b, const ulong stride_c, const float beta, const int step, const uint flags)
 {
-#if PACK_A
-    float block[BLOCK * VEC] __attribute__((aligned(64)));
-#endif
-#if PACK_B
-    float panel[TILE_K * TILE_COLS] __attribute__((aligned(64)));
-#endif
+    float block[BLOCK * VEC] __attribute__((aligned(64))), panel[TILE_K * TILE_COLS] __attribute__((aligned(64)));
     a += a_at + get_group_id(2) * stride_a;
     b += b_at + get_group_id(2) * stride_b;
     c += c_at + get_group_id(2) * stride_c;
     bias += bias_at, other += other_at + get_group_id(2) * stride_c;
 
-    const bool trans_a = flags & TURN_A, trans_b = flags & TURN_B;
+    const bool trans_a = flags & TURN_A, trans_b = flags & TURN_B, pack_a = flags & PACK_A, pack_b = flags & PACK_B;
     const int i0 = share_of(m, TILE_M, get_group_id(1), get_num_groups(1));
     const int i1 = share_of(m, TILE_M, get_group_id(1) + 1, get_num_groups(1));
     const int j0 = share_of(n, TILE_COLS, get_group_id(0), get_num_groups(0));
@@ -239,50 +223,41 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
 
     for (int k0 = 0; k0 == 0 || k0 < k; k0 += step) {
         const int depth = min(step, k - k0);
-        const uint rest = k0 + depth == k ? flags & ~(TURN_A | TURN_B) : 0; /* to do with complete sums */
-#if PACK_A
+        const uint rest = k0 + depth == k ? flags & ~(TURN_A | TURN_B | PACK_A | PACK_B) : 0; /* to do with complete sums */
         global const float *top = a + i0 * a_row + k0 * a_k;
-        if (trans_a) pack(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
-        else pack_turned(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
-#endif
+        if (pack_a && trans_a) pack(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
+        else if (pack_a) pack_turned(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
         for (int j = j0; j < j1; j += TILE_COLS) {
             const int cols = min(TILE_COLS, n - j);
-#if PACK_B
             global const float *side = b + k0 * b_k + j * b_col;
-            if (trans_b) pack_turned(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
-            else pack(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
-            private const float *right = panel;
+            if (pack_b && trans_b) pack_turned(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
+            else if (pack_b) pack(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
             /* Meanwhile, each tile asks for some of what the next panel is packed from, which no hardware foresees. */
             global const float *next = side + TILE_COLS * b_col;
             const int tiles = (i1 - i0 + TILE_M - 1) / TILE_M, line = trans_b ? depth : TILE_COLS;
-            const int quota = j + TILE_COLS < j1 ? (depth * TILE_N + tiles - 1) / max(tiles, 1) : 0;
+            const int quota = pack_b && j + TILE_COLS < j1 ? (depth * TILE_N + tiles - 1) / max(tiles, 1) : 0;
             int at = 0;
-#else
-            global const float *right = b + k0 * b_k + j;
-#endif
             for (int i = i0; i < i1; i += TILE_M) {
                 const int rows = min(TILE_M, i1 - i);
                 global float *to = c + (i * (ulong)n + j);
                 vec acc[TILE_M][TILE_N];
                 ulong row[TILE_M];
                 UNROLL for (int r = 0; r < TILE_M; r++) row[r] = min(r, rows - 1) * a_row;
-#if PACK_A
                 private const float *left = block + (i - i0) / TILE_M * distance;
-#else
-                global const float *left = a + i * a_row + k0 * a_k;
-#endif
+                global const float *across = top + (i - i0) * a_row;
                 EACH_SUM(e, v) {
                     acc[e][v] = 0.0f;
                     FETCH(to + min(e, rows - 1) * (ulong)n + v * VEC);
                 }
-#if PACK_B
                 for (int q = 0; q < quota; q++) {
                     FETCH(next + at);
                     at += VEC;
                     if (at >= line) at = 0, next += ldb;
                 }
-#endif
-                multiply(acc, left, row, PACK_A ? TILE_M : a_k, right, PACK_B ? TILE_COLS : ldb, depth);
+                if (pack_a && pack_b) multiply_packed(acc, left, row, TILE_M, panel, TILE_COLS, depth);
+                else if (pack_a) multiply_packed_a(acc, left, row, TILE_M, side, ldb, depth);
+                else if (pack_b) multiply_packed_b(acc, across, row, a_k, panel, TILE_COLS, depth);
+                else multiply_in_place(acc, across, row, a_k, side, ldb, depth);
                 store(acc, to, n, k0 > 0 ? 1.0f : beta, rows, cols);
                 if (rest) finish_tile(to, n, bias + j, other + (i * (ulong)n + j), rows, cols, rest);
             }

@@ -155,6 +155,16 @@ static void long_and_narrow(void **state)
     clg_context_destroy(&ctx);
 }
 
+/* Each operand packed and in place: rows of 4096 bytes compete for the caches' sets, half a panel is never in place. */
+static void packed_or_in_place(void **state)
+{
+    (void)state;
+    clg_context *ctx = open_with("cpu");
+    for (int64_t k = 1000; k <= 1024; k += 24)
+        for (int64_t n = 96; n <= 97; n++) check(ctx, (clg__gemm){.m = 29, .n = n, .k = k, .bias = true}, CLG__GEMM_BUILTIN);
+    clg_context_destroy(&ctx);
+}
+
 static void batches_may_share_an_operand(void **state)
 {
     (void)state;
@@ -262,6 +272,7 @@ int main(void)
         cmocka_unit_test(shapes_on_gpu_profile),
         cmocka_unit_test(shapes_in_small_groups),
         cmocka_unit_test(long_and_narrow),
+        cmocka_unit_test(packed_or_in_place),
         cmocka_unit_test(batches_may_share_an_operand),
         cmocka_unit_test(nan_stays_in_its_row),
         cmocka_unit_test(clblast_agrees),

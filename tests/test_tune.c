@@ -140,10 +140,12 @@ static void a_choice_is_honoured_by_its_class(void **state)
     assert_non_null(strstr(multiply("cpu,vec=1,clblast=0", near), "panel 5x3x32 "));
     assert_null(strstr(multiply("cpu,vec=1,clblast=0", far), "panel 5x3x32 "));
     assert_int_equal(choices("cpu,vec=2,clblast=0"), 0); /* another profile, another file */
-    assert_null(strstr(multiply("cpu,vec=1,clblast=0", near), "in place"));
+    assert_null(strstr(multiply("cpu,vec=1,clblast=0", near), "B packed"));
+    keep("cpu,vec=1,clblast=0", (clg__choice){.m = 5, .n = 3, .pack_b = 2});
+    assert_non_null(strstr(multiply("cpu,vec=1,clblast=0", near), "B packed"));
     keep("cpu,vec=1,clblast=0", (clg__choice){.m = 5, .n = 3, .pack_b = 1});
-    assert_non_null(strstr(multiply("cpu,vec=1,clblast=0", near), "in place"));
-    assert_null(strstr(multiply("cpu,vec=1,clblast=0", product), "in place")); /* no whole panels */
+    assert_null(strstr(multiply("cpu,vec=1,clblast=0", near), "B packed"));
+    assert_non_null(strstr(multiply("cpu,vec=1,clblast=0", product), "B packed")); /* no whole panels */
     keep("gpu,clblast=0", (clg__choice){.m = 32, .n = 32, .k = 8});
     assert_non_null(strstr(multiply("gpu,clblast=0", product), "tile 32x32x8 "));
 }

@@ -12,21 +12,27 @@ typedef struct shape {
     clg__tile tile;
     bool      pack_a, pack_b; /* cpu: operands are copied */
     uint32_t  step;           /* cpu: depth of a panel */
-    uint32_t  block;          /* cpu: vectors of packed A */
+    uint32_t  block;          /* cpu: vectors of packed A, at most */
     int64_t   down, across;   /* groups over C's rows, over its columns */
 } shape;
 
 enum {
     ROUNDS      = 4,       /* at most so many groups a core */
-    COPY        = 4,       /* cycles to pack a vector, misses of the caches included */
-    TRANSPOSE   = 8,       /* the same, transposed */
+    READ        = 2,       /* cycles that a vector's misses of the caches take where it is read in place, */
+    COPY        = 4,       /* to pack it, misses included, */
+    TRANSPOSE   = 8,       /* and to do so transposed */
     SMALL_BLOCK = 4,       /* tiles of A that a group may pack in any case */
     MOST_BLOCK  = 5 << 18, /* bytes, for private memory lies on a stack */
+    SAME_SET    = 4096,    /* bytes: so far apart, lines compete for one set of a cache */
+    FEW_PANELS  = 4,       /* that read A in place for less than its packing costs, */
+    MORE_PANELS = 32,      /* the same where packing transposes it */
+    LONG_ROW    = 8192,    /* bytes: in place, a panel of B of such rows falls out of the caches */
+    MANY_TILES  = 256,     /* of A, for which a panel of B is best read in order */
 };
 
 /* What the cpu body takes as an argument, so that few programs serve all products: cl/gemm.cl. Epilogues that many networks
  * have are in every program; another one makes a program of its own. */
-enum { TURN_A = 1, TURN_B = 2, ADD_BIAS = 4, READ_OTHER = 8, FIRST_EPILOGUE = 16 };
+enum { TURN_A = 1, TURN_B = 2, PACK_A = 4, PACK_B = 8, ADD_BIAS = 16, READ_OTHER = 32, FIRST_EPILOGUE = 64 };
 static const char *const usual_epilogues[] = {
     "a < (T)0 ? (T)0 : a",  /* relu */
     "b <= (T)0 ? (T)0 : a", /* its gradient */
@@ -40,8 +46,8 @@ static double cost(const clg__gemm *g, const shape *s, uint32_t vec, uint32_t co
     const int64_t rows = CLG__CEIL_DIV(CLG__CEIL_DIV(g->m, s->tile.m), s->down) * s->tile.m;
     const int64_t panels = CLG__CEIL_DIV(CLG__CEIL_DIV(g->n, s->tile.cols), s->across);
     const double  tiles = (double)(rows / s->tile.m * panels);
-    const double  a = s->pack_a ? (double)rows / vec * (g->trans_a ? COPY : TRANSPOSE) : 0.0;
-    const double  b = s->pack_b ? (double)(panels * s->tile.n) * (g->trans_b ? TRANSPOSE : COPY) : 0.0;
+    const double  a = (double)rows / vec * (!s->pack_a ? READ : g->trans_a ? COPY : TRANSPOSE);
+    const double  b = (double)(panels * s->tile.n) * (!s->pack_b ? READ : g->trans_b ? TRANSPOSE : COPY);
     return (tiles * clg__tile_cycles(&s->tile) + a + b) * k *
            (double)CLG__CEIL_DIV(s->down * s->across * CLG__MAX(g->batch, 1), cores);
 }
@@ -64,17 +70,19 @@ static shape choose_panels(const clg_device_info *info, const clg__gemm *g, cons
     shape              s = {.down = 1, .across = 1};
     s.tile = tuned_tile(clg__tile_registers(p, (uint64_t)g->m, (uint64_t)g->n, (uint64_t)g->k), tuned, g, p->vec);
 
-    /* A tile's rows are read once a panel: copies pay from the second on, or where one program less is built. A panel serves
-     * every tile of rows. */
-    s.pack_a = g->n > s.tile.cols || (s.tile.m == p->tile_m && s.tile.n == p->tile_n);
-    s.pack_b = g->trans_b || g->n % s.tile.cols != 0 || g->m > 2 * (int64_t)s.tile.m;
-    if (tuned->pack_b && !g->trans_b && g->n % s.tile.cols == 0) s.pack_b = tuned->pack_b == 2;
-    if (!s.pack_a) s.tile.m = CLG__MIN(s.tile.m, 8); /* a register to each row's address */
     /* A block streams through the multiplications in order, so it may take all of the cache: fewer blocks pack B less often. */
     const uint64_t block = CLG__MIN(info->local_memory, MOST_BLOCK) / sizeof(float);
     s.block = (uint32_t)CLG__MAX(block, SMALL_BLOCK * (s.tile.m * s.tile.k + p->vec)) / p->vec;
     const int64_t passes = CLG__MAX(CLG__CEIL_DIV(g->k, s.tile.k), 1), depth = CLG__MAX(CLG__CEIL_DIV(g->k, passes), 1);
     s.step = (uint32_t)CLG__ROUND_UP(depth, p->vec);
+
+    /* A tile's rows are read once a panel, a panel once a tile: copies pay where that is often, or what is read in place
+     * would not stay in the caches meanwhile. */
+    const int64_t row = (g->trans_a ? g->m : g->k) * (int64_t)sizeof(float);
+    s.pack_a = CLG__CEIL_DIV(g->n, s.tile.cols) > (g->trans_a ? FEW_PANELS : MORE_PANELS) || row % SAME_SET == 0;
+    s.pack_b = g->trans_b || g->n % s.tile.cols != 0 || g->n * (int64_t)sizeof(float) >= LONG_ROW ||
+               g->m > MANY_TILES * (int64_t)s.tile.m;
+    if (tuned->pack_b && !g->trans_b && g->n % s.tile.cols == 0) s.pack_b = tuned->pack_b == 2;
 
     const int64_t tall = CLG__CEIL_DIV(g->m, s.tile.m), wide = CLG__CEIL_DIV(g->n, s.tile.cols);
     const int64_t least = s.pack_a ? CLG__CEIL_DIV(tall, (int64_t)(s.block * p->vec / (s.step * s.tile.m + p->vec))) : 1;
@@ -111,17 +119,17 @@ static uint32_t epilogue_number(const clg__gemm *gemm)
     return i + 1;
 }
 
-static uint32_t flags_of(const clg__gemm *g)
+static uint32_t flags_of(const clg__gemm *g, const shape *s)
 {
-    return (g->trans_a ? TURN_A : 0u) | (g->trans_b ? TURN_B : 0u) | (g->bias ? ADD_BIAS : 0u) | (g->other ? READ_OTHER : 0u) |
-           epilogue_number(g) * FIRST_EPILOGUE;
+    return (g->trans_a ? TURN_A : 0u) | (g->trans_b ? TURN_B : 0u) | (s->pack_a ? PACK_A : 0u) | (s->pack_b ? PACK_B : 0u) |
+           (g->bias ? ADD_BIAS : 0u) | (g->other ? READ_OTHER : 0u) | epilogue_number(g) * FIRST_EPILOGUE;
 }
 
 static void define_panels(clg__text *defines, const clg__gemm *gemm, const shape *s)
 {
-    clg__text_append(defines, "#define PACK_A %d\n#define PACK_B %d\n#define BLOCK %u\n#define TURN_A %du\n"
-                     "#define TURN_B %du\n#define ADD_BIAS %du\n#define READ_OTHER %du\n#define FIRST_EPILOGUE %du\n"
-                     "#define EPILOGUES(X)", s->pack_a, s->pack_b, s->block, TURN_A, TURN_B, ADD_BIAS, READ_OTHER, FIRST_EPILOGUE);
+    clg__text_append(defines, "#define BLOCK %u\n#define TURN_A %du\n#define TURN_B %du\n#define PACK_A %du\n"
+                     "#define PACK_B %du\n#define ADD_BIAS %du\n#define READ_OTHER %du\n#define FIRST_EPILOGUE %du\n"
+                     "#define EPILOGUES(X)", s->block, TURN_A, TURN_B, PACK_A, PACK_B, ADD_BIAS, READ_OTHER, FIRST_EPILOGUE);
     for (uint32_t i = 0; i < CLG__COUNT(usual_epilogues); i++)
         clg__text_append(defines, " X(%u, (%s))", i + 1, usual_epilogues[i]);
     if (epilogue_number(gemm) > CLG__COUNT(usual_epilogues))
@@ -157,14 +165,14 @@ clg__kernel *clg__builtin_gemm(clg_context *ctx, const clg__gemm *gemm, const cl
                                size_t size)
 {
     const shape s = choose_shape(ctx->info, gemm, clg__tuned_choice(ctx, gemm));
-    snprintf(text, size, "built-in %s %ux%ux%u%s %c%c", s.tile.side == 1 ? "panel" : "tile", s.tile.m, s.tile.cols,
-             s.tile.k, s.tile.side == 1 && !s.pack_b ? " in place" : "", gemm->trans_a ? 'T' : 'N',
-             gemm->trans_b ? 'T' : 'N');
+    snprintf(text, size, "built-in %s %ux%ux%u %c%c%s%s", s.tile.side == 1 ? "panel" : "tile", s.tile.m, s.tile.cols,
+             s.tile.k, gemm->trans_a ? 'T' : 'N', gemm->trans_b ? 'T' : 'N', s.pack_a ? ", A packed" : "",
+             s.pack_b ? ", B packed" : "");
     const clg__value args[] = {
         SPAN(at->a), SPAN(at->b), SPAN(at->c), SPAN(at->bias), SPAN(at->other),
         I32(gemm->m), I32(gemm->n), I32(gemm->k),
         U64(gemm->stride_a), U64(gemm->stride_b), U64(gemm->stride_c), F32(gemm->beta),
-        I32(s.step), U32(flags_of(gemm)), /* cpu */
+        I32(s.step), U32(flags_of(gemm, &s)), /* cpu */
     };
     const size_t arg_count = CLG__COUNT(args) - (s.tile.side == 1 ? 0 : 2);
     return clg__kernel_create(ctx, &(clg__kernel_desc){
