@@ -273,7 +273,7 @@ for name, descr, shape, data, *says in (
         ("a negative class", "<i8", "(6,)", struct.pack("<6q", 0, 1, -1, 0, 0, 0), "row 2", "-1"),
         ("a huge class", "<i8", "(6,)", struct.pack("<6q", 0, 1, 2**40, 0, 0, 0), "row 2"),
         ("other rows", "<i8", "(5,)", bytes(40), "5 rows", "6"),
-        ("classes in columns", "<i8", "(6, 1)", bytes(48), "[6, 1]"),
+        ("classes in columns", "<i8", "(6, 2)", bytes(96), "[6, 2]", "argmax"),
         ("targets of rank 3", "<f4", "(6, 1, 1)", bytes(24), "[6, 1, 1]"),
         ("no number for a target", "<f4", "(6,)", struct.pack("<6f", 0, 1, float("nan"), 0, 0, 0), "row 2"),
         ("Fortran order of answers", "<i8", "(6,)", None)):

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,7 @@ def test_wrong_command_lines_end_with_2():
     for arguments in ([], ["frobnicate"], ["--frobnicate"], ["help", "frobnicate"]):
         assert clgrad(*arguments).returncode == 2, arguments
     refuses("train", "--frobnicate", status=2, says=["--frobnicate", "clgrad help train"])
+    refuses("train", "--batch-size", 32, status=2, says=["--batch-size", "did you mean --batch?"])
     refuses("train", "extra", status=2, says="extra")
     refuses("train", "--epochs", status=2, says="needs a value")
     refuses("devices", "--json=1", status=2, says="takes no value")
@@ -134,7 +136,22 @@ def test_npy_labels_say_how_many_classes():
         out = place / "m.safetensors"
         succeeds("train", "--data", place / "x.npy", "--model", layers, "--batch", 2, "--epochs", 1, "--out", out)
         assert b'"classes":"%d"' % classes in out.read_bytes()
-    rows = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 2), }", bytes(32))
+    head = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }"
+    onehot = b"".join(struct.pack("<3f", *(float(i % 3 == k) for k in range(3))) for i in range(12))
+    (place / "x.npy").write_bytes(npy(head % ("|u1", (12, 2)), bytes(24)))
+    (place / "y.npy").write_bytes(npy(head % ("<f4", (12, 3)), onehot))
+    told = clgrad("train", "--data", place / "x.npy", "--model", "flatten linear(classes)", "--epochs", 1, "--out", place / "m.safetensors")
+    assert told.returncode == 0 and "one-hot" in told.stderr and "argmax" in told.stderr, told
+    (place / "y.npy").write_bytes(npy(head % ("|u1", (12, 1)), bytes(i % 3 for i in range(12))))  # as Keras has them
+    (place / "x.npy").write_bytes(npy(head % ("|u1", (12, 6, 5, 1)), bytes(360)))
+    told = clgrad("train", "--data", place / "x.npy", "--model", "flatten linear(classes)", "--epochs", 1, "--out", place / "m.safetensors")
+    assert told.returncode == 0 and "transpose(0, 3, 1, 2)" in told.stderr and '"classes":"3"' in str(out.read_bytes()), told
+    (place / "x.npy").write_bytes(npy(head % ("|u1", (12, 6, 5)), bytes(360)))
+    refuses("train", "--data", place / "x.npy", says=["[6, 5]", "x[:, None]"])
+    (place / "y.npy").write_bytes(npy(head % ("|u1", (12, 3)), bytes(36)))
+    refuses("train", "--data", place / "x.npy", says=["y.npy", "[12, 3]", "argmax(1)"])
+    refuses("train", "--data", place / "x.npz", status=2, says=["x.npz", "numpy.save"])
+    rows = npy(head % ("<f4", (4, 2)), bytes(32))
     (place / "x.npy").write_bytes(rows)
     (place / "y.npy").write_bytes(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (4,), }", b"\0\1\0\1"))
     refuses("train", "--data", place / "x.npy", says=["x.npy", "--model mlp", "[2]"])

@@ -107,6 +107,12 @@ static void points_at_the_mistake(void **state)
         {"linear(3\xc3\xa9)", 8, "'\xc3\xa9' where"},
         {"linear(3) \xc3(", 10, "byte 0xc3"},
         {"r\xc3\xa9:relu", 0, "ASCII"},
+        {"Dense(3)", 0, "did you mean linear?"},
+        {"Conv2D(3,3)", 0, "did you mean conv2d?"},
+        {"MaxPooling2D(2)", 0, "did you mean max_pool2d?"},
+        {"BatchNormalization", 0, "did you mean batch_norm?"},
+        {"AveragePooling2D(2)", 0, "did you mean avg_pool2d?"},
+        {"GlobalAveragePooling2D", 0, "did you mean global_avg_pool2d?"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         spec_error error;

@@ -85,6 +85,8 @@ def test_transfer_freezes_and_takes_what_fits():
     assert tensor(first, "fc2.weight") != tensor(second, "fc2.weight")
     said, _, _ = train("--epochs", 1, "--init-from", first, spec="flatten fc1:linear(12) relu head:linear(10)")
     assert "2 of 4 parameters taken; new: head.weight, head.bias" in said, said
+    done = clgrad("train", "--data", DATA, "--model", SPEC, "--epochs", 1, "--init-from", first, "--normalize", "--out", ROOT / "other.safetensors")
+    assert done.returncode == 0 and "trained without --normalize, and this one is trained with it" in done.stderr, done
 
 
 def test_metrics_add_up():

@@ -52,8 +52,8 @@ typedef struct clg_csv_desc {
 CLG_API clg_dataset *clg_dataset_open_csv(clg_context *ctx, const char *path, const clg_csv_desc *desc);
 
 /* Two NumPy arrays, versions 1 to 3, plain or .gz, row-major: examples [rows, ...] of float32, float64, int32 or int64, which
- * become float32, or of uint8, which are scaled to 0..1; answers [rows] of whole numbers, which are classes from 0, or [rows]
- * or [rows, outputs] of floats, which are targets. Without answers (NULL) all targets are 0. */
+ * become float32, or of uint8, which are scaled to 0..1; answers [rows] or [rows, 1] of whole numbers, which are classes from 0,
+ * or [rows] or [rows, outputs] of floats, which are targets. Without answers (NULL) all targets are 0. */
 CLG_API clg_dataset *clg_dataset_open_npy(clg_context *ctx, const char *examples, const char *answers);
 
 /* Pictures in folders, DIR/<class>/<any name>.png, .jpg or .jpeg; classes and files sorted by name. */

@@ -261,9 +261,9 @@ static clg_dataset *dataset_of(clg_context *ctx, array *x, array *y)
     if (y->path && have->dim[0] != d.shape.dim[0])
         return clg__fail(root, CLG_FORMAT, "%s: %lld rows, and %s has %lld", y->path, (long long)have->dim[0], x->path,
                          (long long)d.shape.dim[0]), NULL;
-    if (have->rank > (regression ? 2 : 1))
+    if (have->rank > 2 || (!regression && have->rank == 2 && have->dim[1] != 1))
         return clg__fail(root, CLG_FORMAT, "%s: %s, and %s", y->path, clg_shape_text(*have, text, sizeof text),
-                         regression ? "targets are [rows] or [rows, outputs]" : "classes are [rows]"), NULL;
+                         regression ? "targets are [rows] or [rows, outputs]" : "classes are [rows] or [rows, 1]; of one-hot answers save y.argmax(1)"), NULL;
     if (d.shape.rank == 1) d.shape = CLG_SHAPE(d.shape.dim[0], 1);
     if (!y->path) y->values = clg__calloc(root, (size_t)d.shape.dim[0], sizeof(float)); /* rows to predict for */
     if (y->path ? (regression ? to_floats : to_labels)(root, y) != CLG_OK : !y->values) return NULL;

@@ -61,7 +61,7 @@ static int eval(const eval_options *o, clg_context *ctx)
     clg_dataset *data = source_open_test(&command_eval, ctx, &src);
     if (!data) return EXIT_RUN;
     char error[512];
-    if (!network_fits(&net, data, "test", error, sizeof error)) return fail(&command_eval, "%s", error);
+    if (!network_fits(&net, data, "test", error, sizeof error)) return fail(&command_eval, "%s: %s", o->data, error);
     const int64_t count = clg_dataset_count(data);
     if (count < 1) return fail(&command_eval, "%s has no test examples", o->data);
 

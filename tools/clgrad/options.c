@@ -148,6 +148,22 @@ static const option *find(const command *cmd, const char *arg, const char **valu
     return NULL;
 }
 
+/* The option that a wrong --name shares its beginning with, or NULL. */
+static const char *like(const command *cmd, const char *arg)
+{
+    const char *best = NULL;
+    size_t      most = 2;
+    if (strncmp(arg, "--", 2)) return NULL;
+    for (const option *o = cmd->options; o->name; o++) {
+        size_t same = 0;
+        while (arg[2 + same] && arg[2 + same] == o->name[same]) same++;
+        if (o->kind == OPTION_ARGUMENT || o->kind == OPTION_ARGUMENTS || same <= most) continue;
+        most = same;
+        best = o->name;
+    }
+    return best;
+}
+
 /* The first option that is not as in `defaults` and not one of the words of `allowed`. */
 const char *options_beyond(const command *cmd, const char *allowed, const void *fields, const void *defaults)
 {
@@ -180,6 +196,8 @@ bool options_parse(const command *cmd, int argc, char **argv, void *fields)
             options_end = true;
         } else if (!options_end && arg[0] == '-' && arg[1]) {
             const option *o = find(cmd, arg, &value);
+            const char *near = o ? NULL : like(cmd, arg);
+            if (near) return usage(cmd, "unknown option '%s'; did you mean --%s?", arg, near), false;
             if (!o) return usage(cmd, "unknown option '%s'", arg), false;
             if (o->kind == OPTION_FLAG && value) return usage(cmd, "--%s takes no value", o->name), false;
             if (o->kind == OPTION_MAYBE && !value) value = "";

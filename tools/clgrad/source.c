@@ -60,6 +60,9 @@ static bool is_single(const char *name)
 
 bool source_check(const command *cmd, source *s)
 {
+    if (ends_with(s->data, ".npz"))
+        return usage(cmd, "--data %s: an archive; numpy.save its arrays as x_train.npy and y_train.npy, and give the first",
+                     s->data), false;
     if (source_is_csv(s->data)) {
         if (!s->label && !s->target && s->answer) *(s->regression ? &s->target : &s->label) = s->answer;
         if (s->label && s->target) return usage(cmd, "--label and --target: a column is one or the other"), false;

@@ -207,16 +207,29 @@ static const spec_kind *kind_named(const char *name)
     return NULL;
 }
 
-/* The kind whose name shares most of its beginning and length with a wrong one. */
+/* How many letters both begin with, case and _ aside; 0 when they are fewer than 3, or than half of the shorter name. */
+static size_t alike(const char *a, const char *b)
+{
+    size_t same = 0;
+    for (;; a++, b++, same++) {
+        while (*a == '_') a++;
+        while (*b == '_') b++;
+        if (!*a || (*a | 32) != (*b | 32)) break; /* ASCII's letters in either case */
+    }
+    const size_t rest = strlen(a) < strlen(b) ? strlen(a) : strlen(b);
+    return same > 2 && same >= rest ? same : 0;
+}
+
+/* The kind whose name is most like a wrong one, or like what other libraries call it. */
 static const char *like(const char *name)
 {
+    static const char *const others[][2] = {{"dense", "linear"}, {"averagepooling2d", "avg_pool2d"}};
     const char *best = NULL;
-    size_t      most = 2;
-    for (const spec_kind *kind = spec_kinds; kind->name; kind++) {
-        size_t same = 0;
-        while (name[same] && name[same] == kind->name[same]) same++;
-        if (same > most) most = same, best = kind->name;
-    }
+    size_t      most = 0;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (alike(name, others[i][0]) > most) most = alike(name, others[i][0]), best = others[i][1];
+    for (const spec_kind *kind = spec_kinds; kind->name; kind++)
+        if (alike(name, kind->name) > most) most = alike(name, kind->name), best = kind->name;
     return best;
 }
 

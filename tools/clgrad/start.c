@@ -7,7 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-int start_from(const command *cmd, clg_model *model, const char *path, FILE *said)
+/* The weights of a network that saw (x - mean) / std mean little to one that sees x. */
+static void warn_of_scale(const command *cmd, clg_context *ctx, const char *path, bool normalized)
+{
+    char trained[2], mean[2];
+    if (clg_file_metadata(ctx, path, "network", trained, sizeof trained) ||
+        clg_file_metadata(ctx, path, "mean", mean, sizeof mean) || !*trained || !*mean == !normalized)
+        return;
+    warn(cmd, "--init-from %s: its network was trained %s --normalize, and this one is trained %s", path,
+         *mean ? "with" : "without", normalized ? "with it" : "without");
+}
+
+int start_from(const command *cmd, clg_model *model, const char *path, bool normalized, FILE *said)
 {
     const size_t count = clg_model_count(model);
     bool        *taken = calloc(count + 1, sizeof *taken);
@@ -18,6 +29,7 @@ int start_from(const command *cmd, clg_model *model, const char *path, FILE *sai
     if (!status && !found)
         status = fail(cmd, "--init-from %s: no parameter of the network is there in its shape", path);
     if (!status) {
+        warn_of_scale(cmd, clg_model_context(model), path, normalized);
         fprintf(said, "%s: %zu of %zu parameters taken", path, found, count);
         for (size_t i = 0, told = 0; i < count; i++)
             if (!taken[i]) fprintf(said, "%s%s", told++ ? ", " : "; new: ", clg_model_name(model, i));

@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 /* Takes from the model file `path` the parameters of the same name and shape, and tells `said` which were not there. 0,
- * or the exit status. */
-int start_from(const command *cmd, clg_model *model, const char *path, FILE *said);
+ * or the exit status. Warns when the one's examples were normalised and the other's are not. */
+int start_from(const command *cmd, clg_model *model, const char *path, bool normalized, FILE *said);
 
 /* Freezes the layers of a list such as "conv1,fc1", which must leave something to learn. */
 int start_freeze(const command *cmd, clg_model *model, const char *layers);

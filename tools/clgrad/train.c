@@ -209,8 +209,9 @@ static int describe(training *t)
     const network_kind *kind = network_find(o->model);
     char                text[128];
     if (kind && net->input.rank != 3 && strcmp(kind->name, "mlp"))
-        return fail(cmd, "%s: --model %s takes images, and these are not: %s; try --model mlp", o->data, kind->name,
-                    clg_shape_text(net->input, text, sizeof text));
+        return fail(cmd, "%s: --model %s takes images, and these are not: %s%s; try --model mlp", o->data, kind->name,
+                    clg_shape_text(net->input, text, sizeof text),
+                    net->input.rank == 2 ? ", without channels, which x[:, None] gives them" : "");
     if (named) {
         const char **names = calloc((size_t)named, sizeof *names);
         if (!names || !clg_context_own(t->ctx, names, free)) return fail(cmd, "out of memory");
@@ -232,6 +233,38 @@ static int describe(training *t)
 static int64_t fewest(const train_options *o, int64_t count)
 {
     return o->folds ? count - (count + o->folds - 1) / o->folds : count;
+}
+
+static bool is_one_hot(clg_dataset *data)
+{
+    const size_t rows = (size_t)clg_dataset_count(data), outputs = (size_t)clg_dataset_outputs(data);
+    float       *y = outputs > 1 ? calloc(rows * outputs, sizeof *y) : NULL;
+    bool         yes = y && !clg_dataset_targets(data, y, rows * outputs);
+    for (size_t i = 0; yes && i < rows; i++) {
+        size_t ones = 0, zeros = 0;
+        for (size_t k = 0; k < outputs; k++) {
+            const float v = y[i * outputs + k];
+            ones += v >= 1.0f && v <= 1.0f;
+            zeros += v >= 0.0f && v <= 0.0f;
+        }
+        yes = ones == 1 && zeros == outputs - 1;
+    }
+    free(y);
+    return yes;
+}
+
+/* Arrays as other libraries take them are data here too, of other things. */
+static void warn_of_arrays(const training *t)
+{
+    const clg_shape in = t->net.input;
+    char            text[128];
+    if (!source_is_npy(t->o.data)) return;
+    if (in.rank == 3 && in.dim[0] > 4 && (in.dim[2] == 1 || in.dim[2] == 3))
+        warn(&command_train, "%s: %s is taken for %lld channels of %lld x %lld; channels come first: x.transpose(0, 3, 1, 2)",
+             t->o.data, clg_shape_text(in, text, sizeof text), (long long)in.dim[0], (long long)in.dim[1],
+             (long long)in.dim[2]);
+    if (is_one_hot(t->data))
+        warn(&command_train, "%s: its answers are one-hot, and are learnt as numbers; for classes save y.argmax(1)", t->o.data);
 }
 
 /* Are there enough examples for what is asked? Makes a batch that nobody asked for smaller. */
@@ -259,6 +292,7 @@ static int open_data(training *t, const source *src)
     if (!source_open_both(cmd, t->ctx, src, &t->data, &t->test)) return EXIT_RUN;
     const int described = describe(t);
     if (described) return described;
+    warn_of_arrays(t);
     if (!network_fits(&t->net, t->data, "training", error, sizeof error) ||
         !network_fits(&t->net, t->test, "test", error, sizeof error))
         return fail(cmd, "%s: %s", o->data, error);
@@ -327,7 +361,7 @@ static int make_network(training *t)
     make_measurements(t);
     if (o->init_from && o->checkpoint.resume)
         fprintf(t->said, "%s: not read, the weights are those of %s\n", o->init_from, o->checkpoint.resume);
-    else if (o->init_from && !clg_context_failed(t->ctx)) status = start_from(cmd, t->model, o->init_from, t->said);
+    else if (o->init_from && !clg_context_failed(t->ctx)) status = start_from(cmd, t->model, o->init_from, o->normalize, t->said);
     if (o->freeze && !status && !clg_context_failed(t->ctx)) status = start_freeze(cmd, t->model, o->freeze);
     if (status) return status;
     t->opt = learn_optimizer(&o->learn, t->model);
