@@ -64,43 +64,40 @@ KERNEL reduce_rows(SOURCE, TENSOR(y), const uint outer, const uint length, const
     }
 }
 
+/* `width` columns, at most STRIP vectors of an item, a row at a time: neighbouring cache lines together. */
+#if WG == 1
+#define STRIP 128
+#define EACH_OF_STRIP(v, n) for (uint v = 0; v < (n) / VEC; v++)
+#else
+#define STRIP 4
+#define EACH_OF_STRIP(v, n) UNROLL for (uint v = 0; v < STRIP; v++) if ((v * WG + get_local_id(0) + 1) * VEC <= (n))
+#endif
+
 KERNEL reduce_cols(SOURCE, TENSOR(y), const uint outer, const uint length, const uint inner, const uint segment,
-                   const float factor)
+                   const uint width, const float factor)
 {
-    const uint width = WG * VEC * 4, strips = (inner + width - 1) / width;
-    const uint segments = max(1u, (length + segment - 1) / segment);
+    const uint strips = (inner + width - 1) / width, segments = max(1u, (length + segment - 1) / segment);
     y += y_at;
     EACH_UNIT(u, outer * segments * strips) {
         const uint strip = u % strips * width, n = min(width, inner - strip), at = u / strips;
         const uint from = at % segments * segment, to = min(from + segment, length);
         const ulong in = (ulong)(at / segments) * length * inner + strip;
         global float *out = y + (ulong)at * inner + strip;
-        if (n == width) { /* a row at a time: neighbouring cache lines together */
-            vec s[4];
-            UNROLL for (int v = 0; v < 4; v++) s[v] = START;
-            for (uint k = from; k < to; k++)
-                UNROLL for (int v = 0; v < 4; v++) {
-                    const vec a = SOURCE_VEC(in + (ulong)k * inner + (v * WG + get_local_id(0)) * VEC);
-                    s[v] = JOIN(a, s[v]);
-                }
-            UNROLL for (int v = 0; v < 4; v++) VPUT(s[v] * factor, out + (v * WG + get_local_id(0)) * VEC);
-            continue;
-        }
-        EACH_VEC(i, n) {
-            vec s = START;
-            for (uint k = from; k < to; k++) {
-                const vec a = SOURCE_VEC(in + (ulong)k * inner + i);
-                s = JOIN(a, s);
+        vec s[STRIP];
+        EACH_OF_STRIP(v, n) s[v] = START;
+        for (uint k = from; k < to; k++)
+            EACH_OF_STRIP(v, n) {
+                const vec a = SOURCE_VEC(in + (ulong)k * inner + (v * WG + get_local_id(0)) * VEC);
+                s[v] = JOIN(a, s[v]);
             }
-            VSTORE(s * factor, out + i);
-        }
+        EACH_OF_STRIP(v, n) VPUT(s[v] * factor, out + (v * WG + get_local_id(0)) * VEC);
         EACH_TAIL(i, n) {
-            float s = START;
+            float one = START;
             for (uint k = from; k < to; k++) {
                 const float a = SOURCE_ONE(in + (ulong)k * inner + i);
-                s = JOIN(a, s);
+                one = JOIN(a, one);
             }
-            out[i] = s * factor;
+            out[i] = one * factor;
         }
     }
 }

@@ -271,6 +271,7 @@ static const op_row reduce_rows[] = {
 static const op_row long_rows[] = {
     LONG_REDUCTIONS(sum, WHOLE, EXACT),
     OF_CHAIN(sum, EVERY_AXES, 20011, 3),
+    {"sum", build_sum, {{WHOLE, DIMS(257, 4099)}}, EXACT | FIXED, 257, {.reduce = {.axes = {0}, .count = 1}}},
     LONG_REDUCTIONS(max, DISTINCT, EXACT),
 };
 

@@ -2,7 +2,8 @@
  *
  * The shape is seen as runs of reduced and kept dimensions; the runs are reduced one after another, the innermost first,
  * each as [outer, length, inner] -> [outer, inner]. A long run with little beside it is cut into segments that another
- * pass joins, so that the device has enough to do. The order of additions depends on the shape alone. */
+ * pass joins, so that the device has enough to do, and large columns so that a CPU reads whole rows, not a piece of each
+ * page. The order of additions depends on the shape and the device alone. */
 #include "graph/op.h"
 
 typedef struct reduce_attr {
@@ -27,12 +28,26 @@ typedef struct pass {
     uint64_t outer, length, inner, segment; /* segments of `segment` along length */
 } pass;
 
+enum {
+    STRIP_CPU = 128, STRIP_GPU = 4, /* vectors of an item, as in cl/reduce.cl */
+    PAGES     = 1 << 20, /* elements that lie in more pages than a CPU knows the places of: better read one after another */
+};
+
+static uint64_t wanted_of(const clg__record *r) { return (uint64_t)r->compute_units * 4; } /* units of work */
+
+static uint64_t widest(const clg__record *r) /* strip of columns */
+{
+    return (uint64_t)r->profile->wg * r->profile->vec * (r->profile->wg == 1 ? STRIP_CPU : STRIP_GPU);
+}
+
 static clg_status record_pass(clg__record *r, const pass *p, float factor, clg__arg from, clg__arg to)
 {
     static const char *const all[] = {[SUM] = "#define REDUCE_SUM\n", [MAX] = "#define REDUCE_MAX\n",
                                       [MIN] = "#define REDUCE_MIN\n", [PROD] = "#define REDUCE_PROD\n"};
     const uint64_t segments = CLG__MAX(1, (p->length + p->segment - 1) / p->segment);
-    const uint64_t width = (uint64_t)r->profile->wg * r->profile->vec * 4, strips = (p->inner + width - 1) / width;
+    const uint64_t lanes = (uint64_t)r->profile->wg * r->profile->vec, units = CLG__MAX(p->outer * segments, 1);
+    const uint64_t parts = CLG__MIN(CLG__CEIL_DIV(p->inner, 4 * lanes), CLG__CEIL_DIV(wanted_of(r), units)); /* of a row */
+    const uint64_t width = CLG__MIN(CLG__ROUND_UP(CLG__CEIL_DIV(p->inner, CLG__MAX(parts, 1)), lanes), widest(r));
     clg__text      defines = {0};
     clg_status     status;
     clg__text_append(&defines, "%s%s", all[r->node->op - clg__ops_reduce], from.kind == CLG__ARG_SOURCE ? r->producer : "");
@@ -41,9 +56,9 @@ static clg_status record_pass(clg__record *r, const pass *p, float factor, clg__
                                    CLG__ARGS(from, to, CLG__UINT(p->outer), CLG__UINT(p->length), CLG__UINT(p->segment),
                                              CLG__FLOAT(factor)));
     else
-        status = clg__record_units(r, "reduce", "reduce_cols", defines.data, p->outer * segments * strips,
+        status = clg__record_units(r, "reduce", "reduce_cols", defines.data, p->outer * segments * CLG__CEIL_DIV(p->inner, width),
                                    CLG__ARGS(from, to, CLG__UINT(p->outer), CLG__UINT(p->length), CLG__UINT(p->inner),
-                                             CLG__UINT(p->segment), CLG__FLOAT(factor)));
+                                             CLG__UINT(p->segment), CLG__UINT(width), CLG__FLOAT(factor)));
     clg__text_free(&defines);
     return status;
 }
@@ -67,10 +82,11 @@ static clg_status reduce_record(clg__record *r)
         for (int i = 0; i < last; i++) p.outer *= run[i];
         for (int i = last + 1; i <= runs; i += 2) p.inner *= run[i];
         const uint64_t lanes = (uint64_t)r->profile->wg * r->profile->vec;
-        const uint64_t beside = p.outer * (p.inner == 1 ? 1 : (p.inner + lanes - 1) / lanes);
-        const uint64_t wanted = (uint64_t)r->compute_units * 4;
-        if (p.length >= 64 * lanes && beside < wanted) {
-            p.segment = CLG__MAX(p.length / (wanted / beside + 1), 16 * lanes);
+        const bool     paged = r->profile->wg == 1 && p.inner > 1 && p.outer * p.length * p.inner >= PAGES;
+        const uint64_t beside = p.outer * (p.inner == 1 ? 1 : CLG__CEIL_DIV(p.inner, paged ? widest(r) : lanes));
+        const uint64_t wanted = wanted_of(r), least = paged ? 16 : 16 * lanes;
+        if (p.length >= 4 * least && beside < wanted) {
+            p.segment = CLG__MAX(p.length / (wanted / beside + 1), least);
             const int      half = clg__record_workspace(r, p.outer * ((p.length + p.segment - 1) / p.segment) * p.inner * 4);
             const clg_status status = record_pass(r, &p, 1.0f, from, CLG__WS(half));
             if (status != CLG_OK) return status;
