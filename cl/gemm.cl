@@ -10,13 +10,13 @@
  *
  * Of the CPU body, where all that is an argument, for a program takes long to build:
  * TURN_A, TURN_B, PACK_A, PACK_B, ADD_BIAS, READ_OTHER, FIRST_EPILOGUE   bits of `flags`, the number of an epilogue
- *                    beginning at the last. PACK_*: an item copies its operand into private memory, and reads it in place
- *                    otherwise (B only untransposed and of whole panels)
+ *                    beginning at the last. PACK_*: an item copies its operand into private memory; otherwise it reads
+ *                    it in place (B only untransposed and of whole panels)
  * EPILOGUES(X)       X(number, expression of type T in a and b) for each
  * BLOCK              vectors of packed A at most
  *
- * CPU body: the groups, of one item each, share C's tiles evenly. An item goes through the depth `step` at a time: it may
- * pack its rows of A, transposed in registers where need be, so that the broadcasts of a tile read one stream, then
+ * CPU body: the groups, of one item each, share C's tiles evenly. An item goes through the depth `step` at a time: it
+ * may pack its rows of A, transposed in registers where need be, so that the broadcasts of a tile read one stream, then
  * each panel of TILE_COLS columns of B in turn, and multiplies every tile of A with it. Sums of more than `step`
  * products are added up in C. GPU body: a group computes TILE_M x TILE_N of C. The groups are (columns, rows, batch). */
 #if defined(TILE_SIDE) && TILE_SIDE == 1
@@ -135,27 +135,29 @@ static void pack_turned(private float *to, global const float *from, const ulong
             }
 }
 
-/* acc += the tile of A at a times the panel of B at b, one element of A's row r lying at a[at(r)] and the next a_step further. */
-#define MULTIPLY(name, a_space, b_space, at)                                                                             \
-    static inline __attribute__((always_inline)) void name(vec acc[TILE_M][TILE_N], a_space const float *a, const ulong *row, \
-                                                           const ulong a_step, b_space const float *b,                   \
-                                                           const ulong b_step, const int depth)                          \
-    {                                                                                                                    \
-        for (int k = 0; k < depth; k++, a += a_step, b += b_step) {                                                      \
-            vec panel[TILE_N];                                                                                           \
-            UNROLL for (int v = 0; v < TILE_N; v++) panel[v] = VLOAD(b + v * VEC);                                       \
-            UNROLL for (int r = 0; r < TILE_M; r++) {                                                                    \
-                const vec s = a[at(r)];                                                                                  \
-                UNROLL for (int v = 0; v < TILE_N; v++) acc[r][v] = fma(s, panel[v], acc[r][v]);                         \
-            }                                                                                                            \
-        }                                                                                                                \
+/* acc += the tile of A at a times the first `wide` vectors of the panel of B at b; row r of A begins at a[at(r)] and goes on
+ * in steps of a_step. */
+#define MULTIPLY(name, a_space, b_space, at, wide)                                                                     \
+    static inline __attribute__((always_inline)) void name(vec acc[TILE_M][TILE_N], a_space const float *a,            \
+                                                           const ulong *row, const ulong a_step,                       \
+                                                           b_space const float *b, const ulong b_step, const int depth)\
+    {                                                                                                                  \
+        for (int k = 0; k < depth; k++, a += a_step, b += b_step) {                                                    \
+            vec panel[TILE_N];                                                                                         \
+            UNROLL for (int v = 0; v < (wide); v++) panel[v] = VLOAD(b + v * VEC);                                     \
+            UNROLL for (int r = 0; r < TILE_M; r++) {                                                                  \
+                const vec s = a[at(r)];                                                                                \
+                UNROLL for (int v = 0; v < (wide); v++) acc[r][v] = fma(s, panel[v], acc[r][v]);                       \
+            }                                                                                                          \
+        }                                                                                                              \
     }
 #define PACKED(r)   (r)
 #define IN_PLACE(r) row[r]
-MULTIPLY(multiply_packed, private, private, PACKED)
-MULTIPLY(multiply_packed_a, private, global, PACKED)
-MULTIPLY(multiply_packed_b, global, private, IN_PLACE)
-MULTIPLY(multiply_in_place, global, global, IN_PLACE)
+MULTIPLY(multiply_packed, private, private, PACKED, TILE_N)
+MULTIPLY(multiply_packed_a, private, global, PACKED, TILE_N)
+MULTIPLY(multiply_packed_b, global, private, IN_PLACE, TILE_N)
+MULTIPLY(multiply_in_place, global, global, IN_PLACE, TILE_N)
+MULTIPLY(multiply_narrow, global, private, IN_PLACE, 1)
 
 /* The tile of C's `rows` rows and `cols` columns at c. Rows past the end repeat the last one, and are stored before it. */
 #define EACH_SUM(i, v) UNROLL for (int i = TILE_M - 1; i >= 0; i--) UNROLL for (int v = 0; v < TILE_N; v++)
@@ -223,7 +225,8 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
 
     for (int k0 = 0; k0 == 0 || k0 < k; k0 += step) {
         const int depth = min(step, k - k0);
-        const uint rest = k0 + depth == k ? flags & ~(TURN_A | TURN_B | PACK_A | PACK_B) : 0; /* to do with complete sums */
+        /* To do with complete sums. */
+        const uint rest = k0 + depth == k ? flags & ~(TURN_A | TURN_B | PACK_A | PACK_B) : 0;
         global const float *top = a + i0 * a_row + k0 * a_k;
         if (pack_a && trans_a) pack(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
         else if (pack_a) pack_turned(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
@@ -256,6 +259,7 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
                 }
                 if (pack_a && pack_b) multiply_packed(acc, left, row, TILE_M, panel, TILE_COLS, depth);
                 else if (pack_a) multiply_packed_a(acc, left, row, TILE_M, side, ldb, depth);
+                else if (pack_b && cols <= VEC) multiply_narrow(acc, across, row, a_k, panel, TILE_COLS, depth);
                 else if (pack_b) multiply_packed_b(acc, across, row, a_k, panel, TILE_COLS, depth);
                 else multiply_in_place(acc, across, row, a_k, side, ldb, depth);
                 store(acc, to, n, k0 > 0 ? 1.0f : beta, rows, cols);
