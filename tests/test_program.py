@@ -117,6 +117,9 @@ def test_csv_classes_and_targets():
     refuses("train", "--data", classes, "--label", "kind", says=["classes.csv", "kind", "a, b, colour"])
     refuses("train", "--data", classes, "--target", "colour", says=["line 2", '"colour"', "blue"])
     refuses("train", "--data", classes, "--label", "colour", "--model", "cnn", says=["images", "[2]", "--model mlp"])
+    many = table("many.csv", ["a", "price"], [(i, 10 * i) for i in range(60)])
+    told = clgrad("train", "--data", many, "--label", "price", "--model", "linear(classes)", "--epochs", 1, "--out", ROOT / "many.safetensors")
+    assert told.returncode == 0 and "60 classes in 48 examples" in told.stderr and "--target price" in told.stderr, told
     same = table("same.csv", ["a", "colour"], [(i, "red") for i in range(20)])
     refuses("train", "--data", same, "--label", "colour", says=["same.csv", "one class, red"])
     refuses("train", "--data", classes, "--label", "colour", "--classes", "3", says="2 classes")

@@ -253,11 +253,15 @@ static bool is_one_hot(clg_dataset *data)
     return yes;
 }
 
-/* Arrays as other libraries take them are data here too, of other things. */
-static void warn_of_arrays(const training *t)
+/* What is data, but hardly those that were meant: numbers for classes, and arrays as other libraries take them. */
+static void warn_of_data(const training *t)
 {
     const clg_shape in = t->net.input;
+    const int64_t   rows = clg_dataset_count(t->data);
     char            text[128];
+    if (t->o.label && t->net.classes > 20 && t->net.classes > rows / 5)
+        warn(&command_train, "%s: %d classes in %lld examples; if \"%s\" is a number to be predicted, --target %s", t->o.data,
+             t->net.classes, (long long)rows, t->o.label, t->o.label);
     if (!source_is_npy(t->o.data)) return;
     if (in.rank == 3 && in.dim[0] > 4 && (in.dim[2] == 1 || in.dim[2] == 3))
         warn(&command_train, "%s: %s is taken for %lld channels of %lld x %lld; channels come first: x.transpose(0, 3, 1, 2)",
@@ -292,7 +296,7 @@ static int open_data(training *t, const source *src)
     if (!source_open_both(cmd, t->ctx, src, &t->data, &t->test)) return EXIT_RUN;
     const int described = describe(t);
     if (described) return described;
-    warn_of_arrays(t);
+    warn_of_data(t);
     if (!network_fits(&t->net, t->data, "training", error, sizeof error) ||
         !network_fits(&t->net, t->test, "test", error, sizeof error))
         return fail(cmd, "%s: %s", o->data, error);
