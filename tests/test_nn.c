@@ -238,6 +238,42 @@ static void names_are_parameters_or_states(void **state)
     clg_context_destroy(&ctx);
 }
 
+/* Layers of every kind whose last operator is refused, or that find one of their names taken: the model is as before, and what
+ * comes instead may have other shapes and the same names. */
+static void a_layer_that_fails_adds_nothing(void **state)
+{
+    (void)state;
+    clg_context *ctx = clg_context_create(NULL);
+    clg_model   *m = clg_model_create(ctx, NULL);
+    clg_graph   *g = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
+    clg_tensor  *image = clg_input(g, CLG_F32, CLG_SHAPE(2, 3, 4, 4)), *rows = clg_input(g, CLG_F32, CLG_SHAPE(2, 3));
+    clg_tensor  *one = clg_input(g, CLG_F32, CLG_SHAPE(1, 3, 1, 1)), *steps = clg_input(g, CLG_F32, CLG_SHAPE(2, 3, 4));
+    assert_non_null(clg_nn_linear(m, "first", rows, &(clg_linear_desc){.features = 2}));
+    const char *const taken[] = {"a.bias", "d.bias", "e.bias_hh"};
+    for (size_t i = 0; i < CLG__COUNT(taken); i++) assert_non_null(clg_model_state(m, g, taken[i], CLG_SHAPE(1), NULL, 0.0));
+    const size_t before = clg_model_count(m);
+    for (int k = 0; k < 6; k++) {
+        clg_tensor *y = k == 0   ? clg_nn_linear(m, "a", rows, &(clg_linear_desc){.features = 2})
+                        : k == 1 ? clg_nn_conv2d(m, "b", image, &(clg_conv2d_desc){.channels = 2, .kernel = 5})
+                        : k == 2 ? clg_nn_batch_norm2d(m, "c", one, NULL)
+                        : k == 3 ? clg_nn_layer_norm(m, "d", rows, NULL)
+                        : k == 4 ? clg_nn_gru(m, "e", steps, &(clg_recurrent_desc){.units = 2})
+                                 : clg_nn_embedding(m, "f", rows, &(clg_embedding_desc){.rows = 2, .features = 2});
+        assert_null(y);
+        assert_true(clg_context_failed(ctx));
+        clg_context_clear_error(ctx);
+        if (clg_model_count(m) != before) fail_msg("layer %d left %zu parameters", k, clg_model_count(m) - before);
+    }
+    clg_tensor *y = clg_nn_conv2d(m, "b", image, &(clg_conv2d_desc){.channels = 2, .kernel = 3});
+    assert_string_equal(clg_model_name(m, before), "b.weight");
+    assert_int_equal(clg_shape_count(clg_model_shape(m, before)), 54);
+    clg_plan *plan = clg_plan_create(y);
+    clg_plan_run(plan);
+    clg_model_truncate(m, before); /* too late */
+    assert_int_equal(clg_model_count(m), before + 2);
+    clg_context_destroy(&ctx);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -246,6 +282,7 @@ int main(void)
         cmocka_unit_test(dropout_draws_a_mask_a_step),
         cmocka_unit_test(augmentation_draws_anew_each_step),
         cmocka_unit_test(names_are_parameters_or_states),
+        cmocka_unit_test(a_layer_that_fails_adds_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -303,6 +303,32 @@ static void frozen_layers_stay(void **state)
     clg_context_destroy(&ctx);
 }
 
+/* Its plans know it: they say so, the others of the model go on. */
+static void a_destroyed_optimizer_is_told(void **state)
+{
+    (void)state;
+    fixture        f = begin(momentum);
+    clg_optimizer *unused = momentum(f.m), *other = sgd(f.m);
+    clg_plan      *plan = clg_plan_update(f.g, other);
+    float          before[N], after[N];
+    clg_optimizer_destroy(&unused);
+    step(&f, 0);
+    clg_optimizer_destroy(&f.opt);
+    assert_null(f.opt);
+    assert_int_equal(clg_model_read(f.m, 0, before, N), CLG_OK);
+    clg_plan_run(f.plan);
+    assert_int_equal(clg_context_status(f.ctx), CLG_INVALID_ARGUMENT);
+    assert_non_null(strstr(clg_context_error(f.ctx), "optimizer was destroyed"));
+    clg_context_clear_error(f.ctx);
+    assert_int_equal(clg_model_read(f.m, 0, after, N), CLG_OK);
+    assert_memory_equal(before, after, sizeof before);
+    clg_plan_run(plan);
+    assert_int_equal(clg_model_read(f.m, 0, after, N), CLG_OK);
+    assert_memory_not_equal(before, after, sizeof before);
+    clg_plan_destroy(&f.plan);
+    clg_context_destroy(&f.ctx);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -312,7 +338,7 @@ int main(void)
         cmocka_unit_test(schedules_agree_with_pytorch),
         cmocka_unit_test(schedules_cost_a_scalar),
         cmocka_unit_test(initialisers_have_their_distributions),
-        cmocka_unit_test(frozen_layers_stay),
+        cmocka_unit_test(frozen_layers_stay), cmocka_unit_test(a_destroyed_optimizer_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

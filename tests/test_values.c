@@ -131,6 +131,12 @@ static void operators_give_known_values(void **state)
     clg_tensor *far = input_of(g, CLG_SHAPE(3), (const float[]){10001, 10002, 10003});
     clg_gradients(clg_prod(one_zero, NULL), &one_zero, 1, &d_prod);
     clg_gradients(clg_prod(zero, NULL), &zero, 1, &d_prods);
+    clg_tensor *limits = input_of(g, CLG_SHAPE(4), (const float[]){3e38f, -3e38f, 17, -17}), *d_limits, *d_twice;
+    clg_gradients(clg_sum(clg_gelu_tanh(limits), NULL), &limits, 1, &d_limits);
+    clg_gradients(clg_sum(d_limits, NULL), &limits, 1, &d_twice);
+    clg_tensor *ends = input_of(g, CLG_SHAPE(3, 3), (const float[]){-INFINITY, 2, -3, INFINITY, 0, 3, INFINITY, -INFINITY, 2});
+    clg_tensor *d_ends;
+    clg_gradients(clg_sum(clg_prod(ends, &last), NULL), &ends, 1, &d_ends);
     clg_tensor *d_pow, *d_equal, *d_leaky, *d_clamp;
     clg_gradients(clg_sum(clg_pow(zero, clg_scalar(g, 2)), NULL), &zero, 1, &d_pow);
     clg_gradients(clg_sum(clg_maximum(zero, clg_scalar(g, 0)), NULL), &zero, 1, &d_equal);
@@ -159,6 +165,11 @@ static void operators_give_known_values(void **state)
         {"prod", clg_prod(a, &last), 2, {6, 120}},
         {"prod's derivative, with a zero", d_prod, 3, {0, -3, 0}},
         {"and with two", d_prods, 2, {0, 0}},
+        {"gelu_tanh's derivative far from 0", d_limits, 4, {1, 0, 1, 0}},
+        {"and the second", d_twice, 4, {0, 0, 0, 0}},
+        {"prod's derivative, with an infinite value", clg_slice(d_ends, 0, 0, 1, 1), 3, {-6, INFINITY, -INFINITY}},
+        {"and a zero", clg_slice(d_ends, 0, 1, 2, 1), 3, {0, INFINITY, NAN}},
+        {"and with two", clg_slice(d_ends, 0, 2, 3, 1), 3, {-INFINITY, INFINITY, -INFINITY}},
         {"unbiased variance", clg_variance(a, &last, 1), 2, {1, 1}},
         {"variance far from 0", clg_variance(far, NULL, 0), 1, {0.66666666666667f}},
         {"argmax with NaN", clg_to_f32(clg_argmax(odd, -1, false)), 2, {1, 1}},
@@ -273,7 +284,13 @@ static void what_does_not_fit_is_refused(void **state)
     REFUSED(clg_conv_transpose2d(image, image, NULL, NULL), "conv_transpose2d([1, 2, 5, 5])", "1 channels")
     REFUSED(clg_conv_transpose2d(image, clg_input(g, CLG_F32, CLG_SHAPE(2, 1, 3, 3)), NULL,
                                  &(clg_conv2d_desc){.stride = 2, .out_pad = 2}), "conv_transpose2d", "out_pad 2")
-    REFUSED(clg_conv1d(image, x, NULL, NULL), "conv1d", "[N, C, L]")
+    clg_tensor *line = clg_input(g, CLG_F32, CLG_SHAPE(1, 2, 5)), *taps = clg_input(g, CLG_F32, CLG_SHAPE(4, 2, 3));
+    REFUSED(clg_conv1d(image, x, NULL, NULL), "conv1d([1, 2, 5, 5], [2, 3])", "[N, C, L]")
+    REFUSED(clg_conv1d(line, x, NULL, NULL), "conv1d([1, 2, 5], [2, 3])", "[channels, C / groups, K]")
+    REFUSED(clg_conv1d(line, taps, NULL, &(clg_conv1d_desc){.groups = 2}), "conv1d([1, 2, 5], [4, 2, 3])", "[channels, 2 / 2, K]")
+    REFUSED(clg_conv1d(line, taps, row, NULL), "conv1d([1, 2, 5], [4, 2, 3], [5])", "the bias must be [4]")
+    REFUSED(clg_conv1d(line, taps, NULL, &(clg_conv1d_desc){.dilation = 3}), "conv1d([1, 2, 5], [4, 2, 3])", "length is 7")
+    REFUSED(clg_conv1d(line, taps, NULL, &(clg_conv1d_desc){.stride = -1}), "conv1d([1, 2, 5])", "stride -1, pad 0")
     REFUSED(clg_adaptive_avg_pool2d(image, 0, 2), "adaptive_avg_pool2d", "0x2")
     REFUSED(clg_global_max_pool2d(x), "global_max_pool2d([2, 3])", "[N, C, H, W]")
     assert_int_not_equal(clg_split(x, 1, sizes, 2, parts), CLG_OK);

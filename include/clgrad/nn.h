@@ -3,7 +3,7 @@
  * A layer called with a name that the model already has uses those parameters (and their shapes must fit); otherwise it
  * adds them. All parameters of a model lie in one contiguous device buffer, allocated when the first plan that uses the
  * model is created, or its values are first read, written, saved or loaded; from then on no parameter can be added. A layer
- * that fails may have added its parameters: make the model anew to go on after such an error. */
+ * that fails adds none. */
 #ifndef CLGRAD_NN_H
 #define CLGRAD_NN_H
 
@@ -46,6 +46,10 @@ CLG_API clg_tensor *clg_model_parameter(clg_model *model, clg_graph *g, const ch
  * but without a gradient, and nothing for the optimiser. */
 CLG_API clg_tensor *clg_model_state(clg_model *model, clg_graph *g, const char *name, clg_shape shape, clg_fill_fn *fill,
                                     double scale);
+
+/* Takes back what was added after the first `count` parameters and states, as a layer that fails does: their tensors are not to
+ * be used any more. Nothing happens once nothing can be added. */
+CLG_API void clg_model_truncate(clg_model *model, size_t count);
 
 CLG_API size_t      clg_model_count(const clg_model *model); /* parameters and states (tensors) */
 CLG_API bool        clg_model_is_state(const clg_model *model, size_t i);

@@ -49,7 +49,7 @@ typedef struct clg_rmsprop_desc {
 
 CLG_API clg_optimizer *clg_rmsprop_create(clg_model *model, const clg_rmsprop_desc *desc);
 
-CLG_API void  clg_optimizer_destroy(clg_optimizer **opt); /* after the plans that use it */
+CLG_API void  clg_optimizer_destroy(clg_optimizer **opt); /* a plan that uses it fails at its next run */
 CLG_API void  clg_optimizer_reset(clg_optimizer *opt);   /* forgets its steps: moments and velocities are zeros again */
 CLG_API void  clg_optimizer_set_lr(clg_optimizer *opt, float lr); /* finite, or the context fails and it stays */
 CLG_API float clg_optimizer_lr(const clg_optimizer *opt);

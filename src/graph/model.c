@@ -91,6 +91,16 @@ static clg__parameter *add_parameter(clg_model *m, clg__storage *in, const char 
     return p;
 }
 
+void clg_model_truncate(clg_model *m, size_t count)
+{
+    while (m && m->count > count && !m->values->sealed && !m->states->sealed) { /* the last added lies at the end */
+        const clg__parameter *p = &m->parameters[--m->count];
+        p->in->count = p->offset;
+        free(p->name);
+    }
+    if (m && !m->gradients->sealed) m->gradients->count = m->values->count;
+}
+
 static clg_tensor *find(clg_model *m, clg__storage *in, clg_graph *g, const char *name, clg_shape shape,
                         clg_fill_fn *fill, double scale)
 {
@@ -100,7 +110,8 @@ static clg_tensor *find(clg_model *m, clg__storage *in, clg_graph *g, const char
     const clg__parameter *p = NULL;
     for (size_t i = 0; i < m->count && !p; i++)
         if (strcmp(m->parameters[i].name, name) == 0) p = &m->parameters[i];
-    if (!p) p = add_parameter(m, in, name, shape, fill, scale);
+    const bool added = !p;
+    if (added) p = add_parameter(m, in, name, shape, fill, scale);
     if (!p) return NULL;
     if (p->in != in)
         return clg__fail(m->object.root, CLG_INVALID_ARGUMENT, "%s is a parameter and a state at once", name), NULL;
@@ -111,7 +122,8 @@ static clg_tensor *find(clg_model *m, clg__storage *in, clg_graph *g, const char
         return NULL;
     }
     clg_tensor *t = clg__leaf(g, in, p->offset, shape);
-    return t && !t->name ? clg_tensor_named(t, name) : t;
+    if (!t && added) clg_model_truncate(m, m->count - 1);
+    return added || (t && !t->name) ? clg_tensor_named(t, name) : t; /* one that was taken back may have lain there */
 }
 
 clg_tensor *clg_model_parameter(clg_model *m, clg_graph *g, const char *name, clg_shape shape, clg_fill_fn *fill,

@@ -28,8 +28,8 @@ typedef struct rule {
 struct clg_optimizer {
     const rule  *rule;
     clg_context *ctx;
-    clg_model   *model;
-    clg_graph   *graph; /* holds the states */
+    clg_model   *model; /* NULL: destroyed, and still there for plans that know it */
+    clg_graph   *graph; /* holds the states; NULL: no plan has been made */
     clg_tensor  *state[MAX_STATES], *numbers[MAX_NUMBERS];
     double       lr, momentum, beta1, beta2, eps, decay;
     uint64_t     steps, schedule_start;
@@ -193,9 +193,13 @@ clg_optimizer *clg_adam_create(clg_model *model, const clg_adam_desc *desc)
 void clg_optimizer_destroy(clg_optimizer **opt)
 {
     if (!opt || !*opt) return;
+    const bool planned = (*opt)->graph;
     clg_graph_destroy(&(*opt)->graph);
-    clg_context_disown((*opt)->ctx, *opt);
-    free(*opt);
+    (*opt)->model = NULL;
+    if (!planned) {
+        clg_context_disown((*opt)->ctx, *opt);
+        free(*opt);
+    }
     *opt = NULL;
 }
 
@@ -266,6 +270,11 @@ static void before_step(void *user, uint64_t run)
     clg_optimizer *opt = user;
     float          number[MAX_NUMBERS];
     (void)run;
+    if (!opt->model) {
+        clg_context_fail(opt->ctx, CLG_INVALID_ARGUMENT, "plan: its optimizer was destroyed: destroy an optimizer after the "
+                         "plans that it updates in, or make a plan with another");
+        return;
+    }
     const double lr = opt->lr * clg_schedule_at(&opt->schedule, (int64_t)(opt->steps - opt->schedule_start));
     opt->rule->numbers_at(opt, lr, ++opt->steps, number);
     for (int i = 0; i < opt->rule->numbers; i++) clg_tensor_write(opt->numbers[i], &number[i], sizeof number[i]);
@@ -276,13 +285,17 @@ static bool make_states(clg_optimizer *opt, clg_shape shape)
 {
     if (opt->graph) return true;
     opt->graph = clg_graph_create(opt->ctx, NULL);
+    bool made = opt->graph;
     for (int i = 0; i < opt->rule->states; i++) {
         opt->state[i] = clg_tensor_named(clg_state(opt->graph, CLG_F32, shape), opt->rule->names[i]);
-        if (!opt->state[i]) return false;
+        made = made && opt->state[i];
     }
-    for (int i = 0; i < opt->rule->numbers; i++)
-        if (!(opt->numbers[i] = clg_input(opt->graph, CLG_F32, CLG_SCALAR))) return false;
-    return opt->graph != NULL;
+    for (int i = 0; i < opt->rule->numbers; i++) {
+        opt->numbers[i] = clg_input(opt->graph, CLG_F32, CLG_SCALAR);
+        made = made && opt->numbers[i];
+    }
+    if (!made) clg_graph_destroy(&opt->graph); /* the next plan tries again */
+    return made;
 }
 
 /* A plan that computes `loss` (if any), updates by the gradients, and computes `extra`. */

@@ -3,7 +3,7 @@
  * The inputs of all steps meet their weights in one product; a step adds that of the state before it. Gates lie side by
  * side in the rows of the weights, in PyTorch's order and with its two biases, so that weights can be exchanged. */
 #include "init.h"
-#include <stdio.h>
+#include "layer.h"
 #include <stdlib.h>
 
 typedef struct cell_kind {
@@ -56,24 +56,16 @@ static void gru_step(clg_tensor *x, clg_tensor *s, int units, clg_tensor **h, cl
 static const cell_kind tanh_cell = {"rnn", 1, false, tanh_step}, relu_cell = {"rnn", 1, false, relu_step},
                        lstm_cell = {"lstm", 4, false, lstm_step}, gru_cell = {"gru", 3, true, gru_step};
 
-static clg_tensor *layer_fail(clg_tensor *x, const cell_kind *cell, const char *name, const char *what)
-{
-    char shape[128];
-    clg_context_fail(clg_tensor_context(x), CLG_INVALID_SHAPE, "%s \"%s\" on %s: %s", cell->name, name ? name : "",
-                     clg_shape_text(clg_tensor_shape(x), shape, sizeof shape), what);
-    return NULL;
-}
-
 static clg_tensor *through_time(clg_model *m, const char *name, clg_tensor *x, const clg_recurrent_desc *desc,
                                 const cell_kind *cell)
 {
     if (!m || !x) return NULL;
     const clg_recurrent_desc d = desc ? *desc : (clg_recurrent_desc){0};
     const clg_shape          shape = clg_tensor_shape(x);
-    if (!name || !*name) return layer_fail(x, cell, name, "a layer needs a name");
+    if (!name || !*name) return clg__layer_fail(x, cell->name, name, "a layer needs a name");
     if (shape.rank != 3 || shape.dim[1] < 1 || shape.dim[2] < 1)
-        return layer_fail(x, cell, name, "the input must be [N, steps, features]");
-    if (d.units < 1) return layer_fail(x, cell, name, "units must be at least 1");
+        return clg__layer_fail(x, cell->name, name, "the input must be [N, steps, features]");
+    if (d.units < 1) return clg__layer_fail(x, cell->name, name, "units must be at least 1");
 
     const int64_t n = shape.dim[0], steps = shape.dim[1], in = shape.dim[2], rows = (int64_t)cell->gates * d.units;
     static const char *const parts[] = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"};
@@ -82,19 +74,17 @@ static clg_tensor *through_time(clg_model *m, const char *name, clg_tensor *x, c
     clg_fill_fn             *fill;
     double                   scale;
     clg__init(CLG_INIT_HE_UNIFORM, 6.0 * d.units, 1.0, &fill, &scale); /* U(-1 / sqrt(units), 1 / sqrt(units)) */
+    const size_t before = clg_model_count(m);
     for (int k = 0; k < (d.no_bias ? 2 : 4); k++) {
-        char full[256];
-        if (snprintf(full, sizeof full, "%s.%s", name, parts[k]) >= (int)sizeof full)
-            return layer_fail(x, cell, name, "the name is too long");
-        p[k] = clg_model_parameter(m, clg_tensor_graph(x), full, shapes[k], fill, scale);
-        if (!p[k]) return NULL;
+        p[k] = clg__layer_tensor(clg_model_parameter, m, x, name, parts[k], shapes[k], fill, scale);
+        if (!p[k]) return clg__layer_end(m, before, NULL);
     }
     if (!d.no_bias && !cell->apart) {
         p[2] = clg_add(p[2], p[3]);
         p[3] = NULL;
     }
     clg_tensor **out = calloc((size_t)steps, sizeof *out), *h = NULL, *c = NULL;
-    if (!out) return layer_fail(x, cell, name, "out of host memory");
+    if (!out) return clg__layer_end(m, before, clg__layer_fail(x, cell->name, name, "out of host memory"));
     clg_tensor *all = clg_matmul(clg_reshape(x, CLG_SHAPE(n * steps, in)), p[0],
                                  &(clg_matmul_desc){.trans_b = true, .bias = p[2]});
     all = all ? clg_reshape(all, CLG_SHAPE(n, steps, rows)) : NULL;
@@ -107,7 +97,7 @@ static clg_tensor *through_time(clg_model *m, const char *name, clg_tensor *x, c
     }
     clg_tensor *y = !h || d.last ? h : clg_concat(out, (size_t)steps, 1);
     free(out);
-    return y;
+    return clg__layer_end(m, before, y);
 }
 
 clg_tensor *clg_nn_rnn(clg_model *m, const char *name, clg_tensor *x, const clg_recurrent_desc *desc)

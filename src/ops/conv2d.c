@@ -24,20 +24,26 @@ static bool supported(clg_shape x, clg_shape w, clg_shape y, int groups)
            product_fits(planes, x.dim[2], x.dim[3]) && product_fits(planes, y.dim[2], y.dim[3]);
 }
 
-static clg_status conv_infer(clg__infer *i)
+/* What is said of a convolution whose tensors have 1 or 2 extents. */
+static const struct {
+    const char *image, *kernel, *side[2];
+} terms[] = {[1] = {"[N, C, L]", "K", {"", "length"}}, [2] = {"[N, C, H, W]", "KH, KW", {"height", "width"}}};
+
+/* x and w are the shapes of the inputs as seen with two extents. */
+static clg_status check(clg__infer *i, clg_shape x, clg_shape w, int extents)
 {
-    const clg_shape  x = i->in[0]->shape, w = i->in[1]->shape;
+    const char      *kernel = terms[extents].kernel;
     const conv_attr *a = i->attr;
     for (int k = 0; k < i->arity; k++)
         if (i->in[k]->dtype != CLG_F32) return clg__infer_fail(i, "input %d must be f32", k);
     if (i->arity < 2 || i->arity > 3) return clg__infer_fail(i, "takes x, weight and perhaps a bias");
-    if (x.rank != 4) return clg__infer_fail(i, "x must be [N, C, H, W]");
+    if (x.rank != 4) return clg__infer_fail(i, "x must be %s", terms[extents].image);
     if (w.rank != 4 || i->in[1]->count == 0)
-        return clg__infer_fail(i, "the weight must be [channels, C / groups, KH, KW] without an empty extent");
+        return clg__infer_fail(i, "the weight must be [channels, C / groups, %s] without an empty extent", kernel);
     if (w.dim[0] % a->groups != 0 || x.dim[1] % a->groups != 0 || x.dim[1] / a->groups != w.dim[1])
-        return clg__infer_fail(i, "with %d group%s, x of %lld channels needs a weight of [channels, %lld / %d, KH, KW] "
+        return clg__infer_fail(i, "with %d group%s, x of %lld channels needs a weight of [channels, %lld / %d, %s] "
                                "and channels divisible by %d", a->groups, a->groups == 1 ? "" : "s",
-                               (long long)x.dim[1], (long long)x.dim[1], a->groups, a->groups);
+                               (long long)x.dim[1], (long long)x.dim[1], a->groups, kernel, a->groups);
     if (i->arity == 3 && !clg_shape_equal(i->in[2]->shape, CLG_SHAPE(w.dim[0])))
         return clg__infer_fail(i, "the bias must be [%lld]", (long long)w.dim[0]);
 
@@ -49,13 +55,15 @@ static clg_status conv_infer(clg__infer *i)
         const int64_t window = a->dilation[d] * (w.dim[2 + d] - 1) + 1;
         if (padded < window)
             return clg__infer_fail(i, "the window's %s is %lld, more than the padded image's %lld",
-                                   d ? "width" : "height", (long long)window, (long long)padded);
+                                   terms[extents].side[d], (long long)window, (long long)padded);
         i->shape.dim[2 + d] = (padded - window) / a->stride[d] + 1;
     }
     if (!supported(x, w, i->shape, a->groups))
         return clg__infer_fail(i, "more than 2^30 pixels in all images and groups, or taps, are not supported");
     return CLG_OK;
 }
+
+static clg_status conv_infer(clg__infer *i) { return check(i, i->in[0]->shape, i->in[1]->shape, 2); }
 
 static clg_status data_infer(clg__infer *i)
 {
@@ -355,17 +363,26 @@ clg_tensor *clg_conv_transpose2d(clg_tensor *x, clg_tensor *weight, clg_tensor *
     return bias ? clg_add(y, clg_reshape(bias, CLG_SHAPE(channels, 1, 1))) : y;
 }
 
+/* [a, b, n] as [a, b, 1, n]; what has another rank, as nothing. */
+static clg_shape lifted(clg_shape s) { return s.rank == 3 ? CLG_SHAPE(s.dim[0], s.dim[1], 1, s.dim[2]) : CLG_SCALAR; }
+
 clg_tensor *clg_conv1d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, const clg_conv1d_desc *desc)
 {
+    static const clg__op  named = {.name = "conv1d"};
     const clg_conv1d_desc d = desc ? *desc : (clg_conv1d_desc){0};
+    const conv_attr       a = {.groups = d.groups ? d.groups : 1, .stride = {1, d.stride ? d.stride : 1}, .pad = {0, d.pad},
+                               .dilation = {1, d.dilation ? d.dilation : 1}};
     if (!x || !weight) return NULL;
-    const clg_shape s = x->shape, w = weight->shape;
-    if (s.rank != 3 || w.rank != 3)
-        return clg__op_fail(x, "conv1d", CLG_INVALID_SHAPE, "x must be [N, C, L], the weight [channels, C / groups, K]");
-    clg_tensor *y = clg_conv2d(clg_reshape(x, CLG_SHAPE(s.dim[0], s.dim[1], 1, s.dim[2])),
-                               clg_reshape(weight, CLG_SHAPE(w.dim[0], w.dim[1], 1, w.dim[2])), bias,
-                               &(clg_conv2d_desc){.stride_hw = {1, d.stride ? d.stride : 1}, .pad_hw = {0, d.pad},
-                                                  .dilation_hw = {1, d.dilation ? d.dilation : 1}, .groups = d.groups});
+    if (a.groups < 1 || a.stride[1] < 1 || a.pad[1] < 0 || a.dilation[1] < 1)
+        return clg__op_fail(x, named.name, CLG_INVALID_ARGUMENT, "groups %d, stride %d, pad %d, dilation %d: the pad may not be "
+                            "negative, the others must be positive", a.groups, a.stride[1], a.pad[1], a.dilation[1]);
+    clg_tensor *in[] = {x, weight, bias};
+    clg__infer  i = {.graph = x->graph, .op = &named, .in = in, .arity = bias ? 3 : 2, .attr = &a};
+    if (check(&i, lifted(x->shape), lifted(weight->shape), 1) != CLG_OK) return NULL;
+    in[0] = clg_reshape(x, lifted(x->shape));
+    in[1] = clg_reshape(weight, lifted(weight->shape));
+    clg_tensor *y = bias ? clg__apply_attr(&clg__ops_conv2d[CONV], &a, in[0], in[1], bias)
+                         : clg__apply_attr(&clg__ops_conv2d[CONV], &a, in[0], in[1]);
     return y ? clg_reshape(y, CLG_SHAPE(y->shape.dim[0], y->shape.dim[1], y->shape.dim[3])) : NULL;
 }
 

@@ -9,7 +9,8 @@
 
 /* (1 + tanh(u / 2)) / 2 = 1 / (1 + exp(-u)) with u = sqrt(8 / pi) (a + 0.044715 a^3), and u' */
 #define GATE       ((T)1 / ((T)1 + exp(a * ((T)-1.59576912f - (T)0.07135482f * a * a))))
-#define GATE_SLOPE ((T)1.59576912f + (T)0.21406445f * a * a)
+#define GATE_SLOPE ((T)1.59576912f + (T)0.21406445f * WITHIN * WITHIN)
+#define WITHIN     fmin(fmax(a, (T)-16.0f), (T)16.0f) /* beyond, GATE (1 - GATE) is 0, and a^2 may be infinite */
 
 #define POINTWISE_TABLE(X)                                                                  \
     X(add, 2, a + b)                                                                        \
@@ -50,7 +51,7 @@
     X(gelu_grad, 2, b * ((T)0.5f + (T)0.5f * erf(a * (T)0.70710678f) +                      \
                          a * (T)0.39894228f * exp((T)-0.5f * a * a)))                       \
     X(gelu_tanh, 1, a * GATE)                                                               \
-    X(gelu_tanh_grad, 2, b * GATE * ((T)1 + a * GATE_SLOPE * ((T)1 - GATE)))                \
+    X(gelu_tanh_grad, 2, b * GATE * ((T)1 + WITHIN * GATE_SLOPE * ((T)1 - GATE)))           \
     X(bce, 2, (a > (T)0 ? a : (T)0) - a * b + log1p(exp(-fabs(a))))                         \
     X(expand, 1, a)
 
@@ -210,7 +211,7 @@ static clg_tensor *gelu_grad_plain(const clg_tensor *node, clg_tensor *const *in
 /* dy (s + x s (1 - s) u') */
 static clg_tensor *gelu_tanh_grad_plain(const clg_tensor *node, clg_tensor *const *in)
 {
-    clg_tensor *x = in[0], *square = clg_mul(x, x);
+    clg_tensor *x = clg_clamp(in[0], -16.0, 16.0), *square = clg_mul(x, x); /* beyond, nothing changes */
     clg_tensor *s = clg_sigmoid(clg_scale(clg_mul(x, one_plus(clg_scale(square, 0.044715))), 1.5957691216057308));
     clg_tensor *slope = clg_scale(one_plus(clg_scale(square, 0.134145)), 1.5957691216057308);
     return (void)node, clg_mul(in[1], clg_mul(s, one_plus(clg_mul(clg_mul(x, slope), one_plus(clg_neg(s))))));

@@ -5,6 +5,7 @@
  * pass joins, so that the device has enough to do, and large columns so that a CPU reads whole rows, not a piece of each
  * page. The order of additions depends on the shape and the device alone. */
 #include "graph/op.h"
+#include <math.h>
 
 typedef struct reduce_attr {
     unsigned axes; /* bit i: dimension i is reduced */
@@ -144,15 +145,19 @@ static clg_tensor *max_gradient(const clg__grad *g, int input) /* shared among e
     return clg_mul(hit, clg_div(g->dout, sum_over(hit, attr->axes)));
 }
 
-/* The product of the others: p / x, with p the product of all that are not 0. Where one is 0 only that one has others
- * without a 0, where several are 0 none has: 1 where the number of zeros is that of its own. */
+/* The product of the others: p / x, with p the product of all that can be divided by, in which 1 stands for 0 and the sign for
+ * what is infinite. Zeros count for 0 and infinite values for infinity where there are more of them than the element itself. */
 static clg_tensor *prod_gradient(const clg__grad *g, int input)
 {
     const reduce_attr *attr = g->out->attr;
-    clg_tensor        *x = g->out->in[input], *null = clg_equal(x, clg_scalar(x->graph, 0.0));
-    clg_tensor        *other = clg_where(null, clg_scalar(x->graph, 1.0), x);
+    clg_tensor        *x = g->out->in[input], *none = clg_scalar(x->graph, 0.0), *one = clg_scalar(x->graph, 1.0);
+    clg_tensor        *infinity = clg_scalar(x->graph, (double)INFINITY);
+    clg_tensor        *null = clg_equal(x, none), *endless = clg_equal(clg_abs(x), infinity);
+    clg_tensor        *other = clg_where(null, one, clg_where(endless, clg_sign(x), x));
     clg_tensor        *p = clg__apply_attr(&clg__ops_reduce[PROD], attr, other);
-    return clg_mul(clg_equal(null, sum_over(null, attr->axes)), clg_mul(g->dout, clg_div(p, other)));
+    clg_tensor        *finite = clg_equal(endless, sum_over(endless, attr->axes));
+    clg_tensor        *quotient = clg_mul(clg_div(p, other), clg_where(finite, one, infinity));
+    return clg_mul(clg_equal(null, sum_over(null, attr->axes)), clg_mul(g->dout, quotient));
 }
 
 #define ROW(name_, gradient_) \
