@@ -256,6 +256,12 @@ bool ends_with(const char *name, const char *end)
     return length > tail && !strcmp(name + length - tail, end);
 }
 
+const char *parent_of(const char *path, char *parent, size_t size)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    return snprintf(parent, size, "%.*s.", (int)(name - path), path) < (int)size ? name : NULL;
+}
+
 bool same_file(const char *a, const char *b)
 {
     const char *const path[2] = {a, b};
@@ -263,12 +269,9 @@ bool same_file(const char *a, const char *b)
     struct stat       file[2], folder[2];
     int               there = 0;
     for (int i = 0; i < 2; i++) {
-        const char *slash = strrchr(path[i], '/');
-        char        parent[4096];
-        base[i] = slash ? slash + 1 : path[i];
-        if (snprintf(parent, sizeof parent, "%.*s.", (int)(base[i] - path[i]), path[i]) >= (int)sizeof parent ||
-            stat(parent, &folder[i]))
-            return false;
+        char parent[4096];
+        base[i] = parent_of(path[i], parent, sizeof parent);
+        if (!base[i] || stat(parent, &folder[i])) return false;
         there += !stat(path[i], &file[i]);
     }
     if (there == 2) return file[0].st_ino == file[1].st_ino && file[0].st_dev == file[1].st_dev;

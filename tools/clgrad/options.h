@@ -80,6 +80,9 @@ int usage(const command *cmd, const char *format, ...) __attribute__((format(pri
 /* Says what goes wrong and does not end anything. */
 void warn(const command *cmd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The directory that a path names a file in, which can be looked into ("dir/."); returns the name there, or NULL: too long. */
+const char *parent_of(const char *path, char *parent, size_t size);
+
 /* Do two paths, of files that need not be there yet, name the same one? */
 bool same_file(const char *a, const char *b);
 

@@ -107,11 +107,10 @@ static bool can_save(const char *name, const char *path)
 static bool is_data(const char *path, const char *data)
 {
     static const char *const kinds[] = {"ubyte", ".gz", ".npy", ".csv", ".png", ".jpg", ".jpeg"};
-    const char *slash = strrchr(path, '/');
-    char        parent[4096], above[4096];
-    bool        known = false;
-    snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-    snprintf(above, sizeof above, "%.4000s/..", parent);
+    char parent[4000], above[4096];
+    bool known = false;
+    if (!parent_of(path, parent, sizeof parent)) return false;
+    snprintf(above, sizeof above, "%s/..", parent);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) known |= ends_with(path, kinds[i]);
     return known && access(path, F_OK) == 0 && (same_file(parent, data) || same_file(above, data));
 }
