@@ -133,7 +133,7 @@ def test_broken_softmax_is_refused():
 
 
 def test_a_broken_gradient_is_not_its_operators_fault():
-    env = broken("conv2d_pool", "sum[r][kh * KW + kw] = fma(d, v,", "sum[r][kh * KW + kw] = fma(-d, v,")
+    env = broken("conv2d_pool", "sum[kh * KW + kw] = fma(d, v,", "sum[kh * KW + kw] = fma(-d, v,")
     told, lines = doctor("--quick", "--seed", 7, "--case", "conv2d_pool_filter", env=env, status=1)
     assert [line["name"] for line in lines.values() if line["failed"]] == ["conv2d_pool_filter"], lines
     assert sorted(entries()) == ["cpu profile fuse=1", "cpu refuse conv2d_pool_filter"] and told["rejected"] == 0, told
