@@ -219,7 +219,7 @@ csv("text for a target", CSV, "line 2", '"y"', "not a number",
     command=[("--target" if part == "--label" else part) for part in TRAIN_CSV])
 row("csv: no file", TRAIN_CSV, ["d.csv", "No such file"])
 row("csv: a folder", TRAIN_CSV, ["d.csv", "regular"], {"d.csv": None})
-row("csv: other columns to test with", [*TRAIN_CSV, "--test", "t.csv"], ["2", "1"],
+row("csv: other columns to test with", [*TRAIN_CSV, "--test", "t.csv"], ["t.csv", '"b"', "a, y"],
     {"d.csv": CSV, "t.csv": b"a,y\n1,r\n"})
 row("csv: a new class to test with", [*TRAIN_CSV, "--test", "t.csv"], ["t.csv", "line 2", '"y"', '"q"'],
     {"d.csv": CSV, "t.csv": b"a,b,y\n1,1,q\n"})

@@ -188,6 +188,10 @@ def test_predicts_rows():
         succeeds("train", "--data", table, "--label" if at == 2 else "--target", answer, "--model", spec, *common)
         text = succeeds("predict", ROOT / "rows.safetensors", plain, "--json", "--batch", 10)
         assert text == succeeds("predict", ROOT / "rows.safetensors", table, "--json", "--batch", 10).replace("table.csv", "rows.csv")
+        moved = csv("moved.csv", ["b", "c", answer, "a"], [(row[1], 9, row[at], row[0]) for row in rows])  # columns go by name
+        assert text == succeeds("predict", ROOT / "rows.safetensors", moved, "--json", "--batch", 10).replace("moved.csv", "rows.csv")
+        measured = [succeeds("eval", ROOT / "rows.safetensors", "--data", data) for data in (table, moved)]
+        assert measured[0] == measured[1], measured
         told = [json.loads(line) for line in text.splitlines()]
         assert [(row["row"], row["line"]) for row in told] == [(i, i + 1) for i in range(1, 65)], told
         if at == 2:
@@ -202,7 +206,7 @@ def test_predicts_rows():
     lineless = re.sub('"line":[0-9]+,', "", text.replace(".csv", ".npy"))
     assert lineless == succeeds("predict", ROOT / "rows.safetensors", ROOT / "rows.npy", "--json", "--batch", 10)
     assert "rows.npy: row 64: " in succeeds("predict", ROOT / "rows.safetensors", ROOT / "rows.npy").splitlines()[-1]
-    refuses("predict", ROOT / "rows.safetensors", csv("wide.csv", ["a", "b", "c"], [(1, 2, 3)]), says=["wide.csv", "[3]", "[2]"])
+    refuses("predict", ROOT / "rows.safetensors", csv("other.csv", ["a", "c"], [(1, 2)]), says=["other.csv", '"b"', "a, c"])
     refuses("predict", ROOT / "rows.safetensors", csv("holes.csv", ["a", "b"], [(1, "")]), says=["holes.csv", "line 2", '"b"'])
     refuses("predict", ROOT / "rows.safetensors", "absent.csv", says="absent.csv")
     refuses("predict", ROOT / "rows.safetensors", "absent.png", says="not pictures")

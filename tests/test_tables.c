@@ -376,6 +376,29 @@ static void csv_classes(void **state)
     no_failure();
 }
 
+static void csv_features_are_found_by_name(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"b", "a"};
+    clg_csv_desc             desc = {.target = "y", .features = names, .feature_count = 2};
+    float                    mean[2], deviation[2];
+    clg_dataset             *data = open_text("a,left,y,b\n1,text,7,3\n", &desc);
+    no_failure();
+    assert_true(clg_shape_equal(clg_dataset_shape(data), CLG_SHAPE(1, 2)));
+    assert_string_equal(clg_dataset_feature_name(data, 0), "b");
+    assert_string_equal(clg_dataset_feature_name(data, 1), "a");
+    assert_null(clg_dataset_feature_name(data, 2));
+    assert_null(clg_dataset_feature_name(NULL, 0));
+    assert_int_equal(clg_dataset_moments(data, mean, deviation), CLG_OK);
+    assert_true(mean[0] == 3.0f && mean[1] == 1.0f);
+    clg_dataset_destroy(&data);
+    desc.unanswered = true;
+    assert_null(open_text("a,c\n1,2\n", &desc));
+    expect_failure("\"b\", which is one of the features", "a, c");
+    assert_null(open_text("a;b\n1;2\n", &desc));
+    expect_failure("a;b", "only commas");
+}
+
 static void csv_targets_and_parts(void **state)
 {
     (void)state;
@@ -618,6 +641,7 @@ int main(void)
     };
     const struct CMUnitTest sets[] = {
         cmocka_unit_test(checksums_tell_data_apart), cmocka_unit_test(csv_classes),
+        cmocka_unit_test(csv_features_are_found_by_name),
         cmocka_unit_test(csv_targets_and_parts),
         cmocka_unit_test(csv_data_sets_refuse),
         cmocka_unit_test(npy_data_sets),

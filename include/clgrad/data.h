@@ -39,13 +39,15 @@ typedef struct clg_dataset_desc {
 CLG_API clg_dataset *clg_dataset_create_from(clg_context *ctx, const clg_dataset_desc *desc);
 
 /* A CSV file (RFC 4180; LF will do) that starts with a line of column names, plain or .gz. One column holds the answers,
- * all others are features, float32. An error names the line and the column; a missing value is one. */
+ * all others, or those named, are features, float32. An error names the line and the column; a missing value is one. */
 typedef struct clg_csv_desc {
     const char        *label;   /* the column of class names: the classes are its distinct texts, sorted (as numbers, when
                                  * all are whole numbers); or NULL and */
     const char        *target;  /* the column of numbers to be predicted */
     const char *const *names;   /* the classes, when they are known already: another text is an error; or NULL */
     int64_t            classes; /* how many names */
+    const char *const *features; /* the columns of features, in the order wanted: others are left out; or NULL */
+    int64_t            feature_count;
     bool               unanswered; /* rows to predict for: the column, when there is one, is left out, and all targets are 0 */
 } clg_csv_desc;
 
@@ -83,6 +85,7 @@ CLG_API bool        clg_dataset_streams(const clg_dataset *data);
 CLG_API int64_t     clg_dataset_count(const clg_dataset *data);
 CLG_API int64_t     clg_dataset_classes(const clg_dataset *data); /* the largest label + 1, or how many names; regression: 0 */
 CLG_API const char *clg_dataset_class_name(const clg_dataset *data, int64_t label); /* NULL: it has none */
+CLG_API const char *clg_dataset_feature_name(const clg_dataset *data, int64_t feature); /* its CSV column; NULL: none */
 CLG_API int64_t     clg_dataset_outputs(const clg_dataset *data); /* targets of an example; classification: 0 */
 CLG_API int64_t     clg_dataset_line(const clg_dataset *data, int64_t example); /* of its CSV file, from 1; 0: it has none */
 CLG_API clg_shape   clg_dataset_shape(const clg_dataset *data);   /* [count, ...], such as [count, channels, height, width] */

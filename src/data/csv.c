@@ -51,7 +51,8 @@ static clg_status quoted(reader *r)
         r->line += *r->at == '\n';
         *r->out++ = (char)*r->at;
     }
-    if (r->at < r->end && *r->at != ',' && !at_newline(r)) return refuse(r, r->line, "text after a closing quote");
+    if (r->at < r->end && *r->at != ',' && !at_newline(r))
+        return refuse(r, r->line, "text after a closing quote, which was opened in line %zu", begin);
     return CLG_OK;
 }
 
@@ -203,8 +204,8 @@ typedef struct table {
     clg__root  *root;
     const char *path;
     clg__csv    csv;
-    size_t      answer; /* the column; as many as there are: none */
-    size_t      columns_read; /* that are features */
+    size_t      answer;   /* the column; as many as there are: none */
+    size_t     *feature, feature_count; /* the columns of features */
     float      *features, *targets;
     int32_t    *labels;
     char      **classes; /* the distinct texts, sorted; they lie in the csv */
@@ -226,6 +227,26 @@ static clg_status complain(const table *t, size_t row, size_t column, const char
                      t->csv.lines[1 + row], t->csv.cells[column], cell, what);
 }
 
+/* The column called `name`; as many as there are: none. */
+static size_t column_of(const table *t, const char *name)
+{
+    size_t column = 0;
+    while (column < t->csv.columns && strcmp(t->csv.cells[column], name)) column++;
+    return column;
+}
+
+static clg_status no_column(const table *t, const char *name, const char *why)
+{
+    clg__text names = {0};
+    for (size_t i = 0; i < t->csv.columns && i < 40; i++)
+        clg__text_append(&names, "%s%.100s", i ? ", " : "", t->csv.cells[i]);
+    clg__fail(t->root, CLG_INVALID_ARGUMENT, "%s: no column is called \"%.100s\"%s; line 1 has: %s%s%s", t->path, name, why,
+              names.failed ? "?" : names.data, t->csv.columns > 40 ? ", ..." : "",
+              t->csv.columns == 1 && strpbrk(t->csv.cells[0], ";\t|") ? " (only commas part columns)" : "");
+    clg__text_free(&names);
+    return CLG_INVALID_ARGUMENT;
+}
+
 static clg_status find_answer(table *t, const clg_csv_desc *d)
 {
     const char *name = d->label ? d->label : d->target;
@@ -233,34 +254,41 @@ static clg_status find_answer(table *t, const clg_csv_desc *d)
         return clg__fail(t->root, CLG_INVALID_ARGUMENT, "%s: %s", t->path,
                          name ? "both a label and a target column are given"
                               : "which column is to be predicted? Give a label (classes) or a target (numbers)");
-    for (t->answer = 0; t->answer < t->csv.columns; t->answer++)
-        if (name && !strcmp(t->csv.cells[t->answer], name)) break;
-    t->columns_read = t->csv.columns - (t->answer < t->csv.columns);
-    if (t->answer == t->csv.columns && !d->unanswered) {
-        clg__text names = {0};
-        for (size_t i = 0; i < t->csv.columns && i < 40; i++)
-            clg__text_append(&names, "%s%.100s", i ? ", " : "", t->csv.cells[i]);
-        clg__fail(t->root, CLG_INVALID_ARGUMENT, "%s: no column is called \"%.100s\"; line 1 has: %s%s", t->path, name,
-                  names.failed ? "?" : names.data, t->csv.columns > 40 ? ", ..." : "");
-        clg__text_free(&names);
-        return CLG_INVALID_ARGUMENT;
+    t->answer = name ? column_of(t, name) : t->csv.columns;
+    return t->answer == t->csv.columns && !d->unanswered ? no_column(t, name, "") : CLG_OK;
+}
+
+static clg_status find_features(table *t, const clg_csv_desc *d)
+{
+    const size_t most = d->features ? (size_t)CLG__MAX(d->feature_count, 0) : t->csv.columns;
+    t->feature = clg__calloc(t->root, most + 1, sizeof *t->feature);
+    if (!t->feature) return CLG_OUT_OF_MEMORY;
+    for (size_t i = 0; i < most; i++) {
+        const size_t column = d->features ? column_of(t, d->features[i]) : i;
+        if (column == t->csv.columns) return no_column(t, d->features[i], ", which is one of the features");
+        if (column != t->answer) t->feature[t->feature_count++] = column;
     }
-    if (!t->columns_read)
-        return clg__fail(t->root, CLG_FORMAT, "%s: line 1: besides \"%.100s\" there is no column to learn from",
-                         t->path, name);
+    if (!t->feature_count)
+        return clg__fail(t->root, CLG_FORMAT, "%s: line 1: besides \"%.100s\" there is no column to learn from", t->path,
+                         t->answer < t->csv.columns ? t->csv.cells[t->answer] : "");
     return CLG_OK;
+}
+
+static clg_status read_number(const table *t, size_t row, size_t column, float *to)
+{
+    if (clg__csv_number(cell_of(t, row, column), to)) return CLG_OK;
+    return complain(t, row, column, isinf(*to) ? "out of float32's range, up to 3.4e38" : "not a number");
 }
 
 static clg_status read_numbers(table *t, bool regression)
 {
-    const size_t rows = t->csv.rows, columns = t->csv.columns;
-    for (size_t r = 0; r < rows; r++)
-        for (size_t c = 0, f = 0; c < columns; c++) {
-            float *to = c != t->answer ? &t->features[r * t->columns_read + f++] : regression ? &t->targets[r] : NULL;
-            if (to && !clg__csv_number(cell_of(t, r, c), to))
-                return complain(t, r, c, isinf(*to) ? "out of float32's range, up to 3.4e38" : "not a number");
-        }
-    return CLG_OK;
+    const size_t count = t->feature_count;
+    clg_status   status = CLG_OK;
+    for (size_t r = 0; r < t->csv.rows && !status; r++) {
+        for (size_t f = 0; f < count && !status; f++) status = read_number(t, r, t->feature[f], &t->features[r * count + f]);
+        if (regression && !status) status = read_number(t, r, t->answer, &t->targets[r]);
+    }
+    return status;
 }
 
 static bool whole_number(const char *text)
@@ -311,7 +339,7 @@ static clg_status read_labels(table *t, const char *const *names, size_t count)
 
 static clg_dataset *dataset_of(table *t, clg_context *ctx, const clg_csv_desc *d)
 {
-    const size_t rows = t->csv.rows, features = t->columns_read;
+    const size_t rows = t->csv.rows, features = t->feature_count;
     t->features = clg__calloc(t->root, rows * features, sizeof *t->features);
     t->targets = clg__calloc(t->root, rows, sizeof *t->targets);
     t->labels = clg__calloc(t->root, rows, sizeof *t->labels);
@@ -329,6 +357,11 @@ static clg_dataset *dataset_of(table *t, clg_context *ctx, const clg_csv_desc *d
         made.labels = t->labels;
     }
     clg_dataset *data = clg_dataset_create_from(ctx, &made);
+    const char **name = data ? clg__calloc(t->root, features, sizeof *name) : NULL;
+    for (size_t f = 0; name && f < features; f++) name[f] = t->csv.cells[t->feature[f]];
+    if (name) data->features = clg__names_copy(t->root, name, features);
+    free(name);
+    if (data && !data->features) clg_dataset_destroy(&data);
     if (data) {
         memmove(t->csv.lines, t->csv.lines + 1, rows * sizeof *t->csv.lines); /* the names have one too */
         data->lines = t->csv.lines;
@@ -350,7 +383,8 @@ clg_dataset *clg_dataset_open_csv(clg_context *ctx, const char *path, const clg_
     const clg_status status = clg__csv_parse(bytes, size, &t.csv, error, sizeof error);
     free(bytes);
     if (status) clg__fail(t.root, status, "%s: %s", path, error);
-    else if (!find_answer(&t, &d)) data = dataset_of(&t, ctx, &d);
+    else if (!find_answer(&t, &d) && !find_features(&t, &d)) data = dataset_of(&t, ctx, &d);
+    free(t.feature);
     free(t.features);
     free(t.targets);
     free(t.labels);

@@ -15,9 +15,9 @@
 static void dataset_free(clg__object *object)
 {
     clg_dataset *data = (clg_dataset *)object;
-    for (int64_t i = 0; data->names && !data->base && i < data->classes; i++) free(data->names[i]);
     if (!data->base) {
         free(data->names);
+        free(data->features);
         free(data->kept);
         free(data->lines);
         free(data->host);
@@ -70,18 +70,25 @@ static clg_status check(clg__root *root, const clg_dataset_desc *d)
     return CLG_OK;
 }
 
+char **clg__names_copy(clg__root *root, const char *const *names, size_t count)
+{
+    size_t size = count * sizeof(char *);
+    for (size_t i = 0; i < count; i++) size += (names[i] ? strlen(names[i]) : 0) + 1;
+    char **copy = clg__calloc(root, size, 1), *text = (char *)(copy + count);
+    for (size_t i = 0; copy && i < count; i++, text += strlen(text) + 1)
+        copy[i] = strcpy(text, names[i] ? names[i] : "");
+    return copy;
+}
+
 static clg_status fill(clg_dataset *data, const clg_dataset_desc *d)
 {
     clg__root   *root = (clg__root *)data->ctx;
     const size_t count = (size_t)data->count, bytes = 4 * count * (d->labels ? 1 : (size_t)data->outputs);
     data->kept = clg__calloc(root, bytes, 1);
-    data->names = d->labels && d->names ? clg__calloc(root, (size_t)d->classes, sizeof *data->names) : NULL;
+    data->names = d->labels && d->names ? clg__names_copy(root, d->names, (size_t)d->classes) : NULL;
     if (!data->kept || (d->labels && d->names && !data->names)) return CLG_OUT_OF_MEMORY;
     memcpy(data->kept, d->labels ? (const void *)d->labels : d->targets, bytes);
     for (size_t i = 0; d->labels && i < count; i++) data->classes = CLG__MAX(data->classes, (int64_t)d->labels[i] + 1);
-    for (int64_t i = 0; data->names && i < d->classes; i++)
-        if (!(data->names[i] = strdup(d->names[i] ? d->names[i] : "")))
-            return clg__fail(root, CLG_OUT_OF_MEMORY, "data set: no memory for the names of classes");
     const clg_status status = clg_tensor_write(data->answers, data->kept, bytes);
     if (status) return status;
     const size_t whole = (size_t)clg_shape_count(data->shape) * clg_dtype_size(d->dtype);
@@ -177,6 +184,7 @@ clg_dataset *clg_dataset_part(clg_dataset *data, const clg_part_desc *desc)
     part->classes = data->classes;
     part->outputs = data->outputs;
     part->names = data->names;
+    part->features = data->features;
     part->kept = data->kept;
     part->lines = data->lines;
     part->shuffled = d.shuffle;
@@ -221,6 +229,11 @@ int64_t clg_dataset_outputs(const clg_dataset *data) { return data ? data->outpu
 const char *clg_dataset_class_name(const clg_dataset *data, int64_t label)
 {
     return data && data->names && label >= 0 && label < data->classes ? data->names[label] : NULL;
+}
+
+const char *clg_dataset_feature_name(const clg_dataset *data, int64_t feature)
+{
+    return data && data->features && feature >= 0 && feature < data->shape.dim[1] ? data->features[feature] : NULL;
 }
 
 int64_t clg_dataset_line(const clg_dataset *data, int64_t example)

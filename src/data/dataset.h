@@ -19,7 +19,7 @@ struct clg_dataset {
     clg_shape    shape;              /* of all examples in memory */
     int64_t      count, most;        /* examples in use, and that can be */
     int64_t      classes, outputs;
-    char       **names;              /* of the classes, or NULL */
+    char       **names, **features;  /* of the classes; of the CSV file's columns that are features; or NULL */
     void        *kept;               /* the answers again, on the host */
     size_t      *lines;              /* of the CSV file, where each row in memory begins; or NULL */
     clg__feed   *feeds;
@@ -36,6 +36,9 @@ struct clg_dataset {
 
 /* The row in memory that holds example `place` < count. */
 int64_t clg__dataset_row(const clg_dataset *data, int64_t place);
+
+/* A copy of texts, NULL being "", to be freed as one; NULL: out of memory, of which the context is told. */
+char **clg__names_copy(clg__root *root, const char *const *names, size_t count);
 
 void clg__feeds_destroy(clg_dataset *data);
 

@@ -17,6 +17,7 @@ typedef struct network {
     int                classes;     /* outputs */
     bool               regression;  /* they are numbers, not scores of classes */
     const char        *answer;      /* the column of a CSV file that it predicts, or NULL */
+    const char *const *features;    /* [input.dim[0]]: the columns that it reads, or NULL */
     clg_shape          input;       /* of one example */
     clg_shape
         window; /* height and width of the middle of a picture, which is all that the network sees; rank 0: it sees

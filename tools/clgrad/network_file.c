@@ -2,8 +2,8 @@
  *
  * Metadata: "network" is a name or a SPEC, "classes" the number of outputs, "input" the extents of an example ("image"
  * in files of version 0.1), "window" the height and width of the part of a picture that it sees; when known
- * "class_names", a JSON list of strings, "mean" and "std", numbers between commas, "answer", the column of a CSV file,
- * and "task", which is "regression" or absent. */
+ * "class_names", a JSON list of strings, "mean" and "std", numbers between commas, "answer", the column of a CSV file, with
+ * "features", a JSON list of the columns that it is predicted from, and "task", which is "regression" or absent. */
 #include "network.h"
 #include "source.h"
 #include "spec.h"
@@ -27,41 +27,44 @@ static char *numbers_text(const float *value, int64_t count)
     return text;
 }
 
+/* ["a","b"], to be freed by cJSON_free. */
+static char *names_text(const char *const *name, int count)
+{
+    cJSON *list = cJSON_CreateStringArray(name, count);
+    char  *text = list ? cJSON_PrintUnformatted(list) : NULL;
+    cJSON_Delete(list);
+    return text;
+}
+
 clg_status network_save(const network *net, clg_model *model, const char *path)
 {
-    char  classes[16], input[160] = "", window[48], *text[3] = {0};
-    int   used = 0;
-    cJSON *names = net->class_names ? cJSON_CreateStringArray(net->class_names, net->classes) : NULL;
+    char classes[16], input[160] = "", window[48], *text[4] = {0};
+    int  used = 0;
     snprintf(classes, sizeof classes, "%d", net->classes);
     for (int d = 0; d < net->input.rank; d++)
         used +=
             snprintf(input + used, sizeof input - (size_t)used, "%s%lld", d ? "," : "", (long long)net->input.dim[d]);
-    clg_metadata meta[9] = {{"network", net->model}, {"classes", classes}, {"input", input}};
+    clg_metadata meta[10] = {{"network", net->model}, {"classes", classes}, {"input", input}};
     size_t       count = 3;
     bool         enough = true;
     if (net->regression) meta[count++] = (clg_metadata){"task", "regression"};
     snprintf(window, sizeof window, "%lld,%lld", (long long)net->window.dim[0], (long long)net->window.dim[1]);
     if (net->window.rank) meta[count++] = (clg_metadata){"window", window};
     if (net->answer) meta[count++] = (clg_metadata){"answer", net->answer};
-    if (net->class_names) {
-        text[0] = names ? cJSON_PrintUnformatted(names) : NULL;
-        meta[count++] = (clg_metadata){"class_names", text[0]};
-        enough = text[0] != NULL;
+    const char *const *const list[] = {net->class_names, net->features};
+    const float *const       value[] = {net->mean, net->std};
+    for (int i = 0; i < 4; i++) {
+        const int at = i % 2;
+        if (i < 2 ? !list[at] : !value[at]) continue;
+        text[i] = i < 2 ? names_text(list[at], at ? (int)net->input.dim[0] : net->classes)
+                        : numbers_text(value[at], net->input.dim[0]);
+        meta[count++] = (clg_metadata){((const char *[]){"class_names", "features", "mean", "std"})[i], text[i]};
+        enough = enough && text[i];
     }
-    const float *const value[] = {net->mean, net->std};
-    for (int i = 0; i < 2; i++)
-        if (value[i]) {
-            text[1 + i] = numbers_text(value[i], net->input.dim[0]);
-            meta[count++] = (clg_metadata){i ? "std" : "mean", text[1 + i]};
-            enough = enough && text[1 + i];
-        }
     clg_context *ctx = clg_model_context(model);
     const clg_status status = enough ? clg_model_save_with(model, path, meta, count)
                                      : clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of memory");
-    cJSON_Delete(names);
-    cJSON_free(text[0]);
-    free(text[1]);
-    free(text[2]);
+    for (int i = 0; i < 4; i++) (i < 2 ? cJSON_free : free)(text[i]);
     return status;
 }
 
@@ -74,9 +77,9 @@ static void *kept(clg_context *ctx, void *memory)
     return NULL;
 }
 
-enum { NETWORK, CLASSES, INPUT, IMAGE, WINDOW, TASK, ANSWER, CLASS_NAMES, MEAN, STD, KEYS };
-static const char *const keys[KEYS] = {"network", "classes", "input",       "image", "window",
-                                       "task",    "answer",  "class_names", "mean",  "std"};
+enum { NETWORK, CLASSES, INPUT, IMAGE, WINDOW, TASK, ANSWER, CLASS_NAMES, FEATURES, MEAN, STD, KEYS };
+static const char *const keys[KEYS] = {"network", "classes",     "input",    "image", "window", "task",
+                                       "answer",  "class_names", "features", "mean",  "std"};
 
 typedef struct found {
     clg_context *ctx;
@@ -124,19 +127,21 @@ static bool read_numbers(clg_context *ctx, const char *text, int64_t count, bool
 
 static void delete_json(void *json) { cJSON_Delete(json); }
 
-static bool read_names(clg_context *ctx, const char *text, network *net)
+/* A JSON list of `count` texts; *value is NULL when there is no text. */
+static bool read_names(clg_context *ctx, const char *text, int64_t count, const char *const **value)
 {
+    *value = NULL;
     if (!*text) return true;
     cJSON       *list = cJSON_Parse(text);
-    const char **name = kept(ctx, calloc((size_t)net->classes, sizeof *name));
-    bool         good = cJSON_IsArray(list) && name && cJSON_GetArraySize(list) == net->classes;
+    const char **name = kept(ctx, calloc((size_t)count, sizeof *name));
+    bool         good = cJSON_IsArray(list) && name && cJSON_GetArraySize(list) == count;
     cJSON       *item = list ? list->child : NULL;
-    for (int i = 0; good && i < net->classes; i++, item = item->next) {
+    for (int64_t i = 0; good && i < count; i++, item = item->next) {
         good = cJSON_IsString(item) && item->valuestring;
         name[i] = good ? item->valuestring : NULL;
     }
     if (list && !clg_context_own(ctx, list, delete_json)) good = false, cJSON_Delete(list);
-    if (good) net->class_names = name;
+    if (good) *value = name;
     return good;
 }
 
@@ -165,7 +170,8 @@ static int describe(const found *f, network *net)
         return WINDOW;
     if (net->regression && strcmp(f->value[TASK], "regression")) return TASK;
     net->answer = *f->value[ANSWER] ? f->value[ANSWER] : NULL;
-    if (!read_names(f->ctx, f->value[CLASS_NAMES], net)) return CLASS_NAMES;
+    if (!read_names(f->ctx, f->value[CLASS_NAMES], net->classes, &net->class_names)) return CLASS_NAMES;
+    if (!read_names(f->ctx, f->value[FEATURES], net->input.dim[0], &net->features)) return FEATURES;
     if (!read_numbers(f->ctx, f->value[MEAN], net->input.dim[0], false, &net->mean)) return MEAN;
     return read_numbers(f->ctx, f->value[STD], net->input.dim[0], true, &net->std) ? KEYS : STD;
 }

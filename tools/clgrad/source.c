@@ -84,11 +84,24 @@ bool source_check(const command *cmd, source *s)
     return true;
 }
 
-static clg_dataset *open_csv(const command *cmd, clg_context *ctx, const source *s, const char *path,
-                             const char *const *names, int64_t classes)
+const char *const *source_names(clg_context *ctx, const clg_dataset *data, int64_t count, source_name *name)
+{
+    if (!name(data, 0)) return NULL;
+    const char **list = calloc((size_t)count, sizeof *list);
+    if (!list || !clg_context_own(ctx, list, free)) {
+        clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of memory");
+        free(list);
+        return NULL;
+    }
+    for (int64_t i = 0; i < count; i++) list[i] = name(data, i);
+    return list;
+}
+
+static clg_dataset *open_csv(const command *cmd, clg_context *ctx, const source *s, const char *path)
 {
     clg_dataset *data = clg_dataset_open_csv(
-        ctx, path, &(clg_csv_desc){.label = s->label, .target = s->target, .names = names, .classes = classes});
+        ctx, path, &(clg_csv_desc){.label = s->label, .target = s->target, .names = s->names, .classes = s->classes,
+                                   .features = s->features, .feature_count = s->feature_count});
     if (!data) fail_context(cmd, ctx);
     return data;
 }
@@ -112,15 +125,14 @@ static clg_dataset *open_npy(const command *cmd, clg_context *ctx, const char *e
     return data;
 }
 
-static clg_dataset *open_folder(const command *cmd, clg_context *ctx, const char *name, const char *part,
-                                const char *const *names, int64_t classes, clg_shape image)
+static clg_dataset *open_folder(const command *cmd, clg_context *ctx, const source *s, const char *name, const char *part)
 {
     char path[4096];
     if (snprintf(path, sizeof path, "%s%s%s", name, part ? "/" : "", part ? part : "") >= (int)sizeof path)
         return fail(cmd, "%s: the name is too long", name), NULL;
     clg_dataset *data =
-        clg_dataset_open_folder(ctx, path, &(clg_folder_desc){.shape = image, .names = names, .classes = classes});
-    if (!data && clg_context_status(ctx) == CLG_INVALID_SHAPE && !image.rank)
+        clg_dataset_open_folder(ctx, path, &(clg_folder_desc){.shape = s->image, .names = s->names, .classes = s->classes});
+    if (!data && clg_context_status(ctx) == CLG_INVALID_SHAPE && !s->image.rank)
         fail(cmd, "%s: --image-size HxW scales them", clg_context_error(ctx));
     else if (!data) fail_context(cmd, ctx);
     return data;
@@ -172,12 +184,18 @@ static clg_dataset *open_idx(const command *cmd, clg_context *ctx, const char *n
     return data;
 }
 
+/* The whole of the file, or of the folder's part. */
+static clg_dataset *open_whole(const command *cmd, clg_context *ctx, const source *s, const char *name, const char *part)
+{
+    if (source_is_csv(name)) return open_csv(cmd, ctx, s, name);
+    if (source_is_npy(name)) return open_npy(cmd, ctx, name);
+    return open_folder(cmd, ctx, s, name, part);
+}
+
 clg_dataset *source_open_test(const command *cmd, clg_context *ctx, const source *s)
 {
-    if (source_is_csv(s->data)) return open_csv(cmd, ctx, s, s->data, s->names, s->classes);
-    if (source_is_npy(s->data)) return open_npy(cmd, ctx, s->data);
-    if (source_is_folder(s->data))
-        return open_folder(cmd, ctx, s->data, has_parts(s->data) ? "test" : NULL, s->names, s->classes, s->image);
+    if (source_is_csv(s->data) || source_is_npy(s->data) || source_is_folder(s->data))
+        return open_whole(cmd, ctx, s, s->data, has_parts(s->data) ? "test" : NULL);
     return open_idx(cmd, ctx, s->data, "t10k");
 }
 
@@ -203,15 +221,6 @@ static bool split(const command *cmd, clg_context *ctx, const source *s, clg_dat
     return *train && *test;
 }
 
-/* The whole of the file, or of the folder's part. */
-static clg_dataset *open_whole(const command *cmd, clg_context *ctx, const source *s, const char *name,
-                               const char *part, const char *const *names, int64_t classes, clg_shape image)
-{
-    if (source_is_csv(name)) return open_csv(cmd, ctx, s, name, names, classes);
-    if (source_is_npy(name)) return open_npy(cmd, ctx, name);
-    return open_folder(cmd, ctx, name, part, names, classes, image);
-}
-
 bool source_open_both(const command *cmd, clg_context *ctx, const source *s, clg_dataset **train, clg_dataset **test)
 {
     const bool parts = has_parts(s->data);
@@ -220,16 +229,17 @@ bool source_open_both(const command *cmd, clg_context *ctx, const source *s, clg
         *test = *train ? open_idx(cmd, ctx, s->data, "t10k") : NULL;
         return *test;
     }
-    *train = open_whole(cmd, ctx, s, s->data, parts ? "train" : NULL, NULL, 0, s->image);
+    *train = open_whole(cmd, ctx, s, s->data, parts ? "train" : NULL);
     if (!*train) return false;
     if (!s->test && !parts) return split(cmd, ctx, s, *train, train, test);
-    const int64_t   classes = clg_dataset_class_name(*train, 0) ? clg_dataset_classes(*train) : 0;
     const clg_shape shape = clg_dataset_shape(*train);
-    const char    **names = calloc((size_t)classes + 1, sizeof *names);
-    if (!names) return fail(cmd, "out of memory"), false;
-    for (int64_t i = 0; i < classes; i++) names[i] = clg_dataset_class_name(*train, i);
-    *test = open_whole(cmd, ctx, s, parts ? s->data : s->test, parts ? "test" : NULL, classes ? names : NULL, classes,
-                       CLG_SHAPE(shape.dim[1], shape.dim[2], shape.dim[3]));
-    free(names);
+    source          same = *s; /* what the training data have decided */
+    same.classes = (int)clg_dataset_classes(*train);
+    same.names = source_names(ctx, *train, same.classes, clg_dataset_class_name);
+    same.feature_count = shape.dim[1];
+    same.features = source_names(ctx, *train, same.feature_count, clg_dataset_feature_name);
+    same.image = CLG_SHAPE(shape.dim[1], shape.dim[2], shape.dim[3]);
+    if (!same.names) same.classes = 0;
+    *test = open_whole(cmd, ctx, &same, parts ? s->data : s->test, parts ? "test" : NULL);
     return *test;
 }

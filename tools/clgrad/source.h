@@ -18,6 +18,8 @@ typedef struct source {
     clg_shape          image;       /* of a folder's pictures; rank 0: as they are */
     const char *const *names;       /* the classes, when they are known already, or NULL */
     int                classes;     /* how many names */
+    const char *const *features;    /* the columns of features of a CSV file, when they are known already, or NULL */
+    int64_t            feature_count;
     float              split;       /* the share that `test` takes; 0: the default */
     uint64_t           seed;        /* of that choice */
 } source;
@@ -38,6 +40,11 @@ bool source_split(clg_dataset *all, double share, uint64_t seed, clg_dataset **f
 
 /* Those to be tested with alone: a part "t10k" of IDX files, or the whole file. */
 clg_dataset *source_open_test(const command *cmd, clg_context *ctx, const source *s);
+
+/* The names name(data, 0) to name(data, count - 1), which lie in the data; the list is the context's. NULL: there are none,
+ * or no memory, of which the context is told. */
+typedef const char *source_name(const clg_dataset *data, int64_t index);
+const char *const  *source_names(clg_context *ctx, const clg_dataset *data, int64_t count, source_name *name);
 
 /* What the classes of a well-known data set are called, when it is one and has so many; else NULL. */
 const char *const *source_known_names(const char *data, int classes);

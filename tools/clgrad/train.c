@@ -211,12 +211,9 @@ static int describe(training *t)
         return fail(cmd, "%s: --model %s takes images, and these are not: %s%s; try --model mlp", o->data, kind->name,
                     clg_shape_text(net->input, text, sizeof text),
                     net->input.rank == 2 ? ", without channels, which x[:, None] gives them" : "");
-    if (named) {
-        const char **names = calloc((size_t)named, sizeof *names);
-        if (!names || !clg_context_own(t->ctx, names, free)) return fail(cmd, "out of memory");
-        for (int64_t i = 0; i < named; i++) names[i] = clg_dataset_class_name(t->data, i);
-        net->class_names = names;
-    }
+    net->class_names = source_names(t->ctx, t->data, named, clg_dataset_class_name);
+    net->features = source_names(t->ctx, t->data, net->input.dim[0], clg_dataset_feature_name);
+    if (clg_context_failed(t->ctx)) return fail_context(cmd, t->ctx);
     const int unfit = o->augment ? augment_fit(cmd, t->augment, net) : 0;
     if (unfit) return unfit;
     const int checked = network_check(cmd, t->ctx, net, (int)usual);
@@ -427,6 +424,9 @@ static int measure(training *t, outcome *seen)
         if (t->net.regression) printf("test loss %.4f  test R^2 %.4f\n", *loss, *score);
         else printf("test loss %.4f  test accuracy %.2f%%\n", *loss, 100.0 * *score);
     }
+    if (t->net.regression && *score < 0.0)
+        warn(cmd, "R^2 is below 0: the answers' mean alone predicts them better. Where they are far from 0 or from 1 in size, "
+             "scale them; otherwise more --epochs, another --lr, or --normalize may help");
     return o->metrics ? metrics_report(cmd, t->final, &t->net, "test", o->log) : 0;
 }
 
