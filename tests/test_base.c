@@ -1,5 +1,6 @@
 /* test_base.c - what everything rests upon: numbers, shapes, random streams, arenas, texts, objects and errors. */
 #include "base/base.h"
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -345,6 +346,26 @@ static void keep(const char *text, size_t bytes)
     free(data);
 }
 
+static char room[256];
+
+static void *look_for_room(void *faults)
+{
+    for (int i = 0; i < 300; i++) *(int *)faults |= clg__directory_fault(room);
+    return NULL;
+}
+
+static void threads_look_for_room_at_once(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    int       faults[2] = {0};
+    snprintf(room, sizeof room, "%s", scratch_path("a/b"));
+    assert_int_equal(pthread_create(&thread, NULL, look_for_room, &faults[0]), 0);
+    look_for_room(&faults[1]);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(!faults[0] && !faults[1]);
+}
+
 static void cache_keeps_what_it_is_given(void **state)
 {
     scratch_create(state);
@@ -431,6 +452,7 @@ int main(void)
         cmocka_unit_test(children_go_newest_first),
         cmocka_unit_test(first_error_wins),
         cmocka_unit_test(calloc_reports_what_cannot_be),
+        cmocka_unit_test(threads_look_for_room_at_once),
         cmocka_unit_test(cache_keeps_what_it_is_given),
         cmocka_unit_test(cache_has_nothing_where_a_bit_has_flipped),
         cmocka_unit_test(cache_forgets_what_was_not_used_for_longest),

@@ -37,11 +37,11 @@ static bool make_directories(char *path)
     return mkdir(path, 0700) == 0 || errno == EEXIST;
 }
 
-/* Is there room for what a compiler writes? errno, or 0. */
-static int try_to_write(const char *path)
+/* Is there room for what a compiler writes? `path` ends with XXXXXX. errno, or 0. */
+static int try_to_write(char *path)
 {
     struct statvfs disk;
-    const int      file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    const int      file = mkstemp(path);
     if (file < 0) return errno;
     const bool known = fstatvfs(file, &disk) == 0 && disk.f_blocks && disk.f_frsize; /* not everywhere */
     close(file);
@@ -53,7 +53,7 @@ int clg__directory_fault(const char *path)
 {
     clg__text copy = {0}, probe = {0};
     clg__text_append(&copy, "%s", path);
-    clg__text_append(&probe, "%s/clgrad-%ld", path, (long)getpid());
+    clg__text_append(&probe, "%s/clgrad-XXXXXX", path);
     errno = 0;
     int code = 0;
     if (!copy.failed && !probe.failed) code = make_directories(copy.data) ? try_to_write(probe.data) : errno;

@@ -249,13 +249,21 @@ static bool is_one_hot(clg_dataset *data)
     return yes;
 }
 
+static bool are_numbers(const char *const *name, int count)
+{
+    char *end = NULL;
+    for (int i = 0; i < count; i++)
+        if (strtod(name[i], &end), end == name[i] || *end) return false;
+    return true;
+}
+
 /* What is data, but hardly those that were meant: numbers for classes, and arrays as other libraries take them. */
 static void warn_of_data(const training *t)
 {
     const clg_shape in = t->net.input;
     const int64_t   rows = clg_dataset_count(t->data);
     char            text[128];
-    if (t->o.label && t->net.classes > 20 && t->net.classes > rows / 5)
+    if (t->o.label && t->net.classes > 20 && t->net.classes > rows / 5 && are_numbers(t->net.class_names, t->net.classes))
         warn(&command_train, "%s: %d classes in %lld examples; if \"%s\" is a number to be predicted, --target %s", t->o.data,
              t->net.classes, (long long)rows, t->o.label, t->o.label);
     if (!source_is_npy(t->o.data)) return;
