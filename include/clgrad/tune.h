@@ -23,6 +23,7 @@ typedef struct clg_tune_row {
     double      ratio;      /* time of the untuned choice over that of the winner, in three of four alternating rounds
                                so or higher; 1: nothing won */
     double      gflops;     /* of the winner, 10^9 operations a second; 0 for parameters of CLBlast */
+    bool        unfinished; /* the budget ended first: another call goes on with the other candidates */
 } clg_tune_row;
 
 typedef struct clg_tune_desc {
@@ -33,13 +34,13 @@ typedef struct clg_tune_desc {
 } clg_tune_desc;
 
 typedef struct clg_tune_result {
-    int    measured, classes; /* in this call; that it knows to measure */
+    int    measured, classes; /* in this call, by all their candidates; that it knows to measure */
     int    choices;           /* kept in the file, those of earlier calls included */
     double seconds;
 } clg_tune_result;
 
 /* Measures for as long as the budget lasts, the products that matter most first, and those that the file has no choice
- * for before the others. A candidate wins when its product of random matrices agrees with a sum in double precision to
+ * for, or one of some candidates only, before the others. A candidate wins when its product of random matrices agrees with a sum in double precision to
  * within the rounding of a float sum, and it is more than 5% faster in three of four rounds. Contexts opened afterwards use the
  * choices. CLBlast keeps its parameters for the whole process: nothing else should use the device meanwhile.
  * Returns CLG_IO when the choices cannot be kept, told before anything is measured; the context does not fail by it. */

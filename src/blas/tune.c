@@ -2,7 +2,9 @@
  *
  * A class is measured at a shape that networks have. Candidates meet the best so far, the incumbent: their launches are
  * timed in alternating blocks, so that a clock that changes or another process slows down both, and it takes a lead in
- * three of four rounds to win. First tiles, then the packing and the depth of the best one. Who is left meets the untuned choice once more.
+ * three of four rounds to win. First tiles, then the packing and the depth of the best one. Who is left meets the untuned
+ * choice once more. When the budget ends among a class's candidates, the file says which is next, and another run goes on
+ * there from the choice kept; a class that was begun gets one candidate further, however small the budget is.
  *
  * A candidate's product is compared with a sum in double precision, every element. Of rows a of A and columns b of B,
  * uniform in [-1, 1), k terms sum up to less than 6 sqrt(k) / 3 = 6 |a| |b| / sqrt(k), six standard deviations; k additions
@@ -44,7 +46,7 @@ typedef struct tuner {
     const clg_tune_desc *desc;
     const clg__tune_product *product;
     size_t               products;
-    bool                 known[MOST_PRODUCTS][3]; /* the file had a choice for it */
+    bool                 known[MOST_PRODUCTS][3]; /* the file had a choice for it, of all candidates */
     clg_tune_result      result;
     double               start, until;
     clg_status           status; /* of keeping choices */
@@ -264,8 +266,9 @@ static bool choice_at(const clg_profile *profile, int i, clg__choice best, clg__
     i -= tiles;
     if (i < 2 && cpu) choice->pack_b = 1 + (uint32_t)i;
     if (i < 2) return true;
+    if (i >= 5) return false;
     choice->k = (cpu ? 128u : 8u) << (i - 2);
-    return i - 2 < 3;
+    return true;
 }
 
 /* ---- classes ----------------------------------------------------------------------------------------------------- */
@@ -289,18 +292,24 @@ static void describe(const problem *p, char *text, size_t size)
 static void measure(tuner *t, const problem *p, bool again)
 {
     const clg_profile    *profile = &t->ctx->info->profile;
-    const clg__tuned_row *known = again ? clg__tuned_find(t->tuned, &p->gemm) : NULL;
+    const clg__tuned_row *found = clg__tuned_find(t->tuned, &p->gemm), kept = found ? *found : (clg__tuned_row){0};
     char         tried[MOST_TRIED][sizeof(((candidate *)0)->text)], what[64];
-    candidate    untuned = prepare(t, p, known ? known->choice : (clg__choice){0}), best;
+    candidate    untuned = prepare(t, p, again ? kept.choice : (clg__choice){0}), best;
     clg_tune_row row = {.what = what, .untuned = tried[0], .ratio = 1.0};
     clg__choice  choice;
-    int          count = 1;
+    int          count = 1, i = again ? 1 : kept.next;
     strcpy(tried[0], untuned.text);
     passes(t, p, &untuned);
     best = untuned;
-    for (int i = again ? 1 : 0; choice_at(profile, i, best.choice, &choice) && count < MOST_TRIED; i++) {
+    if (!again && !clg__tuned_same(kept.choice, (clg__choice){0})) {
+        candidate c = prepare(t, p, kept.choice);
+        strcpy(tried[count++], c.text);
+        if (passes(t, p, &c)) best = c;
+    }
+    for (; choice_at(profile, i, best.choice, &choice) && count < MOST_TRIED; i++) {
+        if (row.candidates > 0 && over(t)) row.unfinished = true;
+        if (row.unfinished || (again && i > 1)) break;
         if (choice.engine == CLG__GEMM_CLBLAST && (!profile->clblast || !clg__gemm_has_clblast())) continue;
-        if (over(t) || (again && i > 1)) break;
         candidate c = prepare(t, p, choice);
         bool      seen = false;
         double    seconds;
@@ -325,8 +334,8 @@ static void measure(tuner *t, const problem *p, bool again)
     if (winner->call && clg__usable(t->ctx)) {
         row.winner = winner->text;
         row.gflops = seconds > 0.0 ? 2e-9 * (double)p->count * (double)p->gemm.k / seconds : 0.0;
-        if (row.candidates > 0) clg__tuned_keep(t->tuned, &p->gemm, winner->choice);
-        t->result.measured += !again;
+        clg__tuned_keep(t->tuned, &p->gemm, winner->choice, again ? kept.next : row.unfinished ? (uint8_t)i : 0);
+        t->result.measured += !again && !row.unfinished;
         report(t, &row);
     } else if (clg__usable(t->ctx)) {
         t->status = clg__report(&t->ctx->root, CLG_INTERNAL, "no kernel multiplies %s rightly on %s", what,
@@ -344,19 +353,20 @@ static void measure_forms(tuner *t, size_t i, bool known, bool again)
         if (!(d->forms >> form & 1) || t->known[i][form] != known) continue;
         if (p.count == 0 && !open_problem(t->ctx, &p, d->m, d->n, d->k, d->batch)) break;
         place(t->ctx, &p, form == 2, form == 1);
-        if (!over(t)) measure(t, &p, again);
+        if (clg__usable(t->ctx)) measure(t, &p, again);
     }
     close_problem(&p);
 }
 
-/* Which products have a choice already. */
-static void look_up(tuner *t)
+/* Which products have a choice already: of all candidates, unless `any` is. */
+static void look_up(tuner *t, bool any)
 {
     for (size_t i = 0; i < t->products; i++)
         for (int form = 0; form < 3; form++) {
             const clg__gemm g = {.trans_a = form == 2, .trans_b = form == 1, .m = t->product[i].m, .n = t->product[i].n,
                                  .k = t->product[i].k, .batch = t->product[i].batch};
-            t->known[i][form] = clg__tuned_find(t->tuned, &g) != NULL;
+            const clg__tuned_row *found = clg__tuned_find(t->tuned, &g);
+            t->known[i][form] = found && (any || found->next == 0);
         }
 }
 
@@ -370,13 +380,13 @@ static bool measure_sets(tuner *t, int kernel)
     clg_tune_row row = {.what = what, .untuned = texts[0], .ratio = 1.0};
     problem      p = {0};
     double       seconds, shipped = 0.0, fastest = 0.0;
-    int          winner = -1;
+    int          winner = -1, set = -1;
     const bool   cpu = strcmp(t->ctx->info->profile.base, "cpu") == 0;
     snprintf(what, sizeof what, "CLBlast %s", clg__clblast_kernel_name(kernel));
     if (open_problem(t->ctx, &p, shape[kernel][0], shape[kernel][1], shape[kernel][2], 1)) place(t->ctx, &p, false, false);
     candidate built_in = prepare(t, &p, (clg__choice){.engine = CLG__GEMM_BUILTIN});
     const bool possible = passes(t, &p, &built_in);
-    for (int set = -1; possible && set < clg__clblast_sets() && !over(t); set++) {
+    for (; possible && set < clg__clblast_sets() && !over(t); set++) {
         if (set >= 0 && (clg__clblast_kernel_of(set) != kernel || !clg__clblast_suits(set, cpu))) continue;
         if (set >= 0) row.candidates++;
         candidate c = {.call = NULL};
@@ -391,10 +401,12 @@ static bool measure_sets(tuner *t, int kernel)
     drop(&built_in);
     close_problem(&p);
     if (winner >= 0) clg__clblast_use(t->ctx, winner);
-    const bool won = winner >= 0 && fastest > WIN * shipped;
+    row.unfinished = set < clg__clblast_sets();
+    const bool counts = !row.unfinished || t->tuned->set[kernel] < 0; /* some sets do not displace the best of all */
+    const bool won = counts && winner >= 0 && fastest > WIN * shipped;
     row.winner = won ? clg__clblast_set_text(winner, texts[1], sizeof texts[1]) : texts[0];
     if (won && shipped > 0.0) row.ratio = fastest / shipped;
-    if (row.candidates > 0) t->tuned->set[kernel] = won ? winner : -1;
+    if (row.candidates > 0 && counts) t->tuned->set[kernel] = won ? winner : -1;
     if (row.candidates > 0) report(t, &row);
     return won;
 }
@@ -407,11 +419,11 @@ static void run(tuner *t, double budget)
     const bool   clblast = clg__clblast_sets() > 0 && t->ctx->info->profile.clblast;
     bool         changed = false;
     t->until = clblast ? t->start + 0.5 * budget : end;
-    look_up(t);
+    look_up(t, false);
     for (size_t i = 0; i < 2 * t->products; i++) measure_forms(t, i % t->products, i >= t->products, false);
     t->until = end;
     for (int k = 0; clblast && k < CLG__CLBLAST_KERNELS && !over(t); k++) changed = measure_sets(t, k) || changed;
-    look_up(t);
+    look_up(t, true);
     for (size_t i = 0; changed && i < t->products; i++) measure_forms(t, i, true, true);
 }
 

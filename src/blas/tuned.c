@@ -1,8 +1,9 @@
 /* tuned.c - the tuning file, the shipped table, and looking a product up in them.
  *
  * The file is text: a line with the checksum of all that follows, the lines that say what it was measured with, and a line
- * per choice: "gemm NT single 7 9 10 built-in 14 2 512 0" or "clblast Xgemm GEMMK=0 ...", parameters of which only the
- * sets that the library knows are taken. It is renamed into its place. Any doubt about a file and none of it is used. */
+ * per choice: "gemm NT single 7 9 10 built-in 14 2 512 0", with " next 5" behind it when tuning has to go on there, or
+ * "clblast Xgemm GEMMK=0 ...", parameters of which only the sets that the library knows are taken. It is renamed into its
+ * place. Any doubt about a file and none of it is used. */
 #include "blas/tuned.h"
 #include "base/file.h"
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LARGEST_FILE = 1 << 20, LARGEST_LOG = 31 };
+enum { LARGEST_FILE = 1 << 20, LARGEST_LOG = 31, LARGEST_NEXT = 31 };
 
 static const char *const engines[] = {"auto", "built-in", "clblast"};
 
@@ -70,10 +71,11 @@ static bool put(clg__tuned *t, clg__tuned_row row)
     return true;
 }
 
-void clg__tuned_keep(clg__tuned *t, const clg__gemm *gemm, clg__choice choice)
+void clg__tuned_keep(clg__tuned *t, const clg__gemm *gemm, clg__choice choice, uint8_t next)
 {
     clg__tuned_row row = class_of(gemm);
     row.choice = choice;
+    row.next = next;
     put(t, row);
 }
 
@@ -146,20 +148,22 @@ static bool within_limits(const clg_profile *profile, const clg__choice *c)
 
 static bool parse_line(clg__tuned *t, const clg_profile *profile, const char *line)
 {
-    char           a, b, batch[8], engine[16], rest;
-    unsigned       m, n, k, e = 0;
+    char           a, b, batch[8], engine[16];
+    unsigned       m, n, k, e = 0, next = 0;
+    int            end = 0, further = 0;
     clg__tuned_row row = {0};
     clg__choice   *c = &row.choice;
     if (strncmp(line, "gemm ", 5) != 0) return parse_set(t, line);
-    if (sscanf(line, "gemm %c%c %7s %2u %2u %2u %15s %4u %4u %4u %1u%c", &a, &b, batch, &m, &n, &k, engine, &c->m, &c->n,
-               &c->k, &c->pack_b, &rest) != 11)
+    if (sscanf(line, "gemm %c%c %7s %2u %2u %2u %15s %4u %4u %4u %1u%n next %2u%n", &a, &b, batch, &m, &n, &k, engine, &c->m,
+               &c->n, &c->k, &c->pack_b, &end, &next, &further) < 11)
         return false;
+    if (line[CLG__MAX(end, further)] || (further > 0 && (next == 0 || next > LARGEST_NEXT))) return false;
     while (e < CLG__COUNT(engines) && strcmp(engine, engines[e]) != 0) e++;
     if (e == CLG__COUNT(engines) || m > LARGEST_LOG || n > LARGEST_LOG || k > LARGEST_LOG || !within_limits(profile, c))
         return false;
     c->engine = (clg__gemm_engine)e;
     row.trans_a = a == 'T', row.trans_b = b == 'T', row.batched = strcmp(batch, "batched") == 0;
-    row.m = (uint8_t)m, row.n = (uint8_t)n, row.k = (uint8_t)k;
+    row.m = (uint8_t)m, row.n = (uint8_t)n, row.k = (uint8_t)k, row.next = (uint8_t)next;
     return put(t, row);
 }
 
@@ -216,9 +220,10 @@ clg_status clg__tuned_save(clg_context *ctx, const clg__tuned *t)
     clg__text body = identity(ctx->list, ctx->info);
     for (size_t i = 0; i < t->count; i++) {
         const clg__tuned_row *r = &t->row[i];
-        clg__text_append(&body, "gemm %c%c %s %u %u %u %s %u %u %u %u\n", r->trans_a ? 'T' : 'N', r->trans_b ? 'T' : 'N',
+        clg__text_append(&body, "gemm %c%c %s %u %u %u %s %u %u %u %u", r->trans_a ? 'T' : 'N', r->trans_b ? 'T' : 'N',
                          r->batched ? "batched" : "single", r->m, r->n, r->k, engines[r->choice.engine], r->choice.m,
                          r->choice.n, r->choice.k, r->choice.pack_b);
+        clg__text_append(&body, r->next ? " next %u\n" : "\n", r->next);
     }
     for (int k = 0; k < CLG__CLBLAST_KERNELS; k++) {
         char text[256];

@@ -17,6 +17,7 @@ typedef struct clg__choice {
 typedef struct clg__tuned_row {
     bool        trans_a, trans_b, batched;
     uint8_t     m, n, k; /* the nearest powers of two */
+    uint8_t     next;    /* the candidate that tuning goes on with, or 0: all were measured */
     clg__choice choice;
 } clg__tuned_row;
 
@@ -37,7 +38,7 @@ clg__choice clg__tuned_choice(clg_context *ctx, const clg__gemm *gemm); /* what 
 const clg__tuned_row *clg__tuned_find(const clg__tuned *t, const clg__gemm *gemm); /* in the file; NULL: not there */
 bool        clg__tuned_same(clg__choice a, clg__choice b);
 
-void        clg__tuned_keep(clg__tuned *t, const clg__gemm *gemm, clg__choice choice);
+void        clg__tuned_keep(clg__tuned *t, const clg__gemm *gemm, clg__choice choice, uint8_t next);
 int         clg__tuned_count(const clg__tuned *t); /* choices that differ from none */
 /* The choices in a file's bytes[size], measured with what `identity` says; false when a doubt is left about any of them. */
 bool        clg__tuned_parse(clg__tuned *t, const clg_profile *profile, const clg__text *identity, const uint8_t *bytes,

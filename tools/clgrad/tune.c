@@ -31,6 +31,7 @@ static void print_row(void *user, const clg_tune_row *row)
     if (row->ratio > 1.0) snprintf(ratio, sizeof ratio, "%.2f times as fast", row->ratio);
     printf("%-26s %2d candidates", row->what, row->candidates);
     if (row->refused) printf(", %d wrong or impossible", row->refused);
+    if (row->unfinished) printf(", others another time");
     if (row->gflops > 0.0) printf(", %.1f GFLOP/s", row->gflops);
     printf(": %s%s%s: %s\n", row->untuned, row->ratio > 1.0 ? " -> " : "", row->ratio > 1.0 ? row->winner : "", ratio);
     fflush(stdout);
@@ -44,6 +45,7 @@ static void add_row(void *rows, const clg_tune_row *row)
     cJSON_AddStringToObject(object, "winner", row->winner);
     cJSON_AddNumberToObject(object, "candidates", row->candidates);
     cJSON_AddNumberToObject(object, "refused", row->refused);
+    cJSON_AddBoolToObject(object, "unfinished", row->unfinished);
     cJSON_AddNumberToObject(object, "ratio", row->ratio);
     cJSON_AddNumberToObject(object, "gflops", row->gflops);
     cJSON_AddItemToArray(rows, object);
