@@ -521,7 +521,7 @@ def test_bench_of_predictions():
 
 
 def test_bench_refuses():
-    refuses("bench", "--model", "mlp", "--op", "add", status=2, says="--op")
+    refuses("bench", "--model", "mlp", "--op", "add", status=2, says=["--model", "leave out --op"])
     refuses("bench", "--model", "mlp", "--shape", "3", status=2, says="--shape")
     refuses("bench", "--op", "add", status=2, says=["--shape", "extents"])
     for shape in ("", "0", "1,", ",1", "x", "-3", "1,2,3,4,5,6", "2147483648", "2147483647,2147483647,2147483647"):
@@ -530,7 +530,19 @@ def test_bench_refuses():
     refuses("bench", "--op", "adam", "--shape", "5", "--backward", status=2, says="--backward")
     refuses("bench", "--op", "conv2d", "--shape", "1,3,4,4", "--groups", 2, says=["conv2d", "groups"])
     refuses("bench", "--op", "add", "--shape", "9", "--device", "frobnicate", says="frobnicate")
-    refuses("bench", "--model", "mlp", "--dump-plan", "--json", status=2, says="--dump-plan")
+    for first, beside in (("dump-plan", "json"), ("dump-plan", "loss-curve=x"), ("dump-plan", "trace=x"), ("trace=x", "json"),
+                          ("loss-curve=x", "trace=x"), ("loss-curve=x", "json"), ("loss-curve=x", "eval")):
+        says = ["--" + first.split("=")[0], "--" + beside.split("=")[0]]
+        refuses("bench", "--model", "mlp", "--" + beside, "--" + first, status=2, says=says)
+    for beside in ("loss-curve=x", "trace=x", "json", "steps=3"):
+        refuses("bench", "--model", "mlp", "--untimed", "--dump-plan", "--" + beside, status=2, says=["--untimed", beside.split("=")[0]])
+    for op, shape, own in (("softmax", "9,5", "--trans=NT"), ("softmax", "9,5", "--pad=0"), ("matmul", "2,2,2", "--kernel=3"),
+                           ("conv2d", "1,2,4,2", "--trans=NN"), ("copy", "9", "--stride=1")):
+        refuses("bench", "--op", op, "--shape", shape, own, status=2, says=[op, own.split("=")[0]])
+    refuses("bench", "--model", "mlp", "--pad", 0, status=2, says="--pad")
+    refuses("bench", "--op", "conv2d", "--shape", "1,2,4,2", "--pad", -1, status=2, says="from 0 to")
+    assert "[1, 2, 4, 4] [2, 2, 3, 3] -> [1, 2, 2, 2]" in succeeds("bench", "--op", "conv2d", "--shape", "1,2,4,2", "--pad", 0,
+                                                                  "--steps", 1, "--dump-plan")
     refuses("bench", "--model", "mlp", "--trace", ROOT / "no/such", says="--trace")
     refuses("train", "--data", DATA, "--out", ROOT / "m", "--trace", ROOT / "m", status=2, says="same file")
     refuses("train", "--data", DATA, "--out", ROOT / "m", "--trace", ROOT / "no/such", says="--trace")

@@ -25,7 +25,7 @@ static const option options[] = {
      0, 0},
     {"kernel", OPTION_COUNT, FIELD(kernel), "N", "of conv2d (default 3)", 1 << 15, 0},
     {"stride", OPTION_COUNT, FIELD(stride), "N", "of conv2d (default 1)", 1 << 15, 0},
-    {"pad", OPTION_COUNT, FIELD(pad), "N", "of conv2d (default none)", 1 << 15, 0},
+    {"pad", OPTION_WHOLE, FIELD(pad), "N", "of conv2d (default 0)", 1 << 15, 0},
     {"groups", OPTION_COUNT, FIELD(groups), "N", "of conv2d (default 1)", 1 << 15, 0},
     {"backward", OPTION_FLAG, FIELD(backward), NULL, "the operator's gradients to all inputs instead", 0, 0},
     {"eval", OPTION_FLAG, FIELD(eval), NULL, "the network forward instead, as it predicts: no gradients, no update", 0, 0},
@@ -35,11 +35,11 @@ static const option options[] = {
     OPTION_JSON_ROW(FIELD(json)),
     {"dump-plan", OPTION_FLAG, FIELD(dump_plan), NULL, "every step and launch, with bytes, operations and times", 0, 0},
     {"untimed", OPTION_FLAG, FIELD(untimed), NULL, "plan and stop: with the --dumps, which then take no steps", 0, 0},
-    {"trace", OPTION_TEXT, FIELD(trace), "FILE", "write kernels, transfers and host work for chrome://tracing", 0, 0},
+    {"trace", OPTION_TEXT, FIELD(trace), "FILE", "write kernels, transfers and host work for chrome://tracing; print no figures", 0, 0},
     {"dump-programs", OPTION_TEXT, FIELD(dump_programs), "DIR", "write the source of every program there", 0, 0},
     {"save-initial", OPTION_TEXT, FIELD(save_initial), "FILE", "write the first weights, as safetensors", 0, 0},
-    {"loss-curve", OPTION_TEXT, FIELD(loss_curve), "FILE", "write the losses of the first steps, as a JSON array", 0,
-     0},
+    {"loss-curve", OPTION_TEXT, FIELD(loss_curve), "FILE",
+     "write the losses of the first steps, as a JSON array; print no figures", 0, 0},
     {0},
 };
 
@@ -107,18 +107,31 @@ clg_context *bench_context(const bench_options *o)
         .device = o->device, .trace = o->trace || (o->dump_plan && !o->untimed), .dump_programs = o->dump_programs});
 }
 
+const bench_options bench_defaults = {.pad = -1};
+
+/* What would be left undone beside an option. */
+static const struct {
+    const char *option, *does, *excludes;
+} exclusions[] = {
+    {"model", "measures a network", "op|shape|trans|kernel|stride|pad|groups|backward"},
+    {"op", "measures one operator", "batch|eval|trace|untimed|loss-curve|save-initial"},
+    {"untimed", "takes no steps", "steps|json|trace|loss-curve"},
+    {"dump-plan", "prints the plan, as text", "json|trace|loss-curve"},
+    {"loss-curve", "writes losses of training, and prints nothing", "json|trace|eval"},
+    {"trace", "writes a trace, and prints nothing", "json"},
+};
+
 static int run(int argc, char **argv)
 {
     const command *cmd = &command_bench;
-    bench_options  o = {0};
+    bench_options  o = bench_defaults;
     if (!options_parse(cmd, argc, argv, &o)) return EXIT_USAGE;
-    if (!o.model == !o.op) return usage(cmd, "give --model or --op: what is to be measured?");
-    if (o.op && (o.batch || o.loss_curve || o.save_initial || o.trace || o.untimed || o.eval))
-        return usage(cmd, "--batch, --eval, --trace, --untimed, --loss-curve and --save-initial are for --model");
-    if (o.eval && o.loss_curve) return usage(cmd, "--loss-curve is of training: leave out --eval");
-    if (o.model && (o.shape || o.trans || o.kernel || o.stride || o.pad || o.groups || o.backward))
-        return usage(cmd, "--shape, --trans, --kernel, --stride, --pad, --groups and --backward are for --op");
-    if (o.json && o.dump_plan) return usage(cmd, "--dump-plan is text: leave out --json");
+    if (!o.model && !o.op) return usage(cmd, "give --model or --op: what is to be measured?");
+    for (size_t i = 0; i < sizeof exclusions / sizeof exclusions[0]; i++) {
+        const char *given = options_among(cmd, exclusions[i].option, &o, &bench_defaults);
+        const char *other = given ? options_among(cmd, exclusions[i].excludes, &o, &bench_defaults) : NULL;
+        if (other) return usage(cmd, "--%s %s: leave out --%s", given, exclusions[i].does, other);
+    }
     if (o.untimed && !o.dump_plan && !o.dump_programs) return usage(cmd, "--untimed: there is nothing else to do");
     if (o.dump_programs && mkdir(o.dump_programs, 0777) && errno != EEXIST)
         return fail(cmd, "--dump-programs %s: %s", o.dump_programs, strerror(errno));

@@ -11,6 +11,8 @@ typedef struct bench_options {
     bool        json, dump_plan, untimed, backward, eval;
 } bench_options;
 
+extern const bench_options bench_defaults;
+
 /* ---- whole steps, of training or evaluation (bench_model.c) ------------------------------------------------------ */
 
 int bench_model(const bench_options *o);

@@ -67,7 +67,8 @@ static clg_tensor *conv2d(op_case *c)
     clg_tensor *x = in(c, CLG_SHAPE(d[0], d[1], d[2], d[2])),
                *w = in(c, CLG_SHAPE(d[3], d[1] / groups, kernel, kernel));
     return clg_conv2d(x, w, NULL,
-                      &(clg_conv2d_desc){.stride = (int)c->o->stride, .pad = (int)c->o->pad, .groups = groups});
+                      &(clg_conv2d_desc){.stride = (int)c->o->stride, .pad = c->o->pad > 0 ? (int)c->o->pad : 0,
+                                         .groups = groups});
 }
 
 /* The gradient of y to one of the inputs, alone. */
@@ -133,27 +134,29 @@ static clg_tensor *adam(op_case *c)
     return NULL;
 }
 
+#define CONV2D "kernel|stride|pad|groups"
+
 static const struct operator {
     const char *name;
     int         least, most; /* extents */
     const char *extents;
     clg_tensor *(*build)(op_case *c);
-    bool        differentiable; /* by --backward */
+    const char *options; /* of its own */
 } operators[] = {
-    {"matmul", 3, 3, "M,N,K", matmul, true},
-    {"conv2d", 4, 4, "N,C,H,K (K outputs of N images C x H x H)", conv2d, true},
-    {"conv2d_backward_data", 4, 4, "N,C,H,K (K outputs of N images C x H x H)", conv2d_data, false},
-    {"conv2d_backward_filter", 4, 4, "N,C,H,K (K outputs of N images C x H x H)", conv2d_filter, false},
-    {"softmax", 1, MAX_EXTENTS, "...,N", softmax, true},
-    {"layer_norm", 1, MAX_EXTENTS, "...,N", layer_norm, true},
-    {"batch_norm", 2, MAX_EXTENTS, "N,C,...", batch_norm, true},
-    {"attention", 4, 4, "B,T,heads,D (causal)", attention, true},
-    {"add", 1, MAX_EXTENTS, "any extents", add, true},
-    {"relu", 1, MAX_EXTENTS, "any extents", relu, true},
-    {"gelu", 1, MAX_EXTENTS, "any extents", gelu, true},
-    {"adam", 1, 1, "N", adam, false},
-    {"copy", 1, MAX_EXTENTS, "any extents", copy, false},
-    {"launches", 1, 1, "N (tiny kernels, one after the other)", launches, false},
+    {"matmul", 3, 3, "M,N,K", matmul, "backward|trans"},
+    {"conv2d", 4, 4, "N,C,H,K (K outputs of N images C x H x H)", conv2d, "backward|" CONV2D},
+    {"conv2d_backward_data", 4, 4, "N,C,H,K (K outputs of N images C x H x H)", conv2d_data, CONV2D},
+    {"conv2d_backward_filter", 4, 4, "N,C,H,K (K outputs of N images C x H x H)", conv2d_filter, CONV2D},
+    {"softmax", 1, MAX_EXTENTS, "...,N", softmax, "backward"},
+    {"layer_norm", 1, MAX_EXTENTS, "...,N", layer_norm, "backward"},
+    {"batch_norm", 2, MAX_EXTENTS, "N,C,...", batch_norm, "backward"},
+    {"attention", 4, 4, "B,T,heads,D (causal)", attention, "backward"},
+    {"add", 1, MAX_EXTENTS, "any extents", add, "backward"},
+    {"relu", 1, MAX_EXTENTS, "any extents", relu, "backward"},
+    {"gelu", 1, MAX_EXTENTS, "any extents", gelu, "backward"},
+    {"adam", 1, 1, "N", adam, ""},
+    {"copy", 1, MAX_EXTENTS, "any extents", copy, ""},
+    {"launches", 1, 1, "N (tiny kernels, one after the other)", launches, ""},
 };
 
 static const struct operator *find(const char *name)
@@ -248,11 +251,14 @@ int bench_op(const bench_options *o)
     const command         *cmd = &command_bench;
     const struct operator *op = find(o->op);
     op_case                c = {.o = o};
+    char                   taken[128];
     if (!op) return usage(cmd, "--op %s is not in the table", o->op);
     if (!o->shape) return usage(cmd, "--shape is missing: %s takes %s", op->name, op->extents);
     if (!parse_shape(o->shape, &c) || c.extents < op->least || c.extents > op->most)
         return usage(cmd, "--shape: %s takes %s, not '%s'", op->name, op->extents, o->shape);
-    if (o->backward && !op->differentiable) return usage(cmd, "--backward: %s has none", op->name);
+    snprintf(taken, sizeof taken, "op|shape|steps|device|json|dump-plan|dump-programs|%s", op->options);
+    const char *other = options_beyond(cmd, taken, o, &bench_defaults);
+    if (other) return usage(cmd, "--%s: %s has none; leave it out", other, op->name);
 
     clg_context *ctx = bench_context(o);
     c.graph = clg_graph_create(ctx, &(clg_graph_desc){.training = true});

@@ -60,7 +60,7 @@ static bool set_count(const command *cmd, const option *o, const char *text, int
     char *end = NULL;
     errno = 0;
     const long long value = strtoll(text, &end, 10);
-    const long long least = o->kind == OPTION_PARTS ? 2 : 1, most = o->most ? o->most : INT64_MAX;
+    const long long least = o->kind == OPTION_PARTS ? 2 : o->kind != OPTION_WHOLE, most = o->most ? o->most : INT64_MAX;
     if (isdigit((unsigned char)text[0]) && !*end && !errno && value >= least && value <= most) {
         *field = value;
         return true;
@@ -103,6 +103,7 @@ static bool set(const command *cmd, const option *o, const char *text, void *fie
     case OPTION_FLAG: *(bool *)field = true; return true;
     case OPTION_MAYBE: break;
     case OPTION_COUNT:
+    case OPTION_WHOLE:
     case OPTION_PARTS: return set_count(cmd, o, text, field);
     case OPTION_SEED: return set_seed(cmd, o, text, field);
     case OPTION_POSITIVE:
@@ -164,20 +165,31 @@ static const char *like(const command *cmd, const char *arg)
     return best;
 }
 
-/* The first option that is not as in `defaults` and not one of the words of `allowed`. */
-const char *options_beyond(const command *cmd, const char *allowed, const void *fields, const void *defaults)
+/* The first option that is not as in `defaults` and is, or is not, one of the words. */
+static const char *first_given(const command *cmd, const char *words, bool among, const void *fields, const void *defaults)
 {
     static const size_t size[] = {
         [OPTION_FLAG] = sizeof(bool),      [OPTION_TEXT] = sizeof(char *),     [OPTION_MAYBE] = sizeof(char *),
         [OPTION_CHOICE] = sizeof(char *),  [OPTION_COUNT] = sizeof(int64_t),   [OPTION_SEED] = sizeof(uint64_t),
         [OPTION_POSITIVE] = sizeof(float), [OPTION_FRACTION] = sizeof(float),  [OPTION_ARGUMENT] = sizeof(char *),
         [OPTION_PARTS] = sizeof(int64_t),  [OPTION_ARGUMENTS] = sizeof(arguments),
+        [OPTION_WHOLE] = sizeof(int64_t),
     };
     for (const option *o = cmd->options; o->name; o++)
-        if (!is_word_of(allowed, o->name) &&
+        if (is_word_of(words, o->name) == among &&
             memcmp((const char *)fields + o->offset, (const char *)defaults + o->offset, size[o->kind]))
             return o->name;
     return NULL;
+}
+
+const char *options_beyond(const command *cmd, const char *allowed, const void *fields, const void *defaults)
+{
+    return first_given(cmd, allowed, false, fields, defaults);
+}
+
+const char *options_among(const command *cmd, const char *words, const void *fields, const void *defaults)
+{
+    return first_given(cmd, words, true, fields, defaults);
 }
 
 static const option *next_argument(const option *o)
@@ -236,6 +248,7 @@ bool option_text(const option *o, const void *fields, char *text, size_t size)
     switch (o->kind) {
     case OPTION_FLAG: return *(const bool *)field && snprintf(text, size, "yes");
     case OPTION_COUNT:
+    case OPTION_WHOLE:
     case OPTION_PARTS:
         return *(const int64_t *)field && snprintf(text, size, "%lld", (long long)*(const int64_t *)field);
     case OPTION_SEED: return snprintf(text, size, "%llu", (unsigned long long)*(const uint64_t *)field);

@@ -14,6 +14,7 @@ typedef enum option_kind {
     OPTION_CHOICE,   /* const char *: one of the words of `value`, "cnn|mlp" */
     OPTION_COUNT,    /* int64_t: 1 to `most` (0: any) */
     OPTION_PARTS,    /* int64_t: 2 to `most` */
+    OPTION_WHOLE,    /* int64_t: 0 to `most` */
     OPTION_SEED,     /* uint64_t */
     OPTION_POSITIVE, /* float: more than 0, finite */
     OPTION_FRACTION, /* float: 0 to less than 1 */
@@ -69,6 +70,9 @@ bool options_parse(const command *cmd, int argc, char **argv, void *fields);
 /* The first option whose field differs from that of `defaults` and that is not among the words of `allowed`, "data|lr";
  * NULL: there is none. */
 const char *options_beyond(const command *cmd, const char *allowed, const void *fields, const void *defaults);
+
+/* The first that differs and is among `words`. */
+const char *options_among(const command *cmd, const char *words, const void *fields, const void *defaults);
 
 /* What an option is set to, as it would be given; false when it is not, its field being zero. */
 bool option_text(const option *o, const void *fields, char *text, size_t size);
