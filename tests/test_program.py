@@ -520,6 +520,17 @@ def test_bench_of_predictions():
     assert text.count("conv2d+mul+add") == 20 and text.count("add+sqrt+div+mul+sub") == 20, text
 
 
+def test_measuring_tools_refuse():
+    tools = Path(__file__).resolve().parents[1] / "tools/bench"
+    for tool, option, wrong in (
+            *(("versus", option, wrong) for option in ("--rounds", "--threads") for wrong in ("0", "-1", "x")),
+            *(("versus", "--seconds", wrong) for wrong in ("0", "-1", "nan", "x")), ("gpu-report", "--programs", "/nonexistent"),
+            *((tool, "--clgrad", wrong) for tool in ("versus", "gpu-report") for wrong in ("/nonexistent", "/etc"))):
+        done = subprocess.run([sys.executable, tools / tool, f"{option}={wrong}"], capture_output=True, text=True)
+        assert done.returncode == 2 and "Traceback" not in done.stderr and not done.stdout, (tool, option, wrong, done)
+        assert option in done.stderr.splitlines()[-1] and wrong in done.stderr.splitlines()[-1], done.stderr
+
+
 def test_bench_refuses():
     refuses("bench", "--model", "mlp", "--op", "add", status=2, says=["--model", "leave out --op"])
     refuses("bench", "--model", "mlp", "--shape", "3", status=2, says="--shape")
