@@ -243,6 +243,7 @@ static int report(const bench_options *o, clg_context *ctx, const op_case *c, cl
     printf("  speed          %.1f GFLOP/s, %.1f GB/s\n", rows[6].value, rows[7].value);
     printf("  roofline       %.0f%% of it: %s limits, %.1f GFLOP/s of multiply-adds and %.1f GB/s of a copy measured\n",
            100.0 * least / times.median, limit, rows[8].value, rows[9].value);
+    if (least > 1.05 * times.median) printf("                 more than all: the machine was busy while it was measured\n");
     return 0;
 }
 

@@ -173,6 +173,7 @@ static int summarise(const summary_options *o, clg_context *ctx, const char *mod
 {
     summary s = {0};
     if (clg_context_failed(ctx)) return fail_context(&command_summary, ctx);
+    clg_context_build_later(ctx); /* which is never: nothing is run */
     int status = model ? describe_text(o, ctx, model, &s.net) : describe_file(o, ctx, &s.net);
     if (status) return status;
     const network_kind *kind = network_find(s.net.model);
