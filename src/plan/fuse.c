@@ -357,6 +357,7 @@ typedef struct producers {
     uint32_t          node[MAX_PRODUCERS];
     const clg_tensor *whole[CLG__MOST_PRODUCED]; /* tensors that they read element by element */
     int               count, wholes, others; /* nodes, such tensors, scalars and numbers */
+    bool              rest; /* others of their group remain */
 } producers;
 
 static bool among(const producers *s, uint32_t id)
@@ -389,25 +390,32 @@ static bool note_operand(producers *s, const clg_tensor *in, const clg_tensor *t
     return true;
 }
 
+static int latest_first(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x > y ? -1 : x < y;
+}
+
 /* The pointwise nodes that make the first input of t and nothing else; false when it is better in memory. Where others of
  * their group remain, they may read one tensor: it is written in place of theirs, if it was not anyway. */
 static bool find_producers(const fuser *f, const clg_tensor *t, producers *s)
 {
     const clg_tensor *x = t->in[0];
-    const int         group = f->group[x->id];
-    bool              rest = false;
+    uint32_t          member[MAX_GROUP_NODES];
+    size_t            members = 0;
     if (f->uses[x->id] != 1 || f->p->is_output[x->id] || !(x->op->flags & CLG__POINTWISE) || x->dtype != CLG_F32 ||
-        x->op == &clg__op_assign || t->count == x->count || x->count == 0 || is_operator(f->p->graph->nodes[group]))
+        x->op == &clg__op_assign || t->count == x->count || x->count == 0 || is_operator(f->p->graph->nodes[f->group[x->id]]))
         return false;
     *s = (producers){.node = {x->id}, .count = 1};
-    for (uint32_t id = x->id; id-- > 0;) { /* readers come before what they read */
-        const clg_tensor *in = f->p->graph->nodes[id];
-        if (f->group[id] != group || !runs(in) || in->op == &clg__op_assign || f->p->is_output[id]) continue;
-        if (reads(f, s, in) != f->uses[id]) continue;
+    EACH_MEMBER(m, x->id) member[members++] = m;
+    qsort(member, members, sizeof *member, latest_first); /* readers come before what they read */
+    for (size_t i = 0; i < members; i++) {
+        const clg_tensor *in = f->p->graph->nodes[member[i]];
+        if (in == x || in->op == &clg__op_assign || f->p->is_output[in->id] || reads(f, s, in) != f->uses[in->id]) continue;
         if (s->count == MAX_PRODUCERS) return false;
-        s->node[s->count++] = id;
+        s->node[s->count++] = in->id;
     }
-    EACH_MEMBER(m, x->id) rest = rest || !among(s, m);
+    s->rest = members > (size_t)s->count;
     for (int i = 0; i < s->count; i++) {
         const clg_tensor *node = f->p->graph->nodes[s->node[i]];
         for (int k = 0; k < node->arity; k++)
@@ -415,7 +423,7 @@ static bool find_producers(const fuser *f, const clg_tensor *t, producers *s)
     }
     for (size_t e = 0; e < f->edge_count; e++) /* an assignment that has its place waits for one of them where it is */
         if (among(s, f->edges[e].before) && f->group[f->edges[e].after] >= 0 && !among(s, f->edges[e].after)) return false;
-    return !rest || s->wholes <= 1;
+    return !s->rest || s->wholes <= 1;
 }
 
 /* Moves them from their group to that of t. Nobody else waits for them, so that the order holds. */
@@ -424,8 +432,6 @@ static void absorb_producers(fuser *f, const clg_tensor *t)
     producers s;
     if (!(t->op->flags & CLG__PRODUCED) || !find_producers(f, t, &s)) return;
     const uint32_t from = (uint32_t)f->group[s.node[0]];
-    bool           rest = false;
-    EACH_MEMBER(m, s.node[0]) rest = rest || !among(&s, m);
     for (int i = 0; i < s.count; i++) {
         uint32_t before = s.node[i];
         EACH_MEMBER(m, s.node[i]) before = m;
@@ -433,7 +439,7 @@ static void absorb_producers(fuser *f, const clg_tensor *t)
         splice(f, s.node[i], t->id);  /* into the other */
         f->group[s.node[i]] = (int)t->id;
     }
-    if (!rest) unlink_group(f, from);
+    if (!s.rest) unlink_group(f, from);
 }
 
 static void find_groups(fuser *f, bool rewrite)

@@ -56,7 +56,7 @@ static int eval(const eval_options *o, clg_context *ctx)
 
     source src = {.data = o->data, .label = o->label, .target = o->target, .names = net.class_names,
                   .classes = net.class_names ? net.classes : 0, .answer = net.answer, .image = net.input,
-                  .features = net.features, .feature_count = net.features ? net.input.dim[0] : 0,
+                  .features = net.features, .feature_count = net.input.dim[0],
                   .regression = net.regression};
     if (!source_check(&command_eval, &src)) return EXIT_USAGE;
     clg_dataset *data = source_open_test(&command_eval, ctx, &src);

@@ -195,8 +195,8 @@ static bool is_table(const char *path) { return source_is_csv(path) || source_is
 
 static int predict_table(prediction *p, char *const *path)
 {
-    const clg_csv_desc d = {.label = p->net.answer, .unanswered = true, .features = p->net.features,
-                             .feature_count = p->net.features ? p->net.input.dim[0] : 0};
+    const clg_csv_desc d = {.label = p->net.answer, .unanswered = true,
+                             .features = p->net.features, .feature_count = p->net.input.dim[0]};
     clg_dataset *data =
         source_is_npy(*path) ? clg_dataset_open_npy(p->ctx, *path, NULL) : clg_dataset_open_csv(p->ctx, *path, &d);
     char               has[128], wants[128];
