@@ -1,8 +1,10 @@
-/* conv2d_direct.cl - any convolution and its gradients on a CPU, without a matrix of gathered pixels: output channels
- * are lanes, pixels of a row are broadcast from a copy of a region of the image that has its border of zeros.
+/* conv2d_direct.cl - any convolution and its gradients on a CPU, without a matrix of gathered pixels, but from a copy of
+ * a region of the image that has its border of zeros. Output channels are lanes, and pixels of a row are broadcast;
+ * where a group has few outputs, as in a depthwise convolution, pixels are lanes, and weights are broadcast.
  *
  * STEP                     forward, backward filter: pixels of the region from one output to the next along a row
  * FILTER                   1: the kernels of backward filter, 0: of forward and backward data
+ * NARROW                   pixels are lanes: so many outputs at a time, 1, 2 or 4; 0: outputs are lanes
  * BIAS, OTHER, CHANNELS, EPILOGUE, TILE_*   as in conv2d.cl, TILE_SIDE being 1
  * PAST                     1: results are more than the caches hold, and go past them
  *
@@ -17,15 +19,25 @@
  * conv2d_direct   a unit is a block of an image and group: its region is copied once for all outputs; about `depth`
  *                 products are summed in registers at a time, without those of rows of zeros
  * conv2d_share    backward filter, a unit is a share of all rows of dy: partial [share][group][K / NR][C KH KW][NR]
- * conv2d_add      partial -> dw */
-#if !defined(STEP) || !defined(FILTER) || !defined(BIAS) || !defined(OTHER) || !defined(CHANNELS) || !defined(EPILOGUE) || \
+ * conv2d_add      partial -> dw
+ *
+ * With pixels as lanes, a region [channels][plane] is parted by the remainders of its rows and columns by the steps,
+ * [step_h * STEP][rows][pitch]: a tap then lies at one distance from every output of a block, whose rows, of `pitch`, follow
+ * each other as one long row. What is summed in a row's border is never stored.
+ *
+ * conv2d_narrow   a unit is a block of an image and group
+ * conv2d_narrow_filter   a unit is a group in a share of the images: partial [share][weight]. An infinity or a NaN of x may
+ *                 spread to taps beside those that meet it
+ * conv2d_narrow_add      partial -> dw */
+#if !defined(STEP) || !defined(FILTER) || !defined(NARROW) || !defined(BIAS) || !defined(OTHER) || !defined(CHANNELS) || !defined(EPILOGUE) || \
     !defined(PAST) || !defined(TILE_SIDE)
-#error "conv2d_direct.cl needs STEP, FILTER, BIAS, OTHER, CHANNELS, EPILOGUE, PAST, TILE_SIDE, TILE_M, TILE_N and TILE_K"
+#error "conv2d_direct.cl needs STEP, FILTER, NARROW, BIAS, OTHER, CHANNELS, EPILOGUE, PAST, TILE_SIDE, TILE_M, TILE_N and TILE_K"
 #endif
 #define NR (TILE_N * VEC)
 #define MOST_TAPS 256 /* of a window, and of a window in a few channels */
 #define MOST_ROWS 64  /* of a block */
 #define MOST_LISTS 4  /* of the taps that rows of a block meet */
+#define MOST_PHASES 64
 
 typedef struct axis {
     int taps, stride, pad, dil, back;
@@ -57,6 +69,7 @@ static inline int offset_of(const axis *a, const int tap)
 #define AXIS_W {kw, stride_w, pad_w, dil_w, back}
 #define SHAPE const int n, const int groups, const int channels, const int outputs, const int src_h, const int src_w, \
               const int dst_h, const int dst_w
+#if !NARROW
 /* low: what the first output meets at its first tap; rows, cols: of a region; step_h as STEP */
 #define REGION const int high, const int wide, const int low_h, const int low_w, const int rows, const int cols, \
                const int plane, const int step_h, const int skip_h, const int skip_w
@@ -368,4 +381,228 @@ TILE_KERNEL conv2d_add(TENSOR_OF(const float, partial), TENSOR(dw), const int gr
         }
     }
 }
+#endif
+#else
+#define BLOCK const int high, const int wide, const int low_h, const int low_w, const int rows, const int pitch, \
+              const int plane, const int step_h
+#define RUN (NARROW == 4 ? 2 : 4) /* vectors of a row at a time */
+
+/* VEC pixels, STEP apart. */
+static inline vec load_apart(global const float *p)
+{
+#if STEP == 1 || VEC == 1
+    return VLOAD(p);
+#elif STEP == 2
+    const vec a = VLOAD(p), b = VLOAD(p + VEC);
+    return (vec)(a.even, b.even);
+#else
+    float t[VEC];
+    for (int i = 0; i < VEC; i++) t[i] = p[i * STEP];
+    return VLOAD(t);
+#endif
+}
+
+/* to [channels][plane] = the region whose first pixel is (y0, x0), zeros outside of the image; `inside` elements from x on
+ * may be read. Up to a vector is written behind a row, before the next one is; zeros behind the last. */
+static inline void part_region(global float *to, global const float *x, const ulong inside, const int channels,
+                               const int src_h, const int src_w, const int y0, const int x0, const int rows,
+                               const int pitch, const int plane, const int step_h)
+{
+    for (int c = 0; c < channels; c++, to += plane) {
+        for (int part = 0; part < step_h * STEP; part++) {
+            const int left = x0 + part % STEP, first = clamp((STEP - 1 - left) / STEP, 0, pitch);
+            const int last = clamp((src_w - left + STEP - 1) / STEP, first, pitch);
+            for (int r = 0; r < rows; r++) {
+                global float *row = to + (part * rows + r) * pitch;
+                const int   y = y0 + r * step_h + part / STEP;
+                const int   begin = y >= 0 && y < src_h ? first : pitch, end = y >= 0 && y < src_h ? last : pitch;
+                const ulong at = ((ulong)c * src_h + y) * src_w + left; /* of column 0, where the row is the image's */
+                for (int p = 0; p < begin; p += VEC) VPUT((vec)0.0f, row + p);
+                for (int p = begin; p < end; p += VEC)
+                    if (at + (ulong)(p + VEC) * STEP <= inside) VPUT(load_apart(x + at + p * STEP), row + p);
+                    else for (int i = p; i < min(p + VEC, end); i++) row[i] = x[at + i * STEP];
+                for (int p = end; p < pitch; p += VEC) VPUT((vec)0.0f, row + p);
+            }
+        }
+        for (int p = step_h * STEP * rows * pitch; p < plane; p++) to[p] = 0.0f;
+    }
+}
+
+/* Where the taps of phase (eh, ew) lie in the region from an output's place on, and which they are; how many. */
+static inline int find_taps(int *at, int *tap, const axis *h, const axis *w, const int eh, const int ew, const int low_h,
+                            const int low_w, const int rows, const int pitch, const int step_h)
+{
+    int n = 0;
+    for (int t = 0; t < h->taps * w->taps; t++) {
+        const int down = offset_of(h, t / w->taps) - low_h, across = offset_of(w, t % w->taps) - low_w;
+        if (phase_of(h, t / w->taps) != eh || phase_of(w, t % w->taps) != ew) continue;
+        at[n] = ((down % step_h * STEP + across % STEP) * rows + down / step_h) * pitch + across / STEP;
+        tap[n++] = t;
+    }
+    return n;
+}
+
+#if !FILTER
+/* m [NARROW] at m_step, of `length` = sums over channels and taps */
+static inline void sum_rows(global float *m, const int m_step, const int length, global const float *region, const int plane,
+                            const int channels, global const float *weight, const ulong *row, const ulong channel_step,
+                            const int *at, const int *tap, const int taps)
+{
+    for (int p = 0; p < length; p += RUN * VEC) {
+        vec acc[NARROW][RUN];
+        UNROLL for (int j = 0; j < NARROW; j++) UNROLL for (int r = 0; r < RUN; r++) acc[j][r] = 0.0f;
+        for (int c = 0; c < channels; c++)
+            for (int t = 0; t < taps; t++) {
+                global const float *from = region + c * plane + p + at[t], *by = weight + c * channel_step + tap[t];
+                vec v[RUN];
+                UNROLL for (int r = 0; r < RUN; r++) v[r] = VLOAD(from + r * VEC);
+                UNROLL for (int j = 0; j < NARROW; j++) {
+                    const vec s = by[row[j]];
+                    UNROLL for (int r = 0; r < RUN; r++) acc[j][r] = fma(s, v[r], acc[j][r]);
+                }
+            }
+        UNROLL for (int j = 0; j < NARROW; j++)
+            UNROLL for (int r = 0; r < RUN; r++) VPUT(acc[j][r], m + j * m_step + p + r * VEC);
+    }
+}
+
+/* VEC neighbours, from p on, of a row that `phases` rows, m_step apart, make in turn; where these are several, p is a
+ * multiple of VEC. */
+static inline vec load_phases(global const float *m, const int p, const int phases, const int m_step)
+{
+    if (phases == 1) return VLOAD(m + p);
+#if VEC > 1
+    if (phases == 2) {
+        vec v;
+        v.even = VLOAD(m + p / 2).lo, v.odd = VLOAD(m + m_step + p / 2).lo;
+        return v;
+    }
+#endif
+    float t[VEC];
+    for (int i = 0, e = p % phases, at = p / phases; i < VEC; i++) {
+        t[i] = m[e * m_step + at];
+        if (++e == phases) e = 0, at++;
+    }
+    return VLOAD(t);
+}
+
+TILE_KERNEL conv2d_narrow(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), OPERANDS, TENSOR(y), TENSOR(scratch),
+                          const ulong scratch_size, SHAPE, AXES, BLOCK)
+{
+    const axis  h = AXIS_H, w = AXIS_W;
+    const int   up_h = phases_of(&h), up_w = phases_of(&w), window = kh * kw;
+    const int   length = (high * pitch + RUN * VEC - 1) / (RUN * VEC) * (RUN * VEC), m_step = length * up_h * up_w;
+    const uint  down = ((dst_h + up_h - 1) / up_h + high - 1) / high;
+    const uint  across = ((dst_w + up_w - 1) / up_w + wide - 1) / wide;
+    const ulong src = (ulong)src_h * src_w, dst = (ulong)dst_h * dst_w;
+    const ulong row_step = back ? window : channels * window, channel_step = back ? outputs * window : window;
+    global float *region = scratch + scratch_at + get_group_id(0) * scratch_size, *m = region + (ulong)channels * plane;
+    const operands with = OPERANDS_OF((ulong)n * groups * outputs * dst);
+    int at[MOST_TAPS], tap[MOST_TAPS], first[MOST_PHASES + 1];
+    first[0] = 0;
+    for (int e = 0; e < up_h * up_w; e++)
+        first[e + 1] = first[e] + find_taps(at + first[e], tap + first[e], &h, &w, e / up_w, e % up_w, low_h, low_w, rows, pitch,
+                                            step_h);
+    weight += weight_at, x += x_at, y += y_at;
+
+    EACH_UNIT(unit, n * groups * down * across) {
+        const int   row0 = unit / across % down * high, col0 = unit % across * wide;
+        const ulong ng = unit / (down * across), g = ng % groups;
+        part_region(region, x + ng * channels * src, (n * groups - ng) * channels * src, channels, src_h, src_w,
+                    row0 * step_h + low_h, col0 * STEP + low_w, rows, pitch, plane, step_h);
+        const int y0 = row0 * up_h, x0 = col0 * up_w, tall = min(high * up_h, dst_h - y0), width = min(wide * up_w, dst_w - x0);
+        for (int k = 0; k < outputs; k += NARROW) {
+            ulong row[NARROW];
+            UNROLL for (int j = 0; j < NARROW; j++) row[j] = min(k + j, outputs - 1) * row_step;
+            for (int e = 0; e < up_h * up_w; e++)
+                sum_rows(m + e * length, m_step, length, region, plane, channels,
+                         weight + g * outputs * channels * window, row, channel_step, at + first[e], tap + first[e],
+                         first[e + 1] - first[e]);
+            for (int j = 0; j < NARROW && k + j < outputs; j++) {
+                const ulong channel = g * outputs + k + j, out = (ng * outputs + k + j) * dst + (ulong)y0 * dst_w + x0;
+                const vec add = BIAS ? with.bias[channel] : 0.0f, c = CHANNELS > 0 ? with.channel0[channel] : 0.0f;
+                const vec d = CHANNELS > 1 ? with.channel1[channel] : 0.0f;
+                for (int i = 0; i < tall; i++)
+                    for (int p = 0; p < width; p += VEC) {
+                        /* A row's last vector overlaps the one before, or begins the next row, which is written after it. */
+                        const int   from = up_w == 1 ? max(min(p, width - VEC), 0) : p;
+                        const int   left = (width == dst_w ? (tall - i) * width : width) - from;
+                        const ulong to = out + (ulong)i * dst_w + from;
+                        vec sum = load_phases(m + j * m_step + i % up_h * up_w * length + i / up_h * pitch, from, up_w, length);
+                        const vec b = OTHER ? load_part(with.other + to, left) : (vec)0.0f;
+                        if (BIAS) sum += add;
+                        store_part(EPILOGUE(vec, sum, b, c, d), y + to, left);
+                    }
+            }
+        }
+    }
+}
+#else
+#define TAPS 9 /* whose sums are in registers */
+
+TILE_KERNEL conv2d_narrow_filter(TENSOR_OF(const float, x), TENSOR_OF(const float, dy), TENSOR(partial), TENSOR(scratch),
+                                 const ulong scratch_size, SHAPE, AXES, BLOCK, const int shares)
+{
+    const axis  h = AXIS_H, w = AXIS_W;
+    const int   window = kh * kw, sums = outputs * channels * window, length = (high * pitch + VEC - 1) / VEC * VEC;
+    const ulong src = (ulong)src_h * src_w, dst = (ulong)dst_h * dst_w, size = (ulong)n * groups * outputs * dst;
+    const int   down = (dst_h + high - 1) / high, across = (dst_w + wide - 1) / wide;
+    global float *region = scratch + scratch_at + get_group_id(0) * scratch_size, *padded = region + (ulong)channels * plane;
+    global float *sum = padded + length + VEC; /* [sums][VEC] */
+    int at[MOST_TAPS], tap[MOST_TAPS];
+    find_taps(at, tap, &h, &w, 0, 0, low_h, low_w, rows, pitch, step_h);
+    x += x_at, dy += dy_at, partial += partial_at;
+
+    EACH_UNIT(unit, shares * groups) {
+        const int   share = unit / groups, g = unit % groups;
+        const ulong first = (ulong)share * n / shares, end = ((ulong)share + 1) * n / shares;
+        for (int i = 0; i < sums; i++) VPUT((vec)0.0f, sum + i * VEC);
+        for (ulong image = first; image < end; image++)
+            for (int b = 0; b < down * across; b++) {
+                const ulong ng = image * groups + g;
+                const int   row0 = b / across * high, col0 = b % across * wide;
+                const int   tall = min(high, dst_h - row0), width = min(wide, dst_w - col0);
+                part_region(region, x + ng * channels * src, ((ulong)n * groups - ng) * channels * src, channels, src_h, src_w,
+                            row0 * step_h + low_h, col0 * STEP + low_w, rows, pitch, plane, step_h);
+                for (int k = 0; k < outputs; k++) {
+                    for (int i = 0; i < tall; i++) {
+                        const ulong from = (ng * outputs + k) * dst + (ulong)(row0 + i) * dst_w + col0;
+                        for (int p = 0; p < width; p += VEC)
+                            VPUT(load_part(dy + from + p, min(size - from - p, (ulong)VEC)), padded + i * pitch + p);
+                        for (int p = width; p < pitch; p++) padded[i * pitch + p] = 0.0f;
+                    }
+                    for (int p = tall * pitch; p < length; p++) padded[p] = 0.0f;
+                    for (int c = 0; c < channels; c++)
+                        for (int t = 0; t < window; t += TAPS) {
+                            global float *to = sum + ((k * channels + c) * window + t) * VEC;
+                            global const float *from[TAPS];
+                            vec acc[TAPS];
+                            UNROLL for (int q = 0; q < TAPS; q++) {
+                                from[q] = region + c * plane + at[min(t + q, window - 1)];
+                                acc[q] = 0.0f;
+                            }
+                            for (int p = 0; p < tall * pitch; p += VEC) {
+                                const vec d = VLOAD(padded + p);
+                                UNROLL for (int q = 0; q < TAPS; q++) acc[q] = fma(d, VLOAD(from[q] + p), acc[q]);
+                            }
+                            UNROLL for (int q = 0; q < TAPS; q++)
+                                if (t + q < window) VPUT(VLOAD(to + q * VEC) + acc[q], to + q * VEC);
+                        }
+                }
+            }
+        for (int i = 0; i < sums; i++) partial[((ulong)share * groups + g) * sums + i] = hsum(VLOAD(sum + i * VEC));
+    }
+}
+
+TILE_KERNEL conv2d_narrow_add(TENSOR_OF(const float, partial), TENSOR(dw), const int count, const int shares)
+{
+    partial += partial_at, dw += dw_at;
+    EACH_UNIT(unit, (count + VEC - 1) / VEC) {
+        const int i = unit * VEC;
+        vec sum = 0.0f;
+        for (int s = 0; s < shares; s++) sum += load_part(partial + (ulong)s * count + i, count - i);
+        store_part(sum, dw + i, count - i);
+    }
+}
+#endif
 #endif

@@ -25,7 +25,7 @@ typedef struct clg_profile {
     uint32_t winograd; /* cpu, 3x3 convolutions: 4: Winograd's F(4x4, 3x3) where that is faster, 2: F(2x2, 3x3), which
                           rounds less, 0: neither; a NaN or an infinity spreads over the m x m outputs around it */
     uint32_t stream;   /* cpu: KiB from which on results, pointwise or of conv2d, go past the caches, which are smaller; 0: never */
-    uint32_t direct;   /* cpu: 1: other convolutions by kernels with channels as lanes, where they fit; 0: as matrix products */
+    uint32_t direct;   /* cpu: 1: other convolutions from regions of images, channels or pixels being lanes; 0: as matrix products */
     uint32_t fuse;     /* 1: chains of operators become one kernel where they can; 0: every operator alone */
 } clg_profile;
 

@@ -477,6 +477,11 @@ static const op_row conv_rows[] = {
     CONV(0, 180, 2, 9, 9, 11, 20, 9, 3, 3, .stride = 2, .pad = 1),
     CONV(0, 240, 1, 6, 12, 9, 18, 3, 5, 3, .stride_hw = {3, 2}, .pad = 2, .dilation = 2, .groups = 2),
     CONV(0, 147, 1, 3, 17, 19, 7, 3, 7, 5, .stride = 2, .pad_hw = {3, 2}),
+    CONV(SMOOTH, 234, 2, 3, 13, 9, 6, 1, 3, 3, .groups = 3, .stride = 2, .dilation_hw = {1, 2}, .pad = 2), /* depthwise, */
+    CONV(0, 408, 2, 4, 12, 17, 4, 2, 4, 4, .groups = 2, .stride = 3, .pad = 1),                             /* nearly so */
+    CONV(0, 420, 1, 21, 11, 23, 3, 21, 5, 4, .pad_hw = {2, 0}), /* few outputs */
+    CONV(0, 289, 1, 1, 18, 17, 2, 1, 17, 17, .stride = 1),      /* many taps, */
+    CONV(0, 63, 1, 3, 7, 9, 9, 3, 1, 1, .stride_hw = {1, 2}),   /* and few */
     CONV_NORM(WHOLE, EXACT, 1, 2, 4, 11, 8, 6, 2, 3, 2, RESIDUAL(WHOLE, 2, 6, 6, 4), .stride = 2, .pad_hw = {1, 0}, .groups = 2),
     CONV_NORM(WHOLE, EXACT, 1, 2, 9, 9, 11, 20, 9, 3, 3, RESIDUAL(WHOLE, 2, 20, 5, 6), .stride = 2, .pad = 1),
     CONV_NORM(WHOLE, EXACT, 1, 2, 9, 9, 11, 20, 9, 3, 3, RESIDUAL(NOTHING, 0), .stride = 2, .pad = 1),
@@ -496,6 +501,8 @@ static const op_row conv_transpose_rows[] = {
     CONV_TRANSPOSE(0, 60, 0, 3, 5, 5, 3, 3, 3, 3, .pad = 1),
     {"conv2d", build_conv1d, {{WHOLE, DIMS(2, 4, 19)}, {WHOLE, DIMS(6, 2, 3)}, {WHOLE, DIMS(6)}}, EXACT | SMOOTH, 72,
      {.conv1d = {.stride = 2, .pad = 1, .groups = 2}}},
+    {"conv2d", build_conv1d, {{WHOLE, DIMS(1, 2, 70001)}, {WHOLE, DIMS(2, 1, 3)}, {WHOLE, DIMS(2)}}, EXACT, 70001,
+     {.conv1d = {.pad = 1, .groups = 2}}}, /* a row that no cache holds */
 };
 
 #define POOLS(name, values, flags)                                                                                  \

@@ -19,6 +19,13 @@ void clg__conv2d_epilogue(clg__text *defines, const clg__record *r);
 /* Records the operator with channels as lanes; false where that does not apply. conv2d_lanes.c. */
 bool clg__conv2d_lanes(clg__record *r, const conv_attr *a, int op, clg_status *status);
 
+/* The same with pixels as lanes, for groups of few outputs. conv2d_narrow.c. */
+bool clg__conv2d_narrow(clg__record *r, const conv_attr *a, int op, clg_status *status);
+
+/* What the taps of axis d meet, from the first output on: the first source row or column, and how many from there to the
+ * last. conv2d_lanes.c. */
+int64_t clg__conv2d_meets(const conv_attr *a, int op, int d, int64_t *low);
+
 enum { MAX_POOL, MAX_POOL_VALUE, MAX_POOL_GRAD, MAX_POOL_PICK, AVG_POOL, AVG_POOL_GRAD };
 extern const clg__op clg__ops_pool2d[];
 

@@ -191,20 +191,25 @@ typedef struct direct {
     clg__tile tile;
 } direct;
 
-/* What the taps of an axis meet, from the first output on. */
+int64_t clg__conv2d_meets(const conv_attr *a, int op, int d, int64_t *low)
+{
+    const int64_t taps = a->w.dim[2 + d], stride = a->stride[d];
+    int64_t       last = INT64_MIN;
+    *low = INT64_MAX;
+    for (int64_t tap = 0; tap < taps; tap++) {
+        int64_t at = tap * a->dilation[d] - a->pad[d];
+        if (op == DATA) at = ((at % stride + stride) % stride - at) / stride;
+        *low = CLG__MIN(*low, at);
+        last = CLG__MAX(last, at);
+    }
+    return last - *low + 1;
+}
+
 static void meet(direct *c, int d)
 {
     const conv_attr *a = c->a;
-    const int64_t    taps = a->w.dim[2 + d], stride = a->stride[d];
-    int64_t          last = INT64_MIN;
-    c->low[d] = INT64_MAX;
-    for (int64_t tap = 0; tap < taps; tap++) {
-        int64_t at = tap * a->dilation[d] - a->pad[d];
-        if (c->op == DATA) at = ((at % stride + stride) % stride - at) / stride;
-        c->low[d] = CLG__MIN(c->low[d], at);
-        last = CLG__MAX(last, at);
-    }
-    c->spread[d] = last - c->low[d] + 1;
+    const int64_t    stride = a->stride[d];
+    c->spread[d] = clg__conv2d_meets(a, c->op, d, &c->low[d]);
     c->skip[d] = c->op != DATA && a->w.dim[2] * a->w.dim[3] == 1 ? stride : 1;
     c->step[d] = c->op == DATA ? 1 : stride / c->skip[d];
     c->up[d] = c->op == DATA ? stride : 1;
@@ -258,7 +263,7 @@ static clg_status direct_launch(clg__record *r, const direct *c, const char *ker
                                 size_t count)
 {
     clg__text defines = {0};
-    clg__text_append(&defines, "#define STEP %d\n", (int)c->step[1]);
+    clg__text_append(&defines, "#define STEP %d\n#define NARROW 0\n", (int)c->step[1]);
     write_defines(&defines, r, c->op, &c->tile);
     const clg_status status = clg__record_kernel(r, &(clg__launch){
         .unit = "conv2d_direct", .kernel = kernel, .defines = defines.data, .args = args, .arg_count = count,
@@ -323,6 +328,7 @@ bool clg__conv2d_lanes(clg__record *r, const conv_attr *a, int op, clg_status *s
     winograd       w;
     direct         c;
     const bool     fast = winograd_of(&w, r, a, op);
+    if (!fast && clg__conv2d_narrow(r, a, op, status)) return true;
     if (!fast && !direct_of(&c, r, a, op)) return false;
     if (op == FILTER)
         *status = fast ? winograd_gradient(r, &w, CLG__IN(0), CLG__IN(1)) : direct_gradient(r, &c, CLG__IN(0), CLG__IN(1));
