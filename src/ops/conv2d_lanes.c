@@ -66,7 +66,7 @@ static bool winograd_of(winograd *w, const clg__record *r, const conv_attr *a, i
                     .channels = from->dim[1], .outputs = to->dim[1],
                     .pad = op == DATA ? 2 - a->pad[0] : a->pad[0], .lanes = r->profile->vec,
                     .cores = (uint64_t)CLG__MAX(r->compute_units, 1),
-                    .tile = clg__tile_choose(r->profile, r->local_memory, UINT32_MAX, UINT32_MAX)};
+                    .tile = clg__tile_choose(r->profile, r->local_memory, UINT32_MAX, (uint64_t)to->dim[1])};
     if (w->channels < w->lanes / 2 || w->outputs < w->lanes / 2) return false;
     memcpy(w->src, from->dim + 2, sizeof w->src);
     memcpy(w->dst, to->dim + 2, sizeof w->dst);
@@ -244,7 +244,7 @@ static bool direct_of(direct *c, const clg__record *r, const conv_attr *a, int o
     if (strcmp(r->profile->base, "cpu") != 0 || !r->profile->direct || window > MOST_TAPS) return false;
     *c = (direct){.a = a, .op = op, .images = a->x.dim[0], .channels = from->dim[1] / a->groups,
                   .outputs = to->dim[1] / a->groups, .lanes = lanes, .cores = (uint64_t)CLG__MAX(r->compute_units, 1),
-                  .tile = clg__tile_choose(r->profile, r->local_memory, UINT32_MAX, UINT32_MAX)};
+                  .tile = clg__tile_choose(r->profile, r->local_memory, UINT32_MAX, (uint64_t)(to->dim[1] / a->groups))};
     const bool spread = op == DATA && a->stride[0] * a->stride[1] > 1; /* slow as a product, however few the outputs */
     if ((c->outputs < lanes / 2 && !spread) || c->channels * window < 8) return false;
     memcpy(c->src, from->dim + 2, sizeof c->src);
