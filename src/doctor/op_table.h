@@ -142,6 +142,12 @@ static clg_tensor *build_conv2d_norm(const op_row *row, clg_tensor *const *in)
     return clg_relu(in[2] ? clg_add(in[2], y) : y);
 }
 
+/* What the epilogue of its gradient, a convolution of its own, can hold. */
+static clg_tensor *build_conv_transpose2d_add(const op_row *row, clg_tensor *const *in)
+{
+    return clg_relu(clg_add(in[2], clg_conv_transpose2d(in[0], in[1], NULL, &row->with.conv)));
+}
+
 /* ---- pointwise --------------------------------------------------------------------------------------------------- */
 
 #define EACH_LENGTH(name, values, flags, terms)                               \
@@ -494,11 +500,19 @@ static const op_row conv_rows[] = {
     {"conv2d_backward_data", build_conv_transpose2d,                                                                      \
      {{WHOLE, DIMS(n, c, h, w)}, {WHOLE, DIMS(c, each, kh, kw)}, {WHOLE, DIMS(k)}}, (flags) | EXACT, terms, {.conv = {__VA_ARGS__}}}
 
+#define CONV_TRANSPOSE_ADD(values, flags, terms, n, c, h, w, k, H, W, kh, kw, ...)                                         \
+    {"conv2d_backward_data", build_conv_transpose2d_add,                                                                  \
+     {{values, DIMS(n, c, h, w)}, {values, DIMS(c, k, kh, kw)}, {values, DIMS(n, k, H, W)}}, (flags) | FIXED, terms,      \
+     {.conv = {__VA_ARGS__}}}
+
 /* The windows of rows above, so that programs are shared. */
 static const op_row conv_transpose_rows[] = {
     CONV_TRANSPOSE(SMOOTH, 144, 2, 6, 6, 4, 4, 2, 3, 2, .stride = 2, .pad_hw = {1, 0}, .groups = 2),
     CONV_TRANSPOSE(0, 180, 2, 20, 5, 6, 9, 9, 3, 3, .stride = 2, .pad = 1, .out_pad_hw = {0, 1}),
     CONV_TRANSPOSE(0, 60, 0, 3, 5, 5, 3, 3, 3, 3, .pad = 1),
+    CONV_TRANSPOSE_ADD(WHOLE, EXACT, 1, 2, 20, 5, 6, 9, 9, 11, 3, 3, .stride = 2, .pad = 1),
+    CONV_TRANSPOSE_ADD(WHOLE, EXACT, 1, 3, 6, 7, 9, 5, 7, 9, 1, 1, .stride = 1),
+    CONV_TRANSPOSE_ADD(NORMAL, 0, 12 * 12 * 171, 2, 19, 7, 6, 35, 7, 6, 3, 3, .pad = 1), /* as WINOGRAD */
     {"conv2d", build_conv1d, {{WHOLE, DIMS(2, 4, 19)}, {WHOLE, DIMS(6, 2, 3)}, {WHOLE, DIMS(6)}}, EXACT | SMOOTH, 72,
      {.conv1d = {.stride = 2, .pad = 1, .groups = 2}}},
     {"conv2d", build_conv1d, {{WHOLE, DIMS(1, 2, 70001)}, {WHOLE, DIMS(2, 1, 3)}, {WHOLE, DIMS(2)}}, EXACT, 70001,

@@ -211,7 +211,7 @@ static clg_status data_record(clg__record *r)
     const conv_attr *a = r->node->attr;
     clg_status       status;
     if (r->node->count == 0) return CLG_OK;
-    if (is_product(a)) return record_gemm(r, a, true, CLG__IN(0), CLG__IN(1));
+    if (is_product(a) && !r->channels) return record_gemm(r, a, true, CLG__IN(0), CLG__IN(1));
     if (clg__conv2d_lanes(r, a, DATA, &status)) return status;
     const int swapped = clg__record_workspace(r, (uint64_t)r->node->in[0]->count * sizeof(float));
     return record_product(r, a, true, CLG__WS(swapped), CLG__IN(1), CLG__IN(0));
@@ -389,8 +389,8 @@ clg_tensor *clg_conv1d(clg_tensor *x, clg_tensor *weight, clg_tensor *bias, cons
 const clg__op clg__ops_conv2d[] = {
     {.name = "conv2d", .arity = CLG__VARIADIC, .flags = CLG__EPILOGUE | CLG__EPILOGUE_OTHER | CLG__EPILOGUE_CHAIN, .infer = conv_infer, .gradient = conv_gradient,
      .record = conv_record, .reference = conv_reference, .cost = conv_cost},
-    {.name = "conv2d_backward_data", .arity = 2, .infer = data_infer, .gradient = data_gradient, .record = data_record,
-     .reference = data_reference, .cost = conv_cost},
+    {.name = "conv2d_backward_data", .arity = 2, .flags = CLG__EPILOGUE | CLG__EPILOGUE_OTHER | CLG__EPILOGUE_CHAIN, .infer = data_infer,
+     .gradient = data_gradient, .record = data_record, .reference = data_reference, .cost = conv_cost},
     {.name = "conv2d_backward_filter", .arity = 2, .infer = filter_infer, .gradient = filter_gradient,
      .record = filter_record, .reference = filter_reference, .cost = conv_cost},
     {0},
