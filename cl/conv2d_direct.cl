@@ -4,7 +4,7 @@
  *
  * STEP                     forward, backward filter: pixels of the region from one output to the next along a row
  * FILTER                   1: the kernels of backward filter, 0: of forward and backward data
- * NARROW                   pixels are lanes: so many outputs at a time, 1, 2 or 4; 0: outputs are lanes
+ * NARROW                   pixels are lanes: so many outputs at a time, 1 to 4; 0: outputs are lanes
  * BIAS, OTHER, CHANNELS, EPILOGUE, TILE_*   as in conv2d.cl, TILE_SIDE being 1
  * PAST                     1: results are more than the caches hold, and go past them
  *
@@ -385,7 +385,7 @@ TILE_KERNEL conv2d_add(TENSOR_OF(const float, partial), TENSOR(dw), const int gr
 #else
 #define BLOCK const int high, const int wide, const int low_h, const int low_w, const int rows, const int pitch, \
               const int plane, const int step_h
-#define RUN (NARROW == 4 ? 2 : 4) /* vectors of a row at a time */
+#define RUN (NARROW > 2 ? 2 : 4) /* vectors of a row at a time */
 
 /* VEC pixels, STEP apart. */
 static inline vec load_apart(global const float *p)

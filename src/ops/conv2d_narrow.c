@@ -6,6 +6,7 @@
 enum {
     CACHED         = 1 << 16, /* floats of a region and its sums that stay in a core's cache */
     MOST_TAPS      = 256, MOST_PHASES = 64, /* as in cl/conv2d_direct.cl */
+    MOST_AT_ONCE   = 4, /* outputs, whose sums are in registers */
     UNITS_PER_CORE = 8,
     LARGEST_SUMS   = 1 << 20, /* floats */
     ROOM           = 5, /* vectors behind a region that loads may touch: a run of four, and one that is written behind */
@@ -49,7 +50,7 @@ static bool narrow_of(narrow *c, const clg__record *r, const conv_attr *a, int o
     *c = (narrow){.a = a, .op = op, .images = a->x.dim[0], .channels = from->dim[1] / a->groups, .outputs = to->dim[1] / a->groups,
                   .lanes = r->profile->vec, .cores = (uint64_t)CLG__MAX(r->compute_units, 1)};
     if (c->outputs >= c->lanes / 2) return false;
-    c->at_once = op == FILTER ? 1 : c->outputs > 2 ? 4 : c->outputs;
+    c->at_once = op == FILTER ? 1 : CLG__CEIL_DIV(c->outputs, CLG__CEIL_DIV(c->outputs, MOST_AT_ONCE));
     memcpy(c->src, from->dim + 2, sizeof c->src);
     memcpy(c->dst, to->dim + 2, sizeof c->dst);
     for (int d = 0; d < 2; d++) {
