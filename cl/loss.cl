@@ -2,26 +2,33 @@
  *
  * A negative label marks padding, which counts for nothing; a label >= n makes its row NaN. */
 
+/* A tensor of one element, or, where `given`, a number that lies nowhere. */
+#define NUMBER(p)    TENSOR_OF(const float, p), const uint p##_given, const float p##_number
+#define NUMBER_OF(p) (p##_given ? p##_number : p[p##_at])
+
 /* The number of rows that have a label, the same in every item. Exact up to 2^24 rows. */
 static inline float labelled(global const int *labels, const uint rows, local float *tmp)
 {
-    float count = 0.0f;
-    for (uint i = get_local_id(0); i < rows; i += WG) count += labels[i] >= 0 ? 1.0f : 0.0f;
+    uint count = 0;
+    for (uint i = get_local_id(0); i < rows; i += WG) count += labels[i] >= 0;
     return wg_sum(count, tmp);
 }
 
-/* max and log(sum(exp(x - max))) of a row, the same in every item. */
-static inline float2 row_norm(global const float *in, const uint n, local float *tmp)
+/* A row's classes may be fewer than a vector has lanes: those past the end are as of no weight. */
+#define EACH_PART(i, n) for (uint i = get_local_id(0) * VEC; i < (n); i += WG * VEC)
+static inline vec load_logits(global const float *p, const int count)
 {
-    vec vmax = -INFINITY, vsum = 0.0f;
-    EACH_VEC(i, n) vmax = fmax(vmax, VLOAD(in + i));
-    float max = hmax(vmax);
-    EACH_TAIL(i, n) max = fmax(max, in[i]);
-    max = wg_max(max, tmp);
-    EACH_VEC(i, n) vsum += exp(VLOAD(in + i) - max);
-    float sum = hsum(vsum);
-    EACH_TAIL(i, n) sum += exp(in[i] - max);
-    return (float2)(max, log(wg_sum(sum, tmp)));
+    if (count >= VEC) return VLOAD(p);
+    float t[VEC];
+    UNROLL for (int i = 0; i < VEC; i++) t[i] = i < count ? p[i] : -INFINITY;
+    return VLOAD(t);
+}
+
+static inline float row_max(global const float *in, const uint n, local float *tmp)
+{
+    vec max = -INFINITY;
+    EACH_PART(i, n) max = fmax(max, load_logits(in + i, n - i));
+    return wg_max(hmax(max), tmp);
 }
 
 KERNEL cross_entropy_rows(TENSOR(x), TENSOR_OF(int, labels), TENSOR(y), const uint rows, const uint n)
@@ -30,9 +37,12 @@ KERNEL cross_entropy_rows(TENSOR(x), TENSOR_OF(int, labels), TENSOR(y), const ui
     x += x_at, labels += labels_at, y += y_at;
     EACH_ROW(r, rows) {
         global const float *in = x + r * (ulong)n;
-        const float2 norm = row_norm(in, n, tmp);
         const int label = labels[r];
-        if (get_local_id(0) == 0) y[r] = label < 0 ? 0.0f : label >= (int)n ? NAN : norm.y - (in[label] - norm.x);
+        const float max = row_max(in, n, tmp);
+        vec sum = 0.0f;
+        EACH_PART(i, n) sum += exp(load_logits(in + i, n - i) - max);
+        const float norm = log(wg_sum(hsum(sum), tmp));
+        if (get_local_id(0) == 0) y[r] = label < 0 ? 0.0f : label >= (int)n ? NAN : norm - (in[label] - max);
     }
 }
 
@@ -50,23 +60,37 @@ KERNEL cross_entropy_mean(TENSOR(x), TENSOR_OF(int, labels), TENSOR(y), const ui
     if (get_group_id(0) == 0 && get_local_id(0) == 0) y[0] = sum / fmax(count, 1.0f);
 }
 
-KERNEL cross_entropy_grad(TENSOR(x), TENSOR_OF(int, labels), TENSOR(dloss), TENSOR(dx), const uint rows, const uint n)
+/* And the rows' losses with it, where they are wanted. dx may lie where x lies. */
+KERNEL cross_entropy_grad(TENSOR(x), TENSOR_OF(int, labels), NUMBER(dloss), TENSOR(dx), TENSOR(y), const uint with_losses,
+                          const uint rows, const uint n)
 {
     local float tmp[WG];
-    x += x_at, labels += labels_at, dloss += dloss_at, dx += dx_at;
-    const float scale = dloss[0] / fmax(labelled(labels, rows, tmp), 1.0f);
+    x += x_at, labels += labels_at, dx += dx_at, y += y_at;
+    const float scale = NUMBER_OF(dloss) / fmax(labelled(labels, rows, tmp), 1.0f);
     EACH_ROW(r, rows) {
         global const float *in = x + r * (ulong)n;
         global float *out = dx + r * (ulong)n;
         const int label = labels[r];
-        const float2 norm = row_norm(in, n, tmp);
-        const float s = label < 0 ? 0.0f : label >= (int)n ? NAN : scale;
-        EACH_VEC(i, n) VSTORE(label < 0 ? (vec)(0.0f) : s * exp(VLOAD(in + i) - norm.x - norm.y), out + i);
-        EACH_TAIL(i, n) out[i] = label < 0 ? 0.0f : s * exp(in[i] - norm.x - norm.y);
+        const bool known = label >= 0 && label < (int)n;
+        const float own = known ? in[label] : label < 0 ? 0.0f : NAN;
+        const float max = row_max(in, n, tmp);
 #if WG > 1
         barrier(CLK_GLOBAL_MEM_FENCE); /* the label's element belongs to another item */
 #endif
-        if (get_local_id(0) == 0 && label >= 0 && label < (int)n) out[label] -= scale;
+        vec part = 0.0f;
+        EACH_PART(i, n) {
+            const vec e = exp(load_logits(in + i, n - i) - max);
+            part += e;
+            store_part(e, out + i, n - i);
+        }
+        const float sum = wg_sum(hsum(part), tmp), s = (known ? scale : own) / sum;
+        EACH_PART(i, n) store_part(label < 0 ? (vec)(0.0f) : s * load_part(out + i, n - i), out + i, n - i);
+#if WG > 1
+        barrier(CLK_GLOBAL_MEM_FENCE);
+#endif
+        if (get_local_id(0) != 0) continue;
+        if (known) out[label] -= scale;
+        if (with_losses) y[r] = label < 0 ? 0.0f : log(sum) - (own - max);
     }
 }
 

@@ -64,6 +64,8 @@ struct clg__op {
     int         arity; /* or CLG__VARIADIC */
     unsigned    flags;
     const char *expr;  /* pointwise: OpenCL C in a, b, c, ... (the inputs) of type T, a float or a vector of floats */
+    const clg__op *forward; /* of a gradient: the operator of which it reads all inputs, first, and which record can compute with it */
+    unsigned    numbers;    /* bit k: record takes input k, of one element, as CLG__NUMBER */
     clg_status (*infer)(clg__infer *i);
     clg_tensor *(*gradient)(const clg__grad *g, int input); /* d loss / d in[input]; NULL result: zero */
     clg_tensor *(*added)(clg_tensor *sum, const clg_tensor *t); /* sum + t where that saves work: a node, or NULL */
@@ -160,10 +162,11 @@ clg_tensor *clg__plain_gradient(const clg__grad *g, int input,
 /* ---- launches --------------------------------------------------------------------------------------------------- */
 
 typedef enum clg__arg_kind {
-    CLG__ARG_IN, CLG__ARG_OUT, CLG__ARG_OTHER, CLG__ARG_CHANNEL, CLG__ARG_WORKSPACE, /* a TENSOR */
+    CLG__ARG_IN, CLG__ARG_OUT, CLG__ARG_FORWARD, CLG__ARG_OTHER, CLG__ARG_CHANNEL, CLG__ARG_WORKSPACE, /* a TENSOR */
     CLG__ARG_I32, CLG__ARG_U32, CLG__ARG_U64, CLG__ARG_F32,
     CLG__ARG_ROWS, CLG__ARG_COLS, /* const uint: see clg__record */
     CLG__ARG_SOURCE, /* the first input: a TENSOR, or what it is made of */
+    CLG__ARG_NUMBER, /* a NUMBER: an input of one element, in memory or not */
 } clg__arg_kind;
 
 typedef struct clg__arg {
@@ -179,7 +182,9 @@ typedef struct clg__arg {
 
 #define CLG__IN(i)  ((clg__arg){.kind = CLG__ARG_IN, .index = (i)})
 #define CLG__SOURCE ((clg__arg){.kind = CLG__ARG_SOURCE})
+#define CLG__NUMBER(i) ((clg__arg){.kind = CLG__ARG_NUMBER, .index = (i)})
 #define CLG__OUT    ((clg__arg){.kind = CLG__ARG_OUT})
+#define CLG__FORWARD ((clg__arg){.kind = CLG__ARG_FORWARD}) /* the result of clg__record.forward */
 #define CLG__OTHER  ((clg__arg){.kind = CLG__ARG_OTHER}) /* the epilogue's operand, where there is one */
 #define CLG__CHANNEL(i) ((clg__arg){.kind = CLG__ARG_CHANNEL, .index = (i)}) /* likewise one of a number a channel */
 #define CLG__WS(i)  ((clg__arg){.kind = CLG__ARG_WORKSPACE, .index = (i)})
@@ -202,6 +207,7 @@ struct clg__record {
     const char        *epilogue; /* an expression in a and T to apply to the result, or NULL; only for operators that fuse */
     bool               other;    /* the epilogue has a second operand b, of the result's shape: CLG__OTHER */
     int                channels; /* and so many, c and d, with a number for each channel: CLG__CHANNEL */
+    bool               forward;  /* compute the op's `forward` as well: CLG__FORWARD */
     const char        *producer; /* macros by which a kernel computes its first input as it reads it, or "": cl/prelude.cl */
     uint64_t           rows, n;  /* the first input seen as a matrix: its last dimension is n */
     struct clg__recorder *recorder;

@@ -19,20 +19,26 @@ static clg_status loss_infer(clg__infer *i) /* logits, labels, and for the gradi
     return CLG_OK;
 }
 
+static clg_status record_mean(clg__record *r, clg__arg each, clg__arg mean)
+{
+    return clg__record_units(r, "loss", "cross_entropy_mean", NULL, 1, CLG__ARGS(each, CLG__IN(1), mean, CLG__ROWS));
+}
+
 static clg_status cross_entropy_record(clg__record *r)
 {
-    const int  each = clg__record_workspace(r, r->rows * 4);
-    clg_status status = clg__record_rows(r, "loss", "cross_entropy_rows",
-                                         CLG__ARGS(CLG__IN(0), CLG__IN(1), CLG__WS(each), CLG__ROWS, CLG__COLS));
-    return status != CLG_OK ? status
-                            : clg__record_units(r, "loss", "cross_entropy_mean", NULL, 1,
-                                                CLG__ARGS(CLG__WS(each), CLG__IN(1), CLG__OUT, CLG__ROWS));
+    const clg__arg   each = CLG__WS(clg__record_workspace(r, r->rows * 4));
+    const clg_status status = clg__record_rows(r, "loss", "cross_entropy_rows",
+                                               CLG__ARGS(CLG__IN(0), CLG__IN(1), each, CLG__ROWS, CLG__COLS));
+    return status != CLG_OK ? status : record_mean(r, each, CLG__OUT);
 }
 
 static clg_status cross_entropy_grad_record(clg__record *r)
 {
-    return clg__record_rows(r, "loss", "cross_entropy_grad",
-                            CLG__ARGS(CLG__IN(0), CLG__IN(1), CLG__IN(2), CLG__OUT, CLG__ROWS, CLG__COLS));
+    const clg__arg   each = r->forward ? CLG__WS(clg__record_workspace(r, r->rows * 4)) : CLG__OUT;
+    const clg_status status = clg__record_rows(r, "loss", "cross_entropy_grad",
+                                               CLG__ARGS(CLG__IN(0), CLG__IN(1), CLG__NUMBER(2), CLG__OUT, each,
+                                                         CLG__UINT(r->forward), CLG__ROWS, CLG__COLS));
+    return status != CLG_OK || !r->forward ? status : record_mean(r, each, CLG__FORWARD);
 }
 
 static clg_status count_correct_record(clg__record *r)
@@ -169,7 +175,8 @@ static void one_hot_reference(const clg__ref *r)
 const clg__op clg__ops_loss[] = {
     [CROSS_ENTROPY] = {.name = "cross_entropy", .arity = 2, .infer = loss_infer, .record = cross_entropy_record,
                        .gradient = cross_entropy_gradient, .reference = cross_entropy_reference},
-    [CROSS_ENTROPY_GRAD] = {.name = "cross_entropy_grad", .arity = 3, .flags = CLG__INPLACE, .infer = loss_infer,
+    [CROSS_ENTROPY_GRAD] = {.name = "cross_entropy_grad", .arity = 3, .flags = CLG__INPLACE, .numbers = 1u << 2,
+                            .forward = &clg__ops_loss[CROSS_ENTROPY], .infer = loss_infer,
                             .record = cross_entropy_grad_record, .gradient = cross_entropy_grad_gradient,
                             .reference = cross_entropy_grad_reference},
     [ROW_WEIGHT] = {.name = "row_weight", .arity = 1, .flags = CLG__NO_GRAD, .infer = row_weight_infer,

@@ -1,7 +1,7 @@
 /* fuse.c - which nodes run together.
  *
  * A step is either an operator, with pointwise nodes folded into its epilogue where nobody else wants the values between,
- * or a group of pointwise nodes of one shape. Groups grow along edges as long as no path leaves a group and
+ * or one with its gradient, or a group of pointwise nodes of one shape. Groups grow along edges as long as no path leaves a group and
  * comes back. Besides the inputs there are edges of order: who reads a persistent value before an assignment to it must
  * run before, who reads it after must run after; within a group a read before the assignment is fine when it is of the
  * very element that is written.
@@ -63,13 +63,13 @@ static bool runs(const clg_tensor *t) { return !(t->op->flags & (CLG__LEAF | CLG
 /* Has it kernels of its own? */
 static bool is_operator(const clg_tensor *t) { return runs(t) && !(t->op->flags & CLG__POINTWISE) && t->op != &clg__op_full; }
 
-/* Numbers are arguments of pointwise kernels: one needs a step only when somebody else wants it in memory. */
+/* Numbers are arguments of pointwise kernels, and of some others: one needs a step only when somebody else wants it in memory. */
 static void note_inputs(fuser *f, const clg_tensor *t)
 {
     for (int k = 0; k < t->arity; k++) {
         const clg_tensor *base = clg__base_of(t->in[k]);
         f->uses[t->in[k]->id]++;
-        if (t->in[k] != base || !(t->op->flags & CLG__POINTWISE)) f->wanted[base->id] = true;
+        if (t->in[k] != base || !(t->op->flags & CLG__POINTWISE || t->op->numbers >> k & 1)) f->wanted[base->id] = true;
     }
 }
 
@@ -442,6 +442,25 @@ static void absorb_producers(fuser *f, const clg_tensor *t)
     if (!s.rest) unlink_group(f, from);
 }
 
+/* A gradient is computed with its operator's value, in one pass over what both read. */
+static void join_forward(fuser *f, const clg_tensor *t)
+{
+    for (uint32_t i = t->op->forward && t->count ? t->id : 0; i-- > 0;) {
+        const clg_tensor *value = f->p->graph->nodes[i];
+        if (value->op != t->op->forward || f->group[i] < 0 || f->next[i] != i ||
+            memcmp(value->in, t->in, (size_t)value->arity * sizeof *value->in) != 0)
+            continue;
+        f->group[t->id] = f->group[i];
+        splice(f, t->id, i);
+        if (!cyclic(f, t->id)) {
+            unlink_group(f, t->id);
+            return;
+        }
+        splice(f, t->id, i);
+        f->group[t->id] = (int)t->id;
+    }
+}
+
 static void find_groups(fuser *f, bool rewrite)
 {
     clg_plan *p = f->p;
@@ -452,6 +471,7 @@ static void find_groups(fuser *f, bool rewrite)
         append(f, (uint32_t)i);
         if (!rewrite || fold_epilogue(f, t)) continue;
         absorb_producers(f, t);
+        join_forward(f, t);
         if (!(t->op->flags & CLG__POINTWISE)) continue;
         for (int k = 0; k < t->arity; k++) try_join(f, t, t->in[k]);
     }
@@ -500,6 +520,7 @@ static bool emit(fuser *f, uint32_t id)
         qsort(step->nodes, (size_t)count, sizeof *step->nodes, by_id);
         step->op = count - 1;
         while (step->op >= 0 && !is_operator(step->nodes[step->op])) step->op--;
+        if (step->op > 0 && is_operator(step->nodes[step->op - 1])) step->forward = step->nodes[step->op - 1];
         p->step_count++;
         top--;
     }

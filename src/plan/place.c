@@ -137,7 +137,7 @@ static bool may_take(const clg_plan *p, int s, const clg_tensor *t, int k, const
     }
     for (int other = 1; other < t->arity; other++)
         if (clg__base_of(t->in[other]) == in) return false;
-    return k == 0 && step->count == 1 && t->op->flags & CLG__INPLACE;
+    return k == 0 && out == t && step->count == 1 + !!step->forward && t->op->flags & CLG__INPLACE;
 }
 
 /* The interval of an input that `out` can have, or -1. */

@@ -49,6 +49,7 @@ typedef struct clg__step {
     int                count;
     int                op; /* the operator among them: those before it make its first input, those behind are its epilogue;
                             * -1: all are pointwise, in one generated kernel */
+    const clg_tensor  *forward; /* NULL, or the node before it that its kernels compute as well: clg__op.forward */
 } clg__step;
 
 typedef struct clg__planned_arg { /* a clg__arg whose tensor has become a place */

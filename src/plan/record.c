@@ -6,7 +6,7 @@
 typedef struct clg__recorder {
     clg_plan *plan;
     int       step;
-    clg__place out, other, channel[CLG__MOST_CHANNELS];
+    clg__place out, forward, other, channel[CLG__MOST_CHANNELS];
     int       workspaces[4]; /* intervals */
     int       workspace_count;
     clg__planned_arg source[2 * CLG__MOST_PRODUCED]; /* what the first input is made of */
@@ -28,6 +28,7 @@ static bool resolve(const clg__record *r, const clg__arg *arg, clg__planned_arg 
     case CLG__ARG_SOURCE: /* one that is in memory */
     case CLG__ARG_IN: *out = (clg__planned_arg){CLG__SPAN, clg__plan_where(c->plan, r->node->in[arg->index]), {0}}; return true;
     case CLG__ARG_OUT: *out = (clg__planned_arg){CLG__SPAN, c->out, {0}}; return true;
+    case CLG__ARG_FORWARD: *out = (clg__planned_arg){CLG__SPAN, r->forward ? c->forward : c->out, {0}}; return true;
     case CLG__ARG_OTHER: *out = (clg__planned_arg){CLG__SPAN, r->other ? c->other : c->out, {0}}; return true;
     case CLG__ARG_CHANNEL:
         *out = (clg__planned_arg){CLG__SPAN, arg->index < r->channels ? c->channel[arg->index] : c->out, {0}};
@@ -40,22 +41,38 @@ static bool resolve(const clg__record *r, const clg__arg *arg, clg__planned_arg 
     case CLG__ARG_U32: *out = (clg__planned_arg){.kind = CLG__U32, .u32 = arg->u32}; return true;
     case CLG__ARG_U64: *out = (clg__planned_arg){.kind = CLG__U64, .u64 = arg->u64}; return true;
     case CLG__ARG_F32: *out = (clg__planned_arg){.kind = CLG__F32, .f32 = arg->f32}; return true;
+    case CLG__ARG_NUMBER: break; /* several arguments */
     case CLG__ARG_ROWS: *out = (clg__planned_arg){.kind = CLG__U32, .u32 = (uint32_t)r->rows}; return true;
     case CLG__ARG_COLS: *out = (clg__planned_arg){.kind = CLG__U32, .u32 = (uint32_t)r->n}; return true;
     }
     return false;
 }
 
+/* A NUMBER: where it lies, whether it lies nowhere, and what it is then. */
+static clg__planned_arg *put_number(const clg__record *r, int index, clg__planned_arg *to)
+{
+    const clg_tensor *in = r->node->in[index];
+    const bool        constant = in->op == &clg__op_full;
+    const clg__place  at = constant ? r->recorder->out : clg__plan_where(r->recorder->plan, in);
+    *to++ = (clg__planned_arg){CLG__SPAN, at, {0}};
+    *to++ = (clg__planned_arg){.kind = CLG__U32, .u32 = constant};
+    *to++ = (clg__planned_arg){.kind = CLG__F32, .f32 = constant ? (float)((const clg__full_attr *)in->attr)->value : 0.0f};
+    return to;
+}
+
 static clg_status add(clg__record *r, clg__planned *launch, const clg__arg *args, size_t count)
 {
     clg_plan *p = r->recorder->plan;
     launch->step = r->recorder->step;
-    launch->args = clg__arena_alloc(&p->arena, (count + r->recorder->source_count) * sizeof *launch->args);
+    launch->args = clg__arena_alloc(&p->arena, (3 * count + r->recorder->source_count) * sizeof *launch->args);
     bool ok = launch->args != NULL;
     for (size_t i = 0; ok && i < count; i++) {
         const bool made = args[i].kind == CLG__ARG_SOURCE && r->recorder->source_count;
         for (size_t k = 0; made && k < r->recorder->source_count; k++) launch->args[launch->arg_count++] = r->recorder->source[k];
-        ok = made || resolve(r, &args[i], &launch->args[launch->arg_count++]);
+        if (args[i].kind == CLG__ARG_NUMBER)
+            launch->arg_count = (size_t)(put_number(r, args[i].index, launch->args + launch->arg_count) - launch->args);
+        else
+            ok = made || resolve(r, &args[i], &launch->args[launch->arg_count++]);
     }
     if (ok && clg__plan_add_launch(p, launch)) return CLG_OK;
     return clg__fail(p->object.root, CLG_OUT_OF_MEMORY, "%s: out of host memory for the plan", r->node->op->name);
@@ -177,9 +194,10 @@ bool clg__plan_record(clg_plan *p)
             const uint64_t    n = x->shape.rank ? (uint64_t)x->shape.dim[x->shape.rank - 1] : 1;
             clg__recorder     recorder = {.plan = p, .step = s, .out = clg__plan_where(p, out)};
             clg__record       r = {.node = t, .profile = profile, .compute_units = device->compute_units,
-                                   .local_memory = device->local_memory,
+                                   .local_memory = device->local_memory, .forward = step->forward != NULL,
                                    .rows = n ? (uint64_t)x->count / n : 0, .n = n, .recorder = &recorder};
-            r.producer = step->op > 0 ? clg__plan_producer(p, s, recorder.source, &recorder.source_count) : "";
+            if (step->forward) recorder.forward = clg__plan_where(p, step->forward);
+            r.producer = step->op > 0 && !r.forward ? clg__plan_producer(p, s, recorder.source, &recorder.source_count) : "";
             if (!r.producer || !find_epilogue(p, step, &r))
                 status = clg__fail(p->object.root, CLG_OUT_OF_MEMORY, "%s: out of host memory for the plan", t->op->name);
             else if (r.rows > UINT32_MAX || r.n > UINT32_MAX)
