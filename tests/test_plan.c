@@ -9,37 +9,7 @@
 #include <cmocka.h>
 #include "plan_fixture.h"
 
-#define PLAN(...) planned(TENSORS(__VA_ARGS__))
-#define TENSORS(...) ((clg_tensor *const[]){__VA_ARGS__}), sizeof((clg_tensor *[]){__VA_ARGS__}) / sizeof(clg_tensor *)
-
-static void expect(clg_tensor *t, const float *value)
-{
-    float got[64];
-    assert_true(t && t->count <= 64);
-    assert_int_equal(clg_tensor_read(t, got, (size_t)t->count * 4), CLG_OK);
-    for (int64_t i = 0; i < t->count; i++)
-        if (got[i] != value[i])
-            fail_msg("element %lld is %g instead of %g", (long long)i, (double)got[i], (double)value[i]);
-}
-#define EXPECT(t, ...) expect(t, (const float[]){__VA_ARGS__})
-
-static clg_tensor *given(clg_graph *g, clg_shape shape, const float *value)
-{
-    clg_tensor *t = clg_input(g, CLG_F32, shape);
-    assert_int_equal(clg_tensor_write(t, value, (size_t)t->count * 4), CLG_OK);
-    return t;
-}
-
 /* ---- fusion ------------------------------------------------------------------------------------------------------ */
-
-static size_t launches(clg_tensor *const *outs, size_t count)
-{
-    clg_plan    *plan = planned(outs, count);
-    const size_t n = clg_plan_statistics(plan).launches;
-    clg_plan_destroy(&plan);
-    return n;
-}
-#define LAUNCHES(...) launches(TENSORS(__VA_ARGS__))
 
 static void pointwise_chains_are_one_launch(void **state)
 {
@@ -212,63 +182,6 @@ static void reductions_read_through_pointwise_chains(void **state)
     clg_plan_run(plan);
     EXPECT(before, 14);
     EXPECT(after, 29);
-    clg_plan_destroy(&plan);
-    clg_graph_destroy(&g);
-}
-
-/* The result that a plan for both computes, and the gradient times `factor`, are those of kernels of their own. */
-static void expect_as_alone(clg_tensor *loss, clg_tensor *dx, size_t fused, size_t alone, float factor)
-{
-    float        value[2], d[2][45];
-    const size_t size = (size_t)dx->count * 4;
-    for (int k = 0; k < 2; k++) {
-        clg_plan *plan = PLAN(loss, dx);
-        assert_int_equal(clg_plan_statistics(plan).launches, k ? alone : fused);
-        clg_plan_run(plan);
-        value[k] = (float)clg_tensor_scalar(loss);
-        assert_int_equal(clg_tensor_read(dx, d[k], size), CLG_OK);
-        clg_plan_destroy(&plan);
-        setenv("CLGRAD_REWRITE", "0", 1);
-    }
-    unsetenv("CLGRAD_REWRITE");
-    assert_float_equal(value[0], value[1], 4e-7f * value[1]);
-    for (int64_t i = 0; i < dx->count; i++) assert_float_equal(d[0][i], d[1][i], 4e-7f * factor);
-}
-
-static void a_loss_comes_with_its_gradient(void **state)
-{
-    (void)state;
-    float         value[45];
-    const int32_t known[5] = {0, 8, 3, 8, 5}, few[5] = {-1, 2, -1, 4, 0}, none[5] = {-1, -1, -1, -1, -1};
-    const int32_t *const each[] = {known, few, none};
-    for (size_t i = 0; i < CLG__COUNT(value); i++) value[i] = 4.0f * clg_random_uniform(3, i) - 2.0f;
-    clg_graph  *g = new_graph();
-    clg_tensor *x = given(g, CLG_SHAPE(5, 9), value), *labels = clg_input(g, CLG_I32, CLG_SHAPE(5)), *d[4];
-    clg_tensor *loss = clg_cross_entropy(x, labels), *twice = clg_scale(loss, 2.0), *square = clg_mul(loss, loss);
-    assert_int_equal(clg_gradients(loss, &x, 1, &d[0]), CLG_OK);
-    assert_int_equal(clg_gradients(twice, &x, 1, &d[1]), CLG_OK);
-    assert_int_equal(clg_gradients(square, &x, 1, &d[2]), CLG_OK);
-    for (size_t i = 0; i < CLG__COUNT(each); i++) {
-        assert_int_equal(clg_tensor_write(labels, each[i], sizeof known), CLG_OK);
-        expect_as_alone(loss, d[0], 2, 3, 1.0f);   /* rows, mean; no kernel writes a number that is known */
-        expect_as_alone(twice, d[1], 4, 5, 2.0f);  /* one that is computed, and twice the loss */
-        expect_as_alone(square, d[2], 5, 7, 4.0f); /* one that waits for the loss */
-    }
-    assert_int_equal(LAUNCHES(d[0]), 1);
-    assert_int_equal(LAUNCHES(loss), 2);
-
-    clg_tensor *logits = clg_neg(x), *dx, *of_no_rows = clg_cross_entropy(clg_input(g, CLG_F32, CLG_SHAPE(0, 3)), clg_input(g, CLG_I32, CLG_SHAPE(0)));
-    loss = clg_cross_entropy(logits, labels);
-    assert_int_equal(clg_gradients(loss, &x, 1, &dx), CLG_OK);
-    clg_plan *plan = PLAN(loss, dx);
-    assert_true(clg_plan_statistics(plan).planned_bytes < 2 * sizeof value); /* in place */
-    clg_plan_destroy(&plan);
-    assert_int_equal(clg_tensor_write(labels, known, sizeof known), CLG_OK);
-    expect_as_alone(loss, dx, 4, 5, 1.0f);
-    assert_int_equal(clg_gradients(of_no_rows, &of_no_rows->in[0], 1, &d[3]), CLG_OK);
-    plan = PLAN(of_no_rows, d[3]);
-    clg_plan_run(plan);
-    EXPECT(of_no_rows, 0);
     clg_plan_destroy(&plan);
     clg_graph_destroy(&g);
 }
@@ -722,7 +635,6 @@ int main(int argc, char **argv) /* an argument selects tests: "assign*" */
         cmocka_unit_test_setup(normalisation_and_residuals_fold_into_convolutions, begin),
         cmocka_unit_test_setup(reductions_read_through_pointwise_chains, begin),
         cmocka_unit_test_setup(second_operands_keep_their_side, begin),
-        cmocka_unit_test_setup(a_loss_comes_with_its_gradient, begin),
         cmocka_unit_test_setup(a_diamond_through_a_reduction_stays_apart, begin),
         cmocka_unit_test_setup(an_optimizer_step_is_one_launch, begin),
         cmocka_unit_test_setup(assignments_take_effect_in_order, begin),
