@@ -6,7 +6,8 @@
  * BIAS, OTHER       1: there is a bias of each output channel; a tensor of the result's shape
  * CHANNELS          how many more tensors there are with a number for each output channel: 0 to 2
  * EPILOGUE(T, a, b, c, d)  what becomes of a sum a, by the elements of these
- * TILE_*            as in gemm.cl
+ * TILE_*            as in gemm.cl; or
+ * FEW_ROWS          1, 2 or 4, in their place, on GPUs: groups have no more outputs, and products would waste most of a tile
  *
  * Sizes are those of one group: x [images, groups * channels, src], y [images, groups * rows, dst], weight
  * [groups * rows, taps] with taps = channels * KH * KW. A pixel p of dst, y0 = p / dst_w, meets pixel
@@ -15,12 +16,14 @@
  *
  * conv2d            weight times gathered [taps, pixels]
  * conv2d_filter     dw[o, tap] partial sums, dy times gathered [pixels, taps]: a group sums some of the images
+ * conv2d_few        FEW_ROWS, as conv2d: a unit is (image, group, WG pixels), and an item has one pixel
+ * conv2d_few_filter FEW_ROWS, as conv2d_filter: a unit is (share of the images, group, output, nine taps)
  * conv2d_sum        adds the partial sums
  * conv2d_swap       weight [groups, rows, channels, KH KW] -> [groups, channels, rows, KH KW] */
 #if !defined(KH) || !defined(KW) || !defined(STRIDE_H) || !defined(STRIDE_W) || !defined(PAD_H) || \
     !defined(PAD_W) || !defined(DIL_H) || !defined(DIL_W) || !defined(BACKWARD) || !defined(BIAS) || \
-    !defined(OTHER) || !defined(CHANNELS) || !defined(EPILOGUE) || !defined(TILE_SIDE)
-#error "conv2d.cl needs KH, KW, STRIDE_*, PAD_*, DIL_*, BACKWARD, BIAS, OTHER, CHANNELS, EPILOGUE, TILE_SIDE, TILE_M, TILE_N and TILE_K"
+    !defined(OTHER) || !defined(CHANNELS) || !defined(EPILOGUE) || !(defined(TILE_SIDE) || defined(FEW_ROWS))
+#error "conv2d.cl needs KH, KW, STRIDE_*, PAD_*, DIL_*, BACKWARD, BIAS, OTHER, CHANNELS, EPILOGUE, and TILE_* or FEW_ROWS"
 #endif
 #define WINDOW (KH * KW)
 
@@ -47,7 +50,101 @@ static inline float gather_one(const images *x, const ulong plane, const int py,
     return sy >= 0 && sy < x->src_h && sx >= 0 && sx < x->src_w ? x->data[plane + sy * x->src_w + sx] : 0.0f;
 }
 
-#if TILE_SIDE == 1
+#ifdef FEW_ROWS
+#if FEW_ROWS == 4
+typedef float4 few;
+#define WEIGHTS(w)      (float4)((w)[0], (w)[row1], (w)[row2], (w)[row3])
+#define EACH_FEW(F)     F(0, sum.x) F(1, sum.y) F(2, sum.z) F(3, sum.w)
+#elif FEW_ROWS == 2
+typedef float2 few;
+#define WEIGHTS(w)      (float2)((w)[0], (w)[row1])
+#define EACH_FEW(F)     F(0, sum.x) F(1, sum.y)
+#else
+typedef float few;
+#define WEIGHTS(w)      (w)[0]
+#define EACH_FEW(F)     F(0, sum)
+#endif
+
+KERNEL conv2d_few(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), OPERANDS, TENSOR(y), const int images_,
+                  const int groups, const int rows, const int channels, const int src_h, const int src_w, const int dst_h,
+                  const int dst_w)
+{
+    const int   pixels = dst_h * dst_w, taps = channels * WINDOW;
+    const int   row1 = min(1, rows - 1) * taps, row2 = min(2, rows - 1) * taps, row3 = min(3, rows - 1) * taps;
+    const uint  tiles = (pixels + WG - 1) / WG;
+    const ulong plane = (ulong)src_h * src_w;
+    const images from = {x + x_at, (ulong)images_ * groups * channels * plane, src_h, src_w, dst_w};
+    const operands with = OPERANDS_OF((ulong)images_ * groups * rows * pixels);
+    weight += weight_at, y += y_at;
+
+    EACH_UNIT(u, images_ * groups * tiles) {
+        const int   p = u % tiles * WG + get_local_id(0), py = p / dst_w, px = p % dst_w;
+        const ulong ng = u / tiles, row = ng % groups * rows;
+        global const float *w = weight + row * taps;
+        few sum = 0.0f;
+        if (p >= pixels) continue;
+        for (int c = 0; c < channels; c++)
+            for (int t = 0; t < WINDOW; t++, w++)
+                sum = fma((few)gather_one(&from, (ng * channels + c) * plane, py, px, t / KW, t % KW), WEIGHTS(w), sum);
+#define PUT_FEW(i, value)                                                                                    \
+        if (i < rows) {                                                                                      \
+            const ulong at = (ng * rows + i) * pixels + p;                                                   \
+            const float a = BIAS ? value + with.bias[row + i] : value, b = OTHER ? with.other[at] : 0.0f;    \
+            const float c = CHANNELS > 0 ? with.channel0[row + i] : 0.0f;                                    \
+            const float d = CHANNELS > 1 ? with.channel1[row + i] : 0.0f;                                    \
+            y[at] = EPILOGUE(float, a, b, c, d);                                                             \
+        }
+        EACH_FEW(PUT_FEW)
+    }
+}
+
+/* Nine taps, whose sums compilers keep in registers as they are no array: each tap's place, sum, and total. */
+#define TAPS 9
+#define EACH_TAP(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8)
+#define TAP_PLACE(t)                                                                             \
+    const int tap##t = min(first + t, taps - 1), down##t = tap##t % WINDOW / KW * DIL_H, across##t = tap##t % KW * DIL_W; \
+    const ulong plane##t = tap##t / WINDOW * plane;                                              \
+    float sum##t = 0.0f;
+#define TAP_ADD(t)                                                                               \
+    {                                                                                            \
+        const int  sy = py + down##t, sx = px + across##t;                                       \
+        const bool inside = sy >= 0 && sy < src_h && sx >= 0 && sx < src_w;                      \
+        const float v = from[plane##t + (inside ? sy * src_w + sx : 0)];                         \
+        sum##t = fma(d, inside ? v : 0.0f, sum##t);                                              \
+    }
+#define TAP_PUT(t)                                                                               \
+    sum##t = wg_sum(sum##t, tmp);                                                                \
+    if (get_local_id(0) == 0 && first + t < taps) to[t] = sum##t;
+
+KERNEL conv2d_few_filter(TENSOR_OF(const float, dy), TENSOR_OF(const float, x), TENSOR(partial), const int images_,
+                         const int groups, const int rows, const int channels, const int src_h, const int src_w,
+                         const int dst_h, const int dst_w, const int shares)
+{
+    local float tmp[WG];
+    const int   pixels = dst_h * dst_w, taps = channels * WINDOW;
+    const uint  chunks = (taps + TAPS - 1) / TAPS;
+    const ulong plane = (ulong)src_h * src_w;
+    dy += dy_at, x += x_at, partial += partial_at;
+
+    EACH_UNIT(u, shares * groups * rows * chunks) {
+        const int   first = u % chunks * TAPS;
+        const ulong so = u / chunks, o = so % (groups * rows), share = so / (groups * rows);
+        const int   n0 = share * images_ / shares, n1 = (share + 1) * images_ / shares;
+        EACH_TAP(TAP_PLACE)
+        for (int n = n0; n < n1; n++) {
+            global const float *from = x + (n * (ulong)groups + o / rows) * channels * plane;
+            global const float *of = dy + ((ulong)n * groups * rows + o) * pixels;
+            for (int p = get_local_id(0); p < pixels; p += WG) {
+                const int   py = p / dst_w * STRIDE_H - PAD_H, px = p % dst_w * STRIDE_W - PAD_W;
+                const float d = of[p];
+                EACH_TAP(TAP_ADD)
+            }
+        }
+        global float *to = partial + so * taps + first;
+        EACH_TAP(TAP_PUT)
+    }
+}
+#elif TILE_SIDE == 1
 /* Lanes from <= lane < until of the row that starts, for lane 0, at `at`, which may lie outside of the tensor. */
 static inline vec load_lanes(const images *x, const long at, const int from, const int until)
 {

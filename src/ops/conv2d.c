@@ -5,6 +5,7 @@
  *   conv2d(x, w) -> y     conv2d_backward_data(w, dy) -> dx     conv2d_backward_filter(x, dy) -> dw
  * Their attributes carry the shape of what they compute. All three become matrix products in cl/conv2d.cl. */
 #include "ops/conv2d.h"
+#include <string.h>
 
 /* The kernels count taps, pixels and units of work in 32 bits. */
 static const int64_t largest = INT64_C(1) << 30;
@@ -119,6 +120,7 @@ static clg_tensor *filter_gradient(const clg__grad *g, int input) /* of dw = fil
 enum {
     UNITS_PER_CORE = 8, /* that many units of work let cores finish together */
     MOST_SHARES    = 64,
+    FEW_TAPS       = 9, /* TAPS in cl/conv2d.cl */
 };
 
 /* Rows of the product that a unit of work computes: a packed panel serves them all, where units are a CPU's. */
@@ -130,6 +132,13 @@ void clg__conv2d_epilogue(clg__text *text, const clg__record *r)
                      r->node->arity == 3, r->other, r->channels, r->epilogue ? r->epilogue : "a");
 }
 
+/* Groups of so few outputs that a GPU's tile of a product would be mostly waste: 1, 2 or 4, else 0. */
+static uint32_t few_rows(const clg__record *r, uint64_t rows)
+{
+    if (strcmp(r->profile->base, "cpu") == 0 || rows > 4) return 0;
+    return rows == 3 ? 4 : (uint32_t)rows;
+}
+
 static void write_defines(clg__text *text, const clg__record *r, const conv_attr *a, const clg__tile *t, bool backward)
 {
     const char *const names[] = {"H", "W"};
@@ -138,17 +147,19 @@ static void write_defines(clg__text *text, const clg__record *r, const conv_attr
                          (int)a->w.dim[2 + d], names[d], a->stride[d], names[d], a->pad[d], names[d], a->dilation[d]);
     clg__text_append(text, "#define BACKWARD %d\n", backward);
     clg__conv2d_epilogue(text, r);
-    clg__tile_define(text, t);
+    if (t->side) clg__tile_define(text, t);
+    else clg__text_append(text, "#define FEW_ROWS %u\n", t->m);
 }
 
 static clg_status launch(clg__record *r, const char *kernel, const clg__text *defines, const clg__tile *t, uint64_t units,
                          const clg__arg *args, size_t count)
 {
     const uint64_t few = (uint64_t)CLG__MAX(r->compute_units, 1) * CLG__MAX(r->profile->groups, UNITS_PER_CORE);
-    const uint64_t most = t->side > 1 ? units : few; /* groups of many items take one unit each */
+    const uint64_t most = t->side != 1 ? units : few; /* groups of many items take one unit each */
     return clg__record_kernel(r, &(clg__launch){
-        .unit = "conv2d", .kernel = kernel, .defines = defines->data, .args = args, .arg_count = count,
-        .groups = {CLG__MIN(units, most)}, .local = {t->side, t->side, 1}});
+        .unit = "conv2d", .kernel = kernel, .defines = defines->data, .args = args,
+        .arg_count = t->side ? count : count - 1, /* the last is the height of a block of tiles */
+        .groups = {CLG__MIN(units, most)}, .local = {t->side, t->side, t->side > 0}});
 }
 
 /* dst = weight times what `src` has at its taps; weight is [groups * rows, channels * KH * KW]. */
@@ -159,7 +170,9 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
     const uint64_t  n = (uint64_t)from.dim[0], groups = (uint64_t)a->groups, rows = (uint64_t)to.dim[1] / groups;
     const uint64_t  pixels = (uint64_t)(to.dim[2] * to.dim[3]);
     const uint64_t  enough = (uint64_t)CLG__MAX(r->compute_units, 1) * UNITS_PER_CORE;
-    const clg__tile t = clg__tile_choose(r->profile, r->local_memory, rows, pixels);
+    const uint32_t  few = few_rows(r, rows);
+    const clg__tile t = few ? (clg__tile){.m = few, .cols = r->profile->wg}
+                            : clg__tile_choose(r->profile, r->local_memory, rows, pixels);
     const uint64_t  shared = n * groups * CLG__CEIL_DIV(pixels, t.cols);
     uint64_t        block = rows_of(&t, rows);
     while (block > t.m && shared * CLG__CEIL_DIV(rows, block) < enough) block = CLG__CEIL_DIV(CLG__CEIL_DIV(block, 2), t.m) * t.m;
@@ -172,7 +185,7 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
                                    CLG__ARGS(CLG__IN(0), weight, CLG__UINT(groups), CLG__UINT(a->w.dim[0] / a->groups),
                                              CLG__UINT(a->w.dim[1])));
     if (status == CLG_OK)
-        status = launch(r, "conv2d", &defines, &t, shared * CLG__CEIL_DIV(rows, block),
+        status = launch(r, few ? "conv2d_few" : "conv2d", &defines, &t, shared * CLG__CEIL_DIV(rows, block),
                         CLG__ARGS(weight, src, CONV_OPERANDS(bias), CLG__OUT, CLG__INT(n), CLG__INT(groups), CLG__INT(rows),
                                   CLG__INT((uint64_t)from.dim[1] / groups), CLG__INT(from.dim[2]),
                                   CLG__INT(from.dim[3]), CLG__INT(to.dim[2]), CLG__INT(to.dim[3]), CLG__INT(block)));
@@ -225,7 +238,8 @@ static clg_status filter_record(clg__record *r)
     if (a->x.dim[0] > 0 && clg__conv2d_lanes(r, a, FILTER, &status)) return status;
     const uint64_t   n = (uint64_t)a->x.dim[0], groups = (uint64_t)a->groups, rows = (uint64_t)a->w.dim[0] / groups;
     const uint64_t   count = (uint64_t)r->node->count, taps = count / (uint64_t)a->w.dim[0];
-    const clg__tile  t = clg__tile_choose(r->profile, r->local_memory, rows, taps);
+    const bool       few = few_rows(r, rows) > 0;
+    const clg__tile  t = few ? (clg__tile){.m = 1, .cols = FEW_TAPS} : clg__tile_choose(r->profile, r->local_memory, rows, taps);
     const uint64_t   block = rows_of(&t, rows), each = groups * CLG__CEIL_DIV(rows, block) * CLG__CEIL_DIV(taps, t.cols);
     const uint64_t   wanted = CLG__CEIL_DIV((uint64_t)CLG__MAX(r->compute_units, 1) * UNITS_PER_CORE, each);
     const uint64_t   shares = CLG__MIN(CLG__MIN(wanted, n), MOST_SHARES);
@@ -236,7 +250,7 @@ static clg_status filter_record(clg__record *r)
     write_defines(&defines, r, a, &t, false);
     status = CLG_OK;
     if (shares > 0)
-        status = launch(r, "conv2d_filter", &defines, &t, shares * each,
+        status = launch(r, few ? "conv2d_few_filter" : "conv2d_filter", &defines, &t, shares * each,
                         CLG__ARGS(CLG__IN(1), CLG__IN(0), partial, CLG__INT(n), CLG__INT(groups), CLG__INT(rows),
                                   CLG__INT(a->w.dim[1]), CLG__INT(a->x.dim[2]), CLG__INT(a->x.dim[3]),
                                   CLG__INT(a->y.dim[2]), CLG__INT(a->y.dim[3]), CLG__INT(shares), CLG__INT(block)));
