@@ -51,12 +51,94 @@ BLOCK_SUM(block_squares, VSQUARE, SQUARE)
         for (uint i = 0, rows = min(step, outer - n), width = min(inner, (uint)BLOCK); i < inner; \
              i += BLOCK, width = min(inner - min(i, inner), (uint)BLOCK))
 
+/* With one value of a channel in a row, a CPU has channels as lanes: a unit is a few vectors of them, in blocks of rows. */
+#if WG == 1
+#define WIDE 4
+#define ROWS 64
+#define EACH_COLUMNS(c) for (int c = UNITS_UNTIL(get_group_id(0), COLUMNS) * (WIDE * VEC),                                  \
+                             c##_end = UNITS_UNTIL(get_group_id(0) + 1, COLUMNS) * (WIDE * VEC); c < c##_end; c += WIDE * VEC)
+#define COLUMNS ((channels + WIDE * VEC - 1) / (WIDE * VEC))
+#define LOAD_COLUMN(p, v) load_part((p) + (v) * VEC, (int)channels - c - (v) * VEC)
+#define STORE_COLUMN(value, p, v) store_part(value, (p) + (v) * VEC, (int)channels - c - (v) * VEC)
+#define EACH_WIDE(v) UNROLL for (int v = 0; v < WIDE; v++)
+
+static inline void stats_of_columns(global const float *x, global float *out, const uint outer, const uint channels,
+                                    const ulong part, const float eps)
+{
+    EACH_COLUMNS(c) {
+        vec mean[WIDE], squares[WIDE];
+        float count = 0.0f;
+        EACH_WIDE(v) mean[v] = squares[v] = 0.0f;
+        for (uint n = 0; n < outer; n += ROWS) {
+            global const float *in = x + n * (ulong)channels + c;
+            const uint rows = min(outer - n, (uint)ROWS);
+            vec m[WIDE], s[WIDE];
+            EACH_WIDE(v) m[v] = s[v] = 0.0f;
+            for (uint r = 0; r < rows; r++) EACH_WIDE(v) m[v] += LOAD_COLUMN(in + r * channels, v);
+            EACH_WIDE(v) m[v] /= (float)rows;
+            for (uint r = 0; r < rows; r++) EACH_WIDE(v) {
+                const vec d = LOAD_COLUMN(in + r * channels, v) - m[v];
+                s[v] = fma(d, d, s[v]);
+            }
+            const float share = rows / (count + rows);
+            EACH_WIDE(v) {
+                const vec apart = m[v] - mean[v];
+                squares[v] += s[v] + apart * apart * (count * share);
+                mean[v] = fma(apart, (vec)share, mean[v]);
+            }
+            count += rows;
+        }
+        EACH_WIDE(v) {
+            STORE_COLUMN(mean[v], out + c, v);
+            STORE_COLUMN(1.0f / sqrt(squares[v] / count + eps), out + part + c, v);
+            STORE_COLUMN(squares[v] / (count - 1.0f), out + 2 * part + c, v);
+        }
+    }
+}
+
+static inline void sums_of_columns(global const float *x, global const float *mean, global const float *scale,
+                                   global const float *dy, global float *out, const uint outer, const uint channels,
+                                   const ulong part)
+{
+    EACH_COLUMNS(c) {
+        vec m[WIDE], sum[WIDE], dot[WIDE];
+        EACH_WIDE(v) m[v] = LOAD_COLUMN(mean + c, v), sum[v] = dot[v] = 0.0f;
+        for (uint n = 0; n < outer; n += ROWS) {
+            vec s[WIDE], t[WIDE];
+            EACH_WIDE(v) s[v] = t[v] = 0.0f;
+            for (uint r = n; r < min(outer, n + ROWS); r++) {
+                const ulong at = r * (ulong)channels + c;
+                EACH_WIDE(v) {
+                    const vec d = LOAD_COLUMN(dy + at, v);
+                    s[v] += d;
+                    t[v] = fma(d, LOAD_COLUMN(x + at, v) - m[v], t[v]);
+                }
+            }
+            EACH_WIDE(v) sum[v] += s[v], dot[v] += t[v];
+        }
+        EACH_WIDE(v) {
+            const vec r = LOAD_COLUMN(scale + c, v), count = (float)outer;
+            STORE_COLUMN(dot[v] * r, out + c, v);
+            STORE_COLUMN(sum[v], out + part + c, v);
+            STORE_COLUMN(sum[v] / count, out + 2 * part + c, v);
+            STORE_COLUMN(dot[v] * r * r / count, out + 3 * part + c, v);
+        }
+    }
+}
+#endif
+
 KERNEL batch_norm_stats(TENSOR(x), TENSOR(out), const uint outer, const uint channels, const uint inner, const ulong part,
                         const float eps)
 {
     local float tmp[WG];
     const ulong pitch = (ulong)channels * inner;
     x += x_at, out += out_at;
+#if WG == 1
+    if (inner == 1) {
+        stats_of_columns(x, out, outer, channels, part, eps);
+        return;
+    }
+#endif
     EACH_UNIT(c, channels) {
         float mean = 0.0f, squares = 0.0f, count = 0.0f;
         EACH_BLOCK(n, i, rows, width) {
@@ -81,6 +163,12 @@ KERNEL batch_norm_sums(TENSOR(x), TENSOR(mean), TENSOR(scale), TENSOR(dy), TENSO
     local float tmp[WG];
     const ulong pitch = (ulong)channels * inner;
     x += x_at, mean += mean_at, scale += scale_at, dy += dy_at, out += out_at;
+#if WG == 1
+    if (inner == 1) {
+        sums_of_columns(x, mean, scale, dy, out, outer, channels, part);
+        return;
+    }
+#endif
     EACH_UNIT(c, channels) {
         const float m = mean[c], r = scale[c], count = (float)outer * inner;
         float sum = 0.0f, dot = 0.0f;

@@ -340,6 +340,7 @@ static const op_row norm_rows[] = {
     BATCH_NORM(3, 2400, true, 0.0, 2, 3, 11, 13),
     BATCH_NORM(5, 1400, true, 0.125, 7, 5, 3, 3),
     BATCH_NORM(19, 1000, true, 0.0, 33, 19),
+    BATCH_NORM(67, 4000, true, 0.0, 131, 67),
     BATCH_NORM(2, 60000, true, 0.0, 3, 2, 71, 73),
     BATCH_NORM(3, 280, false, 0.5, 2, 3, 5, 7),
 };
