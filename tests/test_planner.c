@@ -193,7 +193,10 @@ static sketch draw_graph(clg_graph *g, dice *d, int nodes, bool reread)
     static const clg_shape shapes[] = {{2, {4, 6}}, {2, {6, 4}}, {1, {6}}, {2, {4, 1}},
                                        {0, {0}},    {2, {4, 6}}, {1, {24}}};
     sketch s = {.g = g, .from = g->count, .leaves = 2 + roll(d, MAX_LEAVES - 1)};
-    for (size_t i = 0; i < s.leaves; i++) s.leaf[i] = clg_state(g, CLG_F32, shapes[roll(d, CLG__COUNT(shapes))]);
+    for (size_t i = 0; i < s.leaves; i++) {
+        const clg_shape shape = shapes[roll(d, CLG__COUNT(shapes))];
+        s.leaf[i] = roll(d, 2) ? clg_input(g, CLG_F32, shape) : clg_state(g, CLG_F32, shape);
+    }
     for (int i = 0; i < nodes; i++) grow(&s, d, reread);
     for (uint32_t i = 0, wanted = 1 + roll(d, 3); i < wanted; i++) s.out[s.outs++] = pick(&s, d, false);
     assert_false(clg_context_failed(ctx));
@@ -287,7 +290,30 @@ static void expect_harmless(paper *m, int s, const clg_tensor *out)
         }
 }
 
-static void carry_out(const sketch *s)
+/* `again`: what is kept is left out. */
+static void perform(paper *m, int step, bool again)
+{
+    const clg_plan  *p = m->p;
+    const clg__step *now = &p->steps[step];
+    if (again && now->lasting == CLG__LASTS) return;
+    for (int i = 0; i < now->count; i++)
+        for (int k = 0; k < now->nodes[i]->arity; k++) expect_to_find(m, step, now->nodes[i], now->nodes[i]->in[k]);
+    for (int i = 0; i < now->count; i++) {
+        const clg__place at = p->place[now->nodes[i]->id];
+        if (!at.storage && at.interval < 0) continue;
+        assert_true(now->op < 0 || i == now->count - 1); /* of an operator and its epilogue, the last is written */
+        expect_harmless(m, step, now->nodes[i]);
+    }
+    for (int i = 0; i < now->count; i++) {
+        const clg_tensor *t = now->nodes[i];
+        const clg__place  at = p->place[t->id];
+        int              *owner = at.storage || at.interval >= 0 ? owners(m, at) : NULL;
+        for (int64_t e = 0; owner && e < t->count; e++) owner[e] = (int)t->id;
+    }
+}
+
+/* The steps that are kept are added to *kept. */
+static void carry_out(const sketch *s, int *kept)
 {
     clg_plan *p = clg__plan_prepare(s->out, s->outs, 0);
     if (!p && strstr(clg_context_error(ctx), "a reshape made before an assignment")) { /* refused, as it should be */
@@ -300,25 +326,12 @@ static void carry_out(const sketch *s)
     expect_apart(p->intervals, p->interval_count, &m.slabs, 1 << 20, 64);
     assert_true(m.slabs.count <= (int)CLG__COUNT(m.planned));
     for (int i = 0; i < m.slabs.count; i++) m.planned[i] = blank(m.slabs.bytes[i] / 4 + 16);
-    for (int step = 0; step < p->step_count; step++) {
-        const clg__step *now = &p->steps[step];
-        for (int i = 0; i < now->count; i++)
-            for (int k = 0; k < now->nodes[i]->arity; k++)
-                expect_to_find(&m, step, now->nodes[i], now->nodes[i]->in[k]);
-        for (int i = 0; i < now->count; i++) {
-            const clg__place at = p->place[now->nodes[i]->id];
-            if (!at.storage && at.interval < 0) continue;
-            assert_true(now->op < 0 ||
-                        i == now->count - 1); /* of an operator and its epilogue, the last is written */
-            expect_harmless(&m, step, now->nodes[i]);
-        }
-        for (int i = 0; i < now->count; i++) {
-            const clg_tensor *t = now->nodes[i];
-            const clg__place  at = p->place[t->id];
-            int              *owner = at.storage || at.interval >= 0 ? owners(&m, at) : NULL;
-            for (int64_t e = 0; owner && e < t->count; e++) owner[e] = (int)t->id;
-        }
+    for (int run = 0; run < 4; run++) { /* the third prepares again what is kept */
+        for (int step = 0; step < p->step_count; step++) perform(&m, step, run % 2);
+        for (size_t i = 0; i < m.storages && run < 3; i++) /* the host fills them anew */
+            for (int64_t e = 0; e < m.storage[i]->count; e++) m.held[i][e] = -1;
     }
+    for (int step = 0; step < p->step_count; step++) *kept += p->steps[step].lasting == CLG__LASTS;
     for (size_t i = 0; i < s->outs; i++) {
         const clg_tensor *base = clg__base_of(s->out[i]);
         if (base->op == &clg__op_leaf || !base->count) continue;
@@ -337,18 +350,31 @@ static void carry_out(const sketch *s)
 static void random_plans_hold_on_paper(void **state)
 {
     (void)state;
+    int kept = 0;
     for (uint64_t seed = 0; seed < 2000; seed++) {
         dice       d = {seed, 0};
         clg_graph *g = new_graph();
         const sketch s = draw_graph(g, &d, 4 + (int)roll(&d, 60), true);
         if (seed % 5 == 0) setenv("CLGRAD_REWRITE", "0", 1);
-        carry_out(&s);
+        carry_out(&s, &kept);
         unsetenv("CLGRAD_REWRITE");
         clg_graph_destroy(&g);
     }
+    assert_true(kept > 1000);
 }
 
-/* Many graphs in one plan, so that they compile together; the same again without fusion. */
+static void fill_leaf(clg__reference *ref, clg_tensor *leaf, uint64_t seed)
+{
+    float  value[24];
+    double exact[24];
+    for (int64_t k = 0; k < leaf->count; k++)
+        exact[k] = (double)(value[k] = 2.0f * clg_random_uniform(seed + leaf->id, (uint64_t)k) - 1.0f);
+    assert_int_equal(clg_tensor_write(leaf, value, (size_t)leaf->count * 4), CLG_OK);
+    clg__reference_set(ref, leaf, exact);
+}
+
+/* Many graphs in one plan, so that they compile together; the same again without fusion. A second run finds only those leaves
+ * written that the first has assigned to, a third the inputs too, and a fourth states. */
 static void random_graphs_give_the_interpreters_values(void **state)
 {
     (void)state;
@@ -368,25 +394,23 @@ static void random_graphs_give_the_interpreters_values(void **state)
         if (pass) setenv("CLGRAD_REWRITE", "0", 1);
         clg_plan *plan = planned(outs, count);
         unsetenv("CLGRAD_REWRITE");
-        for (int i = 0; i < GRAPHS; i++)
-            for (size_t l = 0; l < s[i].leaves; l++) {
-                float  value[24];
-                double exact[24];
-                for (int64_t k = 0; k < s[i].leaf[l]->count; k++)
-                    exact[k] = (double)(value[k] = 2.0f * clg_random_uniform(s[i].leaf[l]->id, (uint64_t)k) - 1.0f);
-                assert_int_equal(clg_tensor_write(s[i].leaf[l], value, (size_t)s[i].leaf[l]->count * 4), CLG_OK);
-                clg__reference_set(ref, s[i].leaf[l], exact);
+        assert_true(clg_plan_statistics(plan).kept_launches > 5);
+        for (uint64_t run = 0; run < 4; run++) {
+            for (int i = 0; i < GRAPHS; i++)
+                for (size_t l = 0; l < s[i].leaves; l++)
+                    if (run == 0 || s[i].assigned[l] || (run > 1 && (run == 3 || s[i].leaf[l]->storage->fed)))
+                        fill_leaf(ref, s[i].leaf[l], 1000 * run);
+            clg_plan_run(plan);
+            for (size_t o = 0; o < count; o++) {
+                float         got[600];
+                const double *value = clg__reference_value(ref, outs[o]);
+                assert_true(value && outs[o]->count <= 600);
+                assert_int_equal(clg_tensor_read(outs[o], got, (size_t)outs[o]->count * 4), CLG_OK);
+                for (int64_t k = 0; k < outs[o]->count; k++)
+                    if (!(fabs((double)got[k] - value[k]) <= 1e-4 * (1.0 + fabs(value[k]))))
+                        fail_msg("pass %d, run %d, output %zu (%s %u)[%lld]: %g instead of %g", pass, (int)run, o,
+                                 outs[o]->op->name, outs[o]->id, (long long)k, (double)got[k], value[k]);
             }
-        clg_plan_run(plan);
-        for (size_t o = 0; o < count; o++) {
-            float         got[600];
-            const double *value = clg__reference_value(ref, outs[o]);
-            assert_true(value && outs[o]->count <= 600);
-            assert_int_equal(clg_tensor_read(outs[o], got, (size_t)outs[o]->count * 4), CLG_OK);
-            for (int64_t k = 0; k < outs[o]->count; k++)
-                if (!(fabs((double)got[k] - value[k]) <= 1e-4 * (1.0 + fabs(value[k]))))
-                    fail_msg("pass %d, output %zu (%s %u)[%lld]: %g instead of %g", pass, o, outs[o]->op->name,
-                             outs[o]->id, (long long)k, (double)got[k], value[k]);
         }
         clg_plan_destroy(&plan);
     }

@@ -516,9 +516,17 @@ def test_bench_of_predictions():
     refuses("bench", "--op", "add", "--eval", "--shape", "9", status=2, says="--eval")
     # no pass over a convolution's result for batch norm, ReLU or a residual: what is pointwise has a channel's numbers
     text = succeeds("bench", "--model", "resnet18", "--eval", "--batch", 1, "--untimed", "--dump-plan")
+    packs = re.findall(r"^ {8}(?:conv2d_direct.conv2d_pack|winograd.winograd_weights|pointwise_0),.*$", text, re.M)
+    assert len(packs) > 20 and all(launch.endswith(", kept") for launch in packs), text
     left = [step for step in re.findall(r"^ *\d+  (\S+.*)$", text, re.M) if not step.startswith(("conv2d+mul+add", "add+sqrt"))]
     assert [step.split()[0] for step in left] == ["max_pool2d", "sum", "matmul"], left
     assert text.count("conv2d+mul+add") == 20 and text.count("add+sqrt+div+mul+sub") == 20, text
+    # nor are weights packed in a steady step, which is what is counted; its input takes two launches
+    text = succeeds("bench", "--model", "cnn", "--eval", "--batch", 1, "--untimed", "--dump-plan")
+    launches, kept = map(int, re.search(r"(\d+) launches \((\d+) kept\)", text).groups())
+    told = json.loads(succeeds("bench", "--model", "cnn", "--eval", "--batch", 1, "--steps", 3, "--json"))
+    assert kept == told["kept_launches"] > 0 and told["launches_per_step"] == launches - kept + 2, (text, told)
+    assert "of the first step made is kept" in succeeds("bench", "--model", "cnn", "--eval", "--batch", 1, "--steps", 3)
 
 
 def test_measuring_tools_refuse():

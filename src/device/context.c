@@ -132,6 +132,7 @@ void clg_context_clear_error(clg_context *ctx)
     if (!ctx || !ctx->queue || ctx->process != clg__process) return; /* there is no device to go on with */
     free(ctx->root.build_log);
     ctx->root.build_log = NULL;
+    if (ctx->root.status != CLG_OK) ctx->root.cleared++;
     ctx->root.status = CLG_OK;
     ctx->root.cl_code = 0;
     ctx->root.text[0] = '\0';

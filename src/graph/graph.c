@@ -27,6 +27,14 @@ void clg__storage_release(clg__storage **storage)
     free(s);
 }
 
+void clg__storage_changed(clg__storage *s) { s->version++; }
+
+uint64_t clg__storage_version(clg__storage *s)
+{
+    if (s->unseen) clg__storage_changed(s);
+    return s->version;
+}
+
 /* ---- graphs ------------------------------------------------------------------------------------------------------ */
 
 static void graph_destroy(clg__object *object)
@@ -311,7 +319,13 @@ static clg_tensor *persistent(clg_graph *g, clg_dtype dtype, clg_shape shape, co
     return t;
 }
 
-clg_tensor *clg_input(clg_graph *g, clg_dtype dtype, clg_shape shape) { return persistent(g, dtype, shape, "an input"); }
+clg_tensor *clg_input(clg_graph *g, clg_dtype dtype, clg_shape shape)
+{
+    clg_tensor *t = persistent(g, dtype, shape, "an input");
+    if (t) t->storage->fed = true;
+    return t;
+}
+
 clg_tensor *clg_state(clg_graph *g, clg_dtype dtype, clg_shape shape) { return persistent(g, dtype, shape, "a state"); }
 
 clg_tensor *clg_share(clg_graph *g, clg_tensor *t)

@@ -19,14 +19,22 @@ struct clg__storage {
     void (*fill)(const clg__storage *self, void *host); /* first values; NULL: zeros */
     void       *owner;  /* for fill */
     const char *what;   /* for messages: "the parameters" */
+    uint64_t    version; /* counts the writes: clg__storage_changed */
     int         refs;
     clg_dtype   dtype;
     bool        sealed; /* count is final */
+    bool        fed;    /* an input, which is written before each run as a rule */
+    bool        unseen; /* others may write it, who do not say so: an upload, the owner of its cl_mem */
 };
 
 clg__storage *clg__storage_create(clg__root *root, clg_dtype dtype, int64_t count, const char *what);
 void          clg__storage_retain(clg__storage *s);
 void          clg__storage_release(clg__storage **s);
+
+/* Plans keep what they have made of a storage until it changes (src/plan/kept.c): whoever writes one, or is about to enqueue
+ * that, says so. The version never falls; it differs from the one that was told last if somebody may have written. */
+void     clg__storage_changed(clg__storage *s);
+uint64_t clg__storage_version(clg__storage *s);
 
 struct clg_graph {
     clg__object    object;

@@ -220,6 +220,8 @@ typedef struct clg__launch {
     size_t          arg_count;
     uint64_t        groups[3]; /* 0 means 1 */
     uint32_t        local[3];  /* all 0: {profile wg, 1, 1} */
+    bool            prepares;  /* of the CLG__INs alone, CLG__WSs that no other launch writes: a weight, packed. It may be
+                                * left out while the inputs are as they were */
 } clg__launch;
 
 /* Are so many floats more than the caches hold? They are then better written past them. */

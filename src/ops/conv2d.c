@@ -162,6 +162,14 @@ static clg_status launch(clg__record *r, const char *kernel, const clg__text *de
         .groups = {CLG__MIN(units, most)}, .local = {t->side, t->side, t->side > 0}});
 }
 
+static clg_status record_swap(clg__record *r, const conv_attr *a, const char *defines, clg__arg to)
+{
+    const clg__arg args[] = {CLG__IN(0), to, CLG__UINT(a->groups), CLG__UINT(a->w.dim[0] / a->groups), CLG__UINT(a->w.dim[1])};
+    return clg__record_kernel(r, &(clg__launch){
+        .unit = "conv2d", .kernel = "conv2d_swap", .defines = defines, .args = args, .arg_count = CLG__COUNT(args),
+        .groups = {clg__record_groups(r, (uint64_t)a->x.dim[1])}, .prepares = true});
+}
+
 /* dst = weight times what `src` has at its taps; weight is [groups * rows, channels * KH * KW]. */
 static clg_status record_product(clg__record *r, const conv_attr *a, bool backward, clg__arg weight, clg__arg src,
                                  clg__arg bias)
@@ -181,9 +189,7 @@ static clg_status record_product(clg__record *r, const conv_attr *a, bool backwa
     write_defines(&defines, r, a, &t, backward);
     clg_status status = CLG_OK;
     if (backward)
-        status = clg__record_units(r, "conv2d", "conv2d_swap", defines.data, (uint64_t)a->x.dim[1],
-                                   CLG__ARGS(CLG__IN(0), weight, CLG__UINT(groups), CLG__UINT(a->w.dim[0] / a->groups),
-                                             CLG__UINT(a->w.dim[1])));
+        status = record_swap(r, a, defines.data, weight);
     if (status == CLG_OK)
         status = launch(r, few ? "conv2d_few" : "conv2d", &defines, &t, shared * CLG__CEIL_DIV(rows, block),
                         CLG__ARGS(weight, src, CONV_OPERANDS(bias), CLG__OUT, CLG__INT(n), CLG__INT(groups), CLG__INT(rows),

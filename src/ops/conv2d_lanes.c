@@ -93,7 +93,9 @@ static uint64_t most_groups(const winograd *w, int64_t units) { return CLG__MIN(
 #define GRID_ARGS(w) CLG__INT((w)->images), CLG__INT((w)->rows), CLG__INT((w)->cols), CLG__INT((w)->high), \
                      CLG__INT((w)->wide), CLG__INT((w)->cap)
 
-static clg_status winograd_launch(clg__record *r, const winograd *w, const char *kernel, uint64_t groups,
+enum { COMPUTES = false, PREPARES = true };
+
+static clg_status winograd_launch(clg__record *r, const winograd *w, const char *kernel, bool prepares, uint64_t groups,
                                   const clg__arg *args, size_t count)
 {
     clg__text defines = {0};
@@ -101,7 +103,7 @@ static clg_status winograd_launch(clg__record *r, const winograd *w, const char 
     write_defines(&defines, r, w->op, &w->tile);
     const clg_status status = clg__record_kernel(r, &(clg__launch){
         .unit = "winograd", .kernel = kernel, .defines = defines.data, .args = args, .arg_count = count,
-        .groups = {groups}, .local = {1, 1, 1}});
+        .groups = {groups}, .local = {1, 1, 1}, .prepares = prepares});
     clg__text_free(&defines);
     return status;
 }
@@ -114,7 +116,7 @@ static clg__arg floats_of(clg__record *r, uint64_t count)
 static clg_status winograd_input(clg__record *r, const winograd *w, clg__arg x, clg__arg v)
 {
     const uint64_t groups = most_groups(w, w->blocks * (CLG__ROUND_UP(w->channels, w->lanes) / w->lanes));
-    return winograd_launch(r, w, "winograd_input", groups,
+    return winograd_launch(r, w, "winograd_input", COMPUTES, groups,
                            CLG__ARGS(x, v, floats_of(r, groups * w->region), CLG__ULONG(w->region), GRID_ARGS(w),
                                      CLG__INT(w->channels), CLG__INT(w->src[0]), CLG__INT(w->src[1]), CLG__INT(w->pad)));
 }
@@ -131,17 +133,17 @@ static clg_status winograd_product(clg__record *r, const winograd *w, clg__arg w
         const clg__arg v = floats_of(r, (uint64_t)w->blocks * w->v);
         status = winograd_input(r, w, src, v);
         if (status != CLG_OK) return status;
-        return winograd_launch(r, w, "winograd_few", groups,
+        return winograd_launch(r, w, "winograd_few", COMPUTES, groups,
                                CLG__ARGS(weight, v, CONV_OPERANDS(bias), CLG__OUT, floats_of(r, groups * each), CLG__ULONG(each),
                                          GRID_ARGS(w), CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->dst[0]),
                                          CLG__INT(w->dst[1]), CLG__INT(w->op == DATA), CLG__INT(depth)));
     }
     const uint64_t groups = most_groups(w, w->blocks), each = w->v + w->product + w->region;
     const clg__arg u = floats_of(r, (uint64_t)(squared * parts * (w->channels * w->width + w->lanes)));
-    status = winograd_launch(r, w, "winograd_weights", most_groups(w, parts),
+    status = winograd_launch(r, w, "winograd_weights", PREPARES, most_groups(w, parts),
                              CLG__ARGS(weight, u, CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->op == DATA)));
     if (status != CLG_OK) return status;
-    return winograd_launch(r, w, "winograd", groups,
+    return winograd_launch(r, w, "winograd", COMPUTES, groups,
                            CLG__ARGS(u, src, CONV_OPERANDS(bias), CLG__OUT, floats_of(r, groups * each), CLG__ULONG(each), GRID_ARGS(w),
                                      CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->src[0]),
                                      CLG__INT(w->src[1]), CLG__INT(w->dst[0]), CLG__INT(w->dst[1]), CLG__INT(w->pad)));
@@ -161,19 +163,19 @@ static clg_status winograd_gradient(clg__record *r, const winograd *w, clg__arg 
         const clg__arg v = floats_of(r, (uint64_t)w->blocks * w->v);
         status = winograd_input(r, w, x, v);
         if (status == CLG_OK)
-            status = winograd_launch(r, w, "winograd_filter_few", units,
+            status = winograd_launch(r, w, "winograd_filter_few", COMPUTES, units,
                                      CLG__ARGS(v, dy, partial, floats_of(r, units * each), CLG__ULONG(each),
                                                GRID_ARGS(w), CLG__INT(w->outputs), CLG__INT(w->channels),
                                                CLG__INT(w->dst[0]), CLG__INT(w->dst[1])));
     } else {
-        status = winograd_launch(r, w, "winograd_filter", units,
+        status = winograd_launch(r, w, "winograd_filter", COMPUTES, units,
                                  CLG__ARGS(x, dy, partial, floats_of(r, units * each), CLG__ULONG(each), GRID_ARGS(w),
                                            CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->src[0]),
                                            CLG__INT(w->src[1]), CLG__INT(w->dst[0]), CLG__INT(w->dst[1]),
                                            CLG__INT(w->pad), CLG__INT(shares)));
     }
     if (status != CLG_OK) return status;
-    return winograd_launch(r, w, "winograd_sum", most_groups(w, (w->outputs + w->lanes - 1) / w->lanes),
+    return winograd_launch(r, w, "winograd_sum", COMPUTES, most_groups(w, (w->outputs + w->lanes - 1) / w->lanes),
                            CLG__ARGS(partial, CLG__OUT, CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(shares)));
 }
 
@@ -259,15 +261,15 @@ static bool direct_of(direct *c, const clg__record *r, const conv_attr *a, int o
     return c->plane <= LARGEST_REGION / c->channels;
 }
 
-static clg_status direct_launch(clg__record *r, const direct *c, const char *kernel, uint64_t units, const clg__arg *args,
-                                size_t count)
+static clg_status direct_launch(clg__record *r, const direct *c, const char *kernel, bool prepares, uint64_t units,
+                                const clg__arg *args, size_t count)
 {
     clg__text defines = {0};
     clg__text_append(&defines, "#define STEP %d\n#define NARROW 0\n", (int)c->step[1]);
     write_defines(&defines, r, c->op, &c->tile);
     const clg_status status = clg__record_kernel(r, &(clg__launch){
         .unit = "conv2d_direct", .kernel = kernel, .defines = defines.data, .args = args, .arg_count = count,
-        .groups = {CLG__MIN(c->cores, units)}, .local = {1, 1, 1}});
+        .groups = {CLG__MIN(c->cores, units)}, .local = {1, 1, 1}, .prepares = prepares});
     clg__text_free(&defines);
     return status;
 }
@@ -290,11 +292,11 @@ static clg_status direct_product(clg__record *r, const direct *c, clg__arg weigh
     const uint64_t each = (uint64_t)(c->channels * c->plane +
                                      (c->high * c->up[0] * padded * c->up[1] + c->lanes) * c->width);
     const clg__arg packed = floats_of(r, (uint64_t)(c->a->groups * parts * c->channels * window * c->width));
-    clg_status     status = direct_launch(r, c, "conv2d_pack", (uint64_t)(c->a->groups * parts),
+    clg_status     status = direct_launch(r, c, "conv2d_pack", PREPARES, (uint64_t)(c->a->groups * parts),
                                           CLG__ARGS(weight, packed, CLG__INT(c->a->groups), CLG__INT(c->channels),
                                                     CLG__INT(c->outputs), AXES_ARGS(c)));
     if (status != CLG_OK) return status;
-    return direct_launch(r, c, "conv2d_direct", units,
+    return direct_launch(r, c, "conv2d_direct", COMPUTES, units,
                          CLG__ARGS(packed, src, CONV_OPERANDS(bias), CLG__OUT, floats_of(r, CLG__MIN(c->cores, units) * each),
                                    CLG__ULONG(each), SHAPE_ARGS(c), AXES_ARGS(c), REGION_ARGS(c, c->rows),
                                    CLG__INT(CHUNK)));
@@ -309,12 +311,12 @@ static clg_status direct_gradient(clg__record *r, const direct *c, clg__arg x, c
     const uint64_t each = (uint64_t)(c->channels * c->plane + (c->high * c->wide + c->lanes) * c->width + kept);
     const clg__arg partial =
         floats_of(r, (shares * (uint64_t)(c->a->groups * parts * kept) + (uint64_t)c->lanes) * (uint64_t)c->width);
-    clg_status status = direct_launch(r, c, "conv2d_share", shares,
+    clg_status status = direct_launch(r, c, "conv2d_share", COMPUTES, shares,
                                       CLG__ARGS(x, dy, partial, floats_of(r, shares * each), CLG__ULONG(each),
                                                 SHAPE_ARGS(c), AXES_ARGS(c), REGION_ARGS(c, c->spread[0]),
                                                 CLG__INT(shares)));
     if (status != CLG_OK) return status;
-    return direct_launch(r, c, "conv2d_add", (uint64_t)c->a->groups * CLG__CEIL_DIV((uint64_t)c->outputs, (uint64_t)c->lanes),
+    return direct_launch(r, c, "conv2d_add", COMPUTES, (uint64_t)c->a->groups * CLG__CEIL_DIV((uint64_t)c->outputs, (uint64_t)c->lanes),
                          CLG__ARGS(partial, CLG__OUT, CLG__INT(c->a->groups), CLG__INT(c->outputs), CLG__INT(taps),
                                    CLG__INT(shares)));
 }

@@ -50,7 +50,7 @@ static clg_status grad_record(clg__record *r)
     const clg_status status = clg__record_kernel(
         r, &(clg__launch){"layer_norm", "layer_norm_grad", NULL,
                           CLG__ARGS(CLG__IN(0), CLG__IN(1), CLG__IN(2), CLG__OUT, CLG__WS(sums), CLG__ROWS, CLG__COLS,
-                                    CLG__FLOAT(attr->eps)), {groups}, {0}});
+                                    CLG__FLOAT(attr->eps)), {groups}, {0}, false});
     if (status != CLG_OK) return status;
     return clg__record_units(r, "layer_norm", "layer_norm_join", NULL, (r->n + 63) / 64,
                              CLG__ARGS(CLG__WS(sums), CLG__OUT, CLG__UINT(groups), CLG__COLS, CLG__ULONG(gain_at),

@@ -6,36 +6,17 @@
 
 enum { ALIGN = 64 }; /* of intervals, in bytes: a vector of 16 floats */
 
-static bool hold_storage(clg_plan *p, clg__storage *s)
-{
-    for (size_t i = 0; i < p->storage_count; i++)
-        if (p->storages[i] == s) return true;
-    clg__storage **moved = clg__plan_grow(p, p->storages, &p->storage_capacity, p->storage_count, sizeof *moved);
-    if (!moved) return false;
-    p->storages = moved;
-    clg__storage_retain(s);
-    p->storages[p->storage_count++] = s;
-    return true;
-}
-
-/* Every storage that a needed node lies in, whether or not something launches on it. */
-static bool hold_storages(clg_plan *p)
-{
-    for (size_t i = 0; i < p->node_count; i++)
-        if (p->needed[i] && p->place[i].storage && !hold_storage(p, p->place[i].storage)) return false;
-    return true;
-}
-
 static bool enough_memory(clg_plan *p)
 {
     const clg_device_info *device = clg_context_device(p->ctx);
     const uint64_t         held = clg_context_counters(p->ctx).bytes_allocated;
     uint64_t               fresh = 0;
     p->stats.persistent_bytes = p->stats.planned_bytes = 0;
-    for (size_t i = 0; i < p->storage_count; i++) {
-        const uint64_t bytes = (uint64_t)p->storages[i]->count * clg_dtype_size(p->storages[i]->dtype);
+    for (size_t i = 0; i < p->held_count; i++) {
+        const clg__storage *s = p->held[i].storage;
+        const uint64_t      bytes = (uint64_t)s->count * clg_dtype_size(s->dtype);
         p->stats.persistent_bytes += bytes;
-        if (!p->storages[i]->buffer) fresh += bytes;
+        if (!s->buffer) fresh += bytes;
     }
     for (int i = 0; i < p->slab_sizes.count; i++) p->stats.planned_bytes += p->slab_sizes.bytes[i];
     const uint64_t need = fresh + p->stats.planned_bytes;
@@ -49,7 +30,7 @@ static bool enough_memory(clg_plan *p)
 }
 
 /* Before anything is recorded, since the sizes of what cannot fit may not even be launched upon. */
-bool clg__plan_fits(clg_plan *p) { return hold_storages(p) && enough_memory(p); }
+bool clg__plan_fits(clg_plan *p) { return enough_memory(p); }
 
 static bool allocate(clg_plan *p)
 {
@@ -63,8 +44,8 @@ static bool allocate(clg_plan *p)
         return false;
     }
     if (!enough_memory(p)) return false;
-    for (size_t i = 0; i < p->storage_count; i++)
-        if (clg__storage_ready(p->storages[i]) != CLG_OK) return false;
+    for (size_t i = 0; i < p->held_count; i++)
+        if (clg__storage_ready(p->held[i].storage) != CLG_OK) return false;
     p->slabs = clg__calloc(p->object.root, (size_t)p->slab_sizes.count, sizeof(clg__buffer *));
     if (!p->slabs && p->slab_sizes.count) return false;
     for (int i = 0; i < p->slab_sizes.count; i++) {
@@ -124,7 +105,9 @@ static bool bind_launches(clg_plan *p)
     for (size_t i = 0; i < p->launch_count; i++) {
         clg__planned *l = &p->launches[i];
         if (!(l->is_gemm ? bind_gemm(p, l) : bind_kernel(p, l, generated))) return false;
-        p->stats.launches += l->is_gemm ? clg__gemm_launches(l->call) : 1;
+        const size_t launches = l->is_gemm ? clg__gemm_launches(l->call) : 1;
+        p->stats.launches += launches;
+        if (l->kept) p->stats.kept_launches += launches;
     }
     return true;
 }

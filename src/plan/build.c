@@ -10,11 +10,11 @@ static void plan_destroy(clg__object *object)
         clg__gemm_destroy(&p->launches[i].call);
     }
     for (int i = 0; p->slabs && i < p->slab_sizes.count; i++) clg__buffer_destroy(&p->slabs[i]);
-    for (size_t i = 0; i < p->storage_count; i++) clg__storage_release(&p->storages[i]);
+    for (size_t i = 0; i < p->held_count; i++) clg__storage_release(&p->held[i].storage);
     for (size_t i = 0; i < p->body_count; i++) clg__text_free(&p->bodies[i]);
     clg__text_free(&p->source);
     void *const arrays[] = {p->needed, p->is_output, p->step_of, p->last_use, p->place, p->steps, p->intervals,
-                            p->launches, p->bodies, p->slabs, p->slab_sizes.bytes, p->storages, p->seconds};
+                            p->launches, p->bodies, p->slabs, p->slab_sizes.bytes, p->held, p->seconds};
     for (size_t i = 0; i < CLG__COUNT(arrays); i++) free(arrays[i]);
     clg__arena_free(&p->arena);
     free(p);
@@ -45,7 +45,9 @@ bool clg__plan_add_launch(clg_plan *p, const clg__planned *launch)
     clg__planned *moved = clg__plan_grow(p, p->launches, &p->launch_capacity, p->launch_count, sizeof *moved);
     if (!moved) return false;
     p->launches = moved;
-    p->launches[p->launch_count++] = *launch;
+    p->launches[p->launch_count] = *launch;
+    if (p->steps[launch->step].lasting == CLG__LASTS) p->launches[p->launch_count].kept = true;
+    p->launch_count++;
     return true;
 }
 
@@ -105,6 +107,7 @@ clg_plan *clg__plan_prepare(clg_tensor *const *outs, size_t count, size_t guard)
     ok = ok && clg__plan_fuse(p) && clg__plan_place(p) && clg__plan_fits(p) && clg__plan_record(p);
     if (!ok) return give_up(p);
     for (int s = 0; s < p->step_count; s++) {
+        if (p->steps[s].lasting == CLG__LASTS) continue;
         const clg__cost cost = clg__plan_cost(p, s);
         p->stats.bytes += cost.bytes;
         p->stats.flops += cost.flops;

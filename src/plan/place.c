@@ -161,17 +161,19 @@ bool clg__plan_place(clg_plan *p)
     bool ok = place_outputs(p);
     if (ok) place_packed(p);
     if (ok) place_assigned(p);
+    ok = ok && clg__plan_keep(p);
     for (int s = 0; ok && s < p->step_count; s++)
         for (int i = 0; ok && i < p->steps[s].count; i++) {
             const clg_tensor *t = p->steps[s].nodes[i];
             if (!stored[t->id] || has_place(p, t->id) || t->op == &clg__op_pack) continue;
-            const int last = p->last_use[t->id];
-            int       interval = take_over(p, s, t);
+            const int  last = p->last_use[t->id];
+            const bool stays = last == p->step_count; /* from run to run */
+            int        interval = stays ? -1 : take_over(p, s, t);
             /* in the step itself both are alive: one past it, so that no second result takes it */
             if (interval >= 0)
                 p->intervals[interval].last = CLG__MAX(last, s + 1);
             else
-                interval = clg__plan_interval(p, (uint64_t)t->count * clg_dtype_size(t->dtype), s, last);
+                interval = clg__plan_interval(p, (uint64_t)t->count * clg_dtype_size(t->dtype), stays ? 0 : s, last);
             ok = interval >= 0;
             p->place[t->id] = (clg__place){NULL, interval, (int64_t)p->guard};
         }

@@ -4,6 +4,7 @@
  *   build.c    prune: which nodes do the outputs need; and the order of the stages
  *   fuse.c     which nodes run together: a step is one operator with its epilogue, or a group of pointwise nodes
  *   place.c    where each value lies: in a storage, or in an interval of memory that lives from step to step
+ *   kept.c     which steps need to run only once, and again when what they read has changed
  *   record.c   each step's operator says what it launches
  *   pointwise.c  the kernel of a group of pointwise nodes, generated
  *   memory.c   the intervals get their addresses
@@ -44,12 +45,27 @@ typedef struct clg__place {
     int64_t       offset;   /* elements */
 } clg__place;
 
+/* Of what a value is made, in the eyes of a plan (kept.c). */
+typedef enum clg__lasting {
+    CLG__CHANGES, /* of inputs, or of what the plan writes */
+    CLG__NUMBERS, /* of numbers alone */
+    CLG__LASTS,   /* and of storages that last */
+} clg__lasting;
+
+/* A storage that launches refer to. */
+typedef struct clg__held {
+    clg__storage *storage;
+    bool          written; /* by each run */
+    bool          source;  /* something is kept that is made of it */
+} clg__held;
+
 typedef struct clg__step {
     const clg_tensor **nodes; /* in creation order */
     int                count;
     int                op; /* the operator among them: those before it make its first input, those behind are its epilogue;
                             * -1: all are pointwise, in one generated kernel */
     const clg_tensor  *forward; /* NULL, or the node before it that its kernels compute as well: clg__op.forward */
+    clg__lasting       lasting;
 } clg__step;
 
 typedef struct clg__planned_arg { /* a clg__arg whose tensor has become a place */
@@ -71,7 +87,7 @@ typedef struct clg__planned {
     uint64_t          groups[3];
     uint32_t          local[3];
     clg__gemm         gemm;
-    bool              is_gemm;
+    bool              is_gemm, kept; /* kept: left out while its sources are as they were */
     clg__gemm_engine  engine;
     clg__kernel      *launch;
     clg__gemm_call   *call;
@@ -92,7 +108,7 @@ struct clg_plan {
     bool          *needed;
     bool          *is_output;
     int           *step_of;  /* or -1 */
-    int           *last_use; /* step that reads the node's memory last */
+    int           *last_use; /* step that reads the node's memory last; step_count: of another run perhaps */
     clg__place    *place;
     clg__step     *steps;
     int            step_count;
@@ -105,8 +121,9 @@ struct clg_plan {
     size_t         body_count, body_capacity;
     clg__buffer  **slabs;
     clg__slabs     slab_sizes;
-    clg__storage **storages; /* that launches refer to */
-    size_t         storage_count, storage_capacity;
+    clg__held     *held;
+    size_t         held_count, held_capacity;
+    uint64_t       prepared; /* the version of all sources for which the kept launches have run; 0: none */
     clg__hook     *hooks, **last_hook;
     uint64_t       runs;
     bool           observed; /* every node alone, and readable */
@@ -120,6 +137,7 @@ void *clg__plan_grow(clg_plan *p, void *array, size_t *capacity, size_t count, s
 
 bool clg__plan_fuse(clg_plan *p);   /* needed -> steps, in the order of execution */
 bool clg__plan_place(clg_plan *p);  /* steps -> place, intervals */
+bool clg__plan_keep(clg_plan *p);   /* in the midst of that: storages that are placed -> held, lasting, last_use */
 bool clg__plan_fits(clg_plan *p);   /* what must persist is compared with the device's memory */
 bool clg__plan_record(clg_plan *p); /* steps -> launches */
 bool clg__plan_bind(clg_plan *p);   /* launches -> kernels */
@@ -127,7 +145,14 @@ bool clg__plan_bind(clg_plan *p);   /* launches -> kernels */
 /* All stages but the last: nothing is allocated on the device or built. clg__plan_bind makes a plan of it. */
 clg_plan *clg__plan_prepare(clg_tensor *const *outs, size_t count, size_t guard);
 
-/* Enqueues launch i (run.c). */
+/* Does `in` last, so that what is made of it can be kept? Then its storage becomes a source (kept.c). */
+bool clg__plan_lasts(clg_plan *p, const clg_tensor *in);
+/* The version of all sources, never 0. */
+uint64_t clg__plan_version(const clg_plan *p);
+
+/* What comes before the launches of a run: hooks, and word of what it writes (run.c). */
+void clg__plan_begin(clg_plan *p);
+/* Enqueues launch i. */
 clg_status clg__plan_launch(clg_plan *p, size_t i);
 
 /* What a step costs at least (cost.c). */

@@ -78,6 +78,23 @@ static clg_status add(clg__record *r, clg__planned *launch, const clg__arg *args
     return clg__fail(p->object.root, CLG_OUT_OF_MEMORY, "%s: out of host memory for the plan", r->node->op->name);
 }
 
+/* Can what the launch prepares be kept? Then its memory is. */
+static bool keep_workspaces(const clg__record *r, const clg__launch *launch)
+{
+    clg_plan *p = r->recorder->plan;
+    if (p->steps[r->recorder->step].lasting == CLG__LASTS) return true; /* as all of the step is */
+    for (size_t i = 0; i < launch->arg_count; i++)
+        if (launch->args[i].kind == CLG__ARG_IN && !clg__plan_lasts(p, r->node->in[launch->args[i].index])) return false;
+    for (size_t i = 0; i < launch->arg_count; i++) {
+        if (launch->args[i].kind != CLG__ARG_WORKSPACE) continue;
+        const int at = r->recorder->workspaces[launch->args[i].index];
+        if (at < 0) return false;
+        p->intervals[at].first = 0;
+        p->intervals[at].last = CLG__MAX(p->intervals[at].last, p->step_count);
+    }
+    return true;
+}
+
 clg_status clg__record_kernel(clg__record *r, const clg__launch *launch)
 {
     clg__arena  *arena = &r->recorder->plan->arena;
@@ -85,6 +102,7 @@ clg_status clg__record_kernel(clg__record *r, const clg__launch *launch)
                             .defines = launch->defines ? clg__arena_printf(arena, "%s", launch->defines) : NULL};
     memcpy(planned.groups, launch->groups, sizeof planned.groups);
     memcpy(planned.local, launch->local, sizeof planned.local);
+    planned.kept = launch->prepares && keep_workspaces(r, launch);
     return add(r, &planned, launch->args, launch->arg_count);
 }
 

@@ -21,18 +21,29 @@ clg_status clg__plan_launch(clg_plan *p, size_t i)
     return l->is_gemm ? clg__gemm_enqueue(p->ctx, l->call) : clg__kernel_enqueue(p->ctx, l->launch);
 }
 
+void clg__plan_begin(clg_plan *p)
+{
+    for (const clg__hook *h = p->hooks; h; h = h->next) h->call(h->user, p->runs);
+    for (size_t i = 0; i < p->held_count; i++)
+        if (p->held[i].written) clg__storage_changed(p->held[i].storage);
+    p->runs++;
+}
+
 /* `mark`, when there is one, becomes the number of commands traced before each launch and after the last. */
 static void run(clg_plan *p, size_t *mark)
 {
     if (!p || clg_context_failed(p->ctx)) return;
-    for (const clg__hook *h = p->hooks; h; h = h->next) h->call(h->user, p->runs);
-    clg_status status = clg_context_status(p->ctx);
+    clg__plan_begin(p);
+    const uint64_t version = clg__plan_version(p);
+    const bool     prepared = p->prepared == version;
+    clg_status     status = clg_context_status(p->ctx);
+    p->prepared = 0; /* unless all goes well */
     for (size_t i = 0; i < p->launch_count && status == CLG_OK; i++) {
         if (mark) mark[i] = clg__trace_count(p->ctx);
-        status = clg__plan_launch(p, i);
+        if (!prepared || !p->launches[i].kept) status = clg__plan_launch(p, i);
     }
     if (mark) mark[p->launch_count] = clg__trace_count(p->ctx);
-    p->runs++;
+    if (status == CLG_OK) p->prepared = version;
 }
 
 void clg_plan_run(clg_plan *p) { run(p, NULL); }
@@ -123,7 +134,8 @@ static void dump_launch(const clg_plan *p, size_t i, FILE *to)
         fprintf(to, "        %s%s%s, %llu x %llu x %llu groups", k->unit ? k->unit : "", k->unit ? "." : "", k->kernel,
                 (unsigned long long)CLG__MAX(1u, k->groups[0]), (unsigned long long)CLG__MAX(1u, k->groups[1]),
                 (unsigned long long)CLG__MAX(1u, k->groups[2]));
-    if (p->seconds) fprintf(to, ", %.3f ms", 1e3 * p->seconds[i]);
+    if (k->kept) fputs(", kept", to);
+    if (p->seconds && (!k->kept || p->seconds[i] > 0.0)) fprintf(to, ", %.3f ms", 1e3 * p->seconds[i]);
     fputc('\n', to);
 }
 
@@ -140,8 +152,9 @@ void clg_plan_dump(const clg_plan *p, FILE *to)
         for (; l < end; l++) dump_launch(p, (size_t)l, to);
         all += seconds;
     }
-    fprintf(to, "%zu nodes, %zu launches, %zu bytes planned (%zu without sharing), %zu bytes persistent\n", p->stats.nodes,
-            p->stats.launches, p->stats.planned_bytes, p->stats.unplanned_bytes, p->stats.persistent_bytes);
+    fprintf(to, "%zu nodes, %zu launches (%zu kept), %zu bytes planned (%zu without sharing), %zu bytes persistent\n",
+            p->stats.nodes, p->stats.launches, p->stats.kept_launches, p->stats.planned_bytes, p->stats.unplanned_bytes,
+            p->stats.persistent_bytes);
     fprintf(to, "all  ");
     dump_cost((clg__cost){p->stats.bytes, p->stats.flops}, all, to);
 }

@@ -46,6 +46,13 @@ static clg__storage *storage_of(const clg_tensor *t, const char *what, size_t *o
     return (whole ? allocate(s) : clg__storage_ready(s)) == CLG_OK ? s : NULL;
 }
 
+/* The one way by which the host's values come into a storage that has some. */
+static clg_status write_storage(clg__storage *s, size_t at, const void *data, size_t bytes)
+{
+    clg__storage_changed(s);
+    return clg__buffer_write((clg_context *)s->root, s->buffer, at, data, bytes);
+}
+
 static clg_status transfer_size(const clg_tensor *t, const char *what, size_t bytes)
 {
     const size_t whole = (size_t)t->count * clg_dtype_size(t->dtype);
@@ -60,7 +67,7 @@ clg_status clg_tensor_write(clg_tensor *t, const void *data, size_t bytes)
     clg__storage *s = storage_of(t, "write", &at, data ? bytes : 0);
     if (!s) return t ? clg_context_status(t->graph->ctx) : CLG_INVALID_ARGUMENT;
     const clg_status status = transfer_size(t, "write", bytes);
-    return status == CLG_OK ? clg__buffer_write(t->graph->ctx, s->buffer, at, data, bytes) : status;
+    return status == CLG_OK ? write_storage(s, at, data, bytes) : status;
 }
 
 clg_status clg_tensor_read(clg_tensor *t, void *data, size_t bytes)
@@ -77,7 +84,9 @@ clg_upload *clg_upload_create(clg_tensor *t)
     size_t        at;
     clg__storage *s = storage_of(t, "upload", &at, 0);
     if (s && !t->count) return clg__op_fail(t, "upload", CLG_INVALID_ARGUMENT, "the tensor is empty"), NULL;
-    return s ? clg__upload_create(t->graph->ctx, s->buffer, at, (size_t)t->count * clg_dtype_size(t->dtype)) : NULL;
+    if (!s) return NULL;
+    s->unseen = true;
+    return clg__upload_create(t->graph->ctx, s->buffer, at, (size_t)t->count * clg_dtype_size(t->dtype));
 }
 
 double clg_tensor_scalar(clg_tensor *t)
@@ -92,7 +101,9 @@ cl_mem clg_tensor_cl_mem(clg_tensor *t, size_t *offset)
     size_t        at = 0;
     clg__storage *s = storage_of(t, "cl_mem", &at, 0);
     if (offset) *offset = at;
-    return s ? (cl_mem)clg__buffer_handle(s->buffer) : NULL;
+    if (!s) return NULL;
+    s->unseen = true;
+    return (cl_mem)clg__buffer_handle(s->buffer);
 }
 
 /* ---- parameters -------------------------------------------------------------------------------------------------- */
@@ -122,7 +133,7 @@ clg_status clg_model_write(clg_model *m, size_t i, const float *value, size_t co
 {
     const clg_status status = parameter(m, i, count, value);
     if (status != CLG_OK) return status;
-    return clg__buffer_write(m->ctx, m->parameters[i].in->buffer, (size_t)m->parameters[i].offset * 4, value, count * 4);
+    return write_storage(m->parameters[i].in, (size_t)m->parameters[i].offset * 4, value, count * 4);
 }
 
 /* ---- guards ------------------------------------------------------------------------------------------------------ */
@@ -132,6 +143,7 @@ static const uint32_t pattern = 0x7fc0beefu; /* a NaN: what is read by mistake s
 clg_status clg__plan_guards_fill(clg_plan *p)
 {
     clg_status status = CLG_OK;
+    p->prepared = 0;
     for (int i = 0; i < p->slab_sizes.count && status == CLG_OK; i++) {
         const size_t words = (size_t)p->slab_sizes.bytes[i] / 4;
         uint32_t    *fill = clg__calloc(p->object.root, words, 4);

@@ -28,8 +28,7 @@ clg_status clg_plan_walk(clg_plan *p, clg_plan_visit *visit, void *user)
     if (!visit) return clg__fail(p->object.root, CLG_INVALID_ARGUMENT, "plan: no function given to walk it with");
     if (!p->observed)
         return clg__fail(p->object.root, CLG_INVALID_ARGUMENT, "plan: only those of a graph that was created with .observed can be walked");
-    for (const clg__hook *h = p->hooks; h; h = h->next) h->call(h->user, p->runs);
-    p->runs++;
+    clg__plan_begin(p);
     size_t launch = 0;
     for (int s = 0; s < p->step_count; s++) {
         for (; launch < p->launch_count && p->launches[launch].step == s; launch++)
