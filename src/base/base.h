@@ -32,7 +32,7 @@ enum { CLG__ERROR_TEXT = 2048 };
 struct clg__root {
     clg__object *newest;
     clg_status   status;  /* sticky: CLG_OK until something fails */
-    uint64_t     cleared; /* failures that were */
+    uint64_t     cleared; /* how often it has been CLG_OK again */
     int          cl_code; /* the OpenCL status that belongs to it, or 0 */
     char         text[CLG__ERROR_TEXT];
     char        *build_log;

@@ -88,7 +88,7 @@ bool clg__plan_keep(clg_plan *p)
 
 uint64_t clg__plan_version(const clg_plan *p)
 {
-    uint64_t sum = 1 + p->object.root->cleared; /* what had been enqueued before a failure may not have been done */
+    uint64_t sum = 1 + p->object.root->cleared; /* when a run has failed, or later what it enqueued, nothing of it counts */
     for (size_t i = 0; i < p->held_count; i++)
         if (p->held[i].source) sum += clg__storage_version(p->held[i].storage);
     return sum; /* none ever falls: it is the same when all are */

@@ -37,13 +37,12 @@ static void run(clg_plan *p, size_t *mark)
     const uint64_t version = clg__plan_version(p);
     const bool     prepared = p->prepared == version;
     clg_status     status = clg_context_status(p->ctx);
-    p->prepared = 0; /* unless all goes well */
     for (size_t i = 0; i < p->launch_count && status == CLG_OK; i++) {
         if (mark) mark[i] = clg__trace_count(p->ctx);
         if (!prepared || !p->launches[i].kept) status = clg__plan_launch(p, i);
     }
     if (mark) mark[p->launch_count] = clg__trace_count(p->ctx);
-    if (status == CLG_OK) p->prepared = version;
+    p->prepared = version; /* if this run fails, that changes: clg__plan_version */
 }
 
 void clg_plan_run(clg_plan *p) { run(p, NULL); }
