@@ -120,33 +120,69 @@ static copy copy_of(const clg_tensor *t, int input)
     return c;
 }
 
+typedef struct run {
+    uint64_t count, from, to; /* steps in x and y */
+} run;
+
+/* Dimensions that go on where the next one ends are one, and those of one element none; how many remain. */
+static int joined(const copy *c, run *e)
+{
+    int n = 0;
+    for (int d = 0; d < c->region.rank; d++) {
+        const run next = {(uint64_t)c->region.dim[d], (uint64_t)c->from[d], (uint64_t)c->to[d]};
+        if (next.count == 1) continue;
+        const bool goes_on = n > 0 && e[n - 1].from == next.from * next.count && e[n - 1].to == next.to * next.count;
+        const uint64_t outer = goes_on ? e[--n].count : 1;
+        e[n++] = (run){outer * next.count, next.from, next.to};
+    }
+    return n;
+}
+
+/* Where neighbours in x are none in y, which is so after permutations alone: their dimension becomes the last but one. */
+static bool turn(run *e, int n)
+{
+    if (n < 2 || e[n - 1].to != 1 || e[n - 1].from == 1) return false;
+    for (int d = n - 2; d >= 0; d--)
+        if (e[d].from == 1) {
+            const run neighbours = e[d];
+            memmove(e + d, e + d + 1, (size_t)(n - 2 - d) * sizeof *e);
+            e[n - 2] = neighbours;
+            return true;
+        }
+    return false;
+}
+
+enum { SIDE_CPU = 64, SIDE_GPU = 32 }; /* of a block, unless one extent is smaller: BLOCK in cl/strided.cl */
+
 static clg_status record_copy(clg__record *r, int input, bool add)
 {
-    const copy c = copy_of(r->node, input);
-    uint64_t   extent[CLG_MAX_RANK], from[CLG_MAX_RANK], to[CLG_MAX_RANK], total = 1;
-    int        n = 0;
-    for (int d = 0; d < c.region.rank; d++) { /* dimensions that go on where the next one ends are one */
-        const uint64_t e = (uint64_t)c.region.dim[d], f = (uint64_t)c.from[d], t = (uint64_t)c.to[d];
-        total *= e;
-        if (e == 1) continue;
-        if (n > 0 && from[n - 1] == f * e && to[n - 1] == t * e) extent[n - 1] *= e;
-        else extent[n++] = e;
-        from[n - 1] = f, to[n - 1] = t;
-    }
+    const copy     c = copy_of(r->node, input);
+    const uint64_t total = (uint64_t)clg_shape_count(c.region);
+    run            e[CLG_MAX_RANK];
+    const int      n = joined(&c, e);
+    const bool     turned = turn(e, n), many = r->profile->wg > 1;
     if (total == 0) return CLG_OK;
-    clg__arg args[25] = {CLG__IN(input), CLG__OUT, CLG__ULONG(c.from_first), CLG__ULONG(c.to_first)};
+    clg__arg args[26] = {CLG__IN(input), CLG__OUT, CLG__ULONG(c.from_first), CLG__ULONG(c.to_first)};
     for (int d = 0; d < CLG_MAX_RANK; d++) {
-        const int  k = d - (CLG_MAX_RANK - n);
-        const bool own = k >= 0, inner = d == CLG_MAX_RANK - 1;
-        args[4 + d] = CLG__UINT(own ? extent[k] : 1);
-        args[10 + d] = CLG__UINT(own ? from[k] : inner);
-        args[16 + d] = CLG__UINT(own ? to[k] : inner);
+        const int    k = d - (CLG_MAX_RANK - n), inner = d == CLG_MAX_RANK - 1;
+        const run own = k >= 0 ? e[k] : (run){1, (uint64_t)inner, (uint64_t)inner};
+        args[4 + d] = CLG__UINT(own.count);
+        args[10 + d] = CLG__UINT(own.from);
+        args[16 + d] = CLG__UINT(own.to);
     }
-    const uint64_t rows = n ? total / extent[n - 1] : 1;
+    if (turned) {
+        const uint64_t a = e[n - 2].count, b = e[n - 1].count, side = many ? SIDE_GPU : SIDE_CPU, area = side * side;
+        const uint64_t wide = CLG__MIN(a, area / CLG__MIN(b, side) / 16 * 16), high = CLG__MIN(b, area / CLG__MIN(a, side) / 16 * 16);
+        const uint64_t across = many ? CLG__CEIL_DIV(a, wide) : CLG__MAX(a / wide, 1);
+        const uint64_t along = many ? CLG__CEIL_DIV(b, high) : CLG__MAX(b / high, 1), rows = total / (a * b);
+        args[4] = CLG__UINT(rows);
+        args[22] = CLG__UINT(wide), args[23] = CLG__UINT(high), args[24] = CLG__UINT(across), args[25] = CLG__UINT(along);
+        return clg__record_units(r, "strided", "turned", NULL, rows * across * along, args, 26);
+    }
+    const uint64_t rows = n ? total / e[n - 1].count : 1, chunk = (uint64_t)r->profile->wg * 4;
     args[4] = CLG__UINT(rows);
     args[22] = CLG__UINT(add);
-    const uint64_t chunk = (uint64_t)r->profile->wg * 4;
-    return clg__record_units(r, "strided", "strided", NULL, r->profile->wg > 1 ? (total + chunk - 1) / chunk : rows, args, 23);
+    return clg__record_units(r, "strided", "strided", NULL, many ? CLG__CEIL_DIV(total, chunk) : rows, args, 23);
 }
 
 static uint64_t vectors(const clg__record *r)
