@@ -297,6 +297,11 @@ static const op_row softmax_rows[] = {
     EACH_ROW_LENGTH(log_softmax),
     {"softmax", build_softmax_along, {{NORMAL, DIMS(3, 67, 5)}}, SMOOTH, 268, {.dims = {1}}},
     {"log_softmax", build_log_softmax_along, {{NORMAL, DIMS(67, 3)}}, SMOOTH, 268, {.dims = {-2}}},
+    {"softmax", build_softmax_along, {{NORMAL, DIMS(3, 19, 101)}}, SMOOTH, 76, {.dims = {1}}},
+    {"log_softmax", build_log_softmax_along, {{NORMAL, DIMS(2, 3, 7, 1, 45)}}, SMOOTH, 28, {.dims = {2}}},
+    {"softmax", build_softmax_along, {{NORMAL, DIMS(1, 5, 1031)}}, SMOOTH, 20, {.dims = {1}}}, /* several strips */
+    {"log_softmax", build_log_softmax_along, {{NORMAL, DIMS(5, 41, 7)}}, SMOOTH, 20, {.dims = {0}}},
+    {"softmax", build_softmax_along, {{NORMAL, DIMS(3, 5, 1)}}, SMOOTH, 20, {.dims = {1}}},
     {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(1, 1)}, {LABELS, DIMS(1)}}, SMOOTH, 1, {.dims = {0}}},
     {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(7, 10)}, {LABELS, DIMS(7)}}, SMOOTH, 70, {.dims = {0}}},
     {"cross_entropy", build_cross_entropy, {{NORMAL, DIMS(67, 33)}, {LABELS, DIMS(67)}}, SMOOTH, 2211, {.dims = {0}}},
