@@ -61,6 +61,14 @@ def test_early_stopping_keeps_the_best():
     assert f"test accuracy {100 * told['accuracy']:.2f}%" in said and "210 images" in said, (told, said)
 
 
+def test_evaluations_see_what_was_learnt():
+    # the network that evaluates after each epoch keeps packed weights and batch norm's constants: made anew each time
+    spec = "conv2d(8,3) batch_norm relu conv2d(8,3) relu flatten linear(10)"
+    _, rows, out = train("--epochs", 3, spec=spec)
+    told = json.loads(succeeds("eval", out, "--data", DATA, "--json"))
+    assert abs(told["loss"] - rows[-1]["test_loss"]) < 1e-6 < abs(told["loss"] - rows[0]["test_loss"]), (told, rows)
+
+
 def test_folds():
     said = run("--epochs", 1, "--folds", 3, "--lr", 0.02)
     lines = [line for line in said.splitlines() if line.startswith("epoch 1/1")]
