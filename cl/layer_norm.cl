@@ -45,12 +45,12 @@ KERNEL layer_norm(TENSOR(x), TENSOR(gain), TENSOR(bias), TENSOR(y), const uint r
     }
 }
 
-/* sums [groups, 2, n]: the share of dgain and dbias of each group's rows. */
-KERNEL layer_norm_grad(TENSOR(x), TENSOR(gain), TENSOR(dy), TENSOR(dx), TENSOR(sums), const uint rows, const uint n,
-                       const float eps)
+/* sums [groups, 2, n]: the share of dgain and dbias of each group's rows. `with` is added to dx if it is to be. */
+KERNEL layer_norm_grad(TENSOR(x), TENSOR(gain), TENSOR(dy), TENSOR(with), TENSOR(dx), TENSOR(sums), const uint rows,
+                       const uint n, const float eps, const uint adds)
 {
     local float tmp[WG];
-    x += x_at, gain += gain_at, dy += dy_at, dx += dx_at;
+    x += x_at, gain += gain_at, dy += dy_at, with += with_at, dx += dx_at;
     global float *dgain = sums + sums_at + get_group_id(0) * 2 * (ulong)n, *dbias = dgain + n;
     EACH_VEC(i, n) VPUT((vec)0.0f, dgain + i), VPUT((vec)0.0f, dbias + i);
     EACH_TAIL(i, n) dgain[i] = dbias[i] = 0.0f;
@@ -74,11 +74,12 @@ KERNEL layer_norm_grad(TENSOR(x), TENSOR(gain), TENSOR(dy), TENSOR(dx), TENSOR(s
         sum = wg_sum(sum, tmp) / n, dot = wg_sum(dot, tmp) / n;
 
         EACH_VEC(i, n) {
-            const vec xh = (VLOAD(x + at + i) - m.mean) * m.scale;
-            VPUT((VLOAD(dy + at + i) * VLOAD(gain + i) - sum - xh * dot) * m.scale, dx + at + i);
+            const vec xh = (VLOAD(x + at + i) - m.mean) * m.scale, add = adds ? VLOAD(with + at + i) : (vec)0.0f;
+            VPUT((VLOAD(dy + at + i) * VLOAD(gain + i) - sum - xh * dot) * m.scale + add, dx + at + i);
         }
         EACH_TAIL(i, n)
-            dx[at + i] = (dy[at + i] * gain[i] - sum - (x[at + i] - m.mean) * m.scale * dot) * m.scale;
+            dx[at + i] = (dy[at + i] * gain[i] - sum - (x[at + i] - m.mean) * m.scale * dot) * m.scale +
+                         (adds ? with[at + i] : 0.0f);
     }
 }
 

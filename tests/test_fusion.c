@@ -64,10 +64,45 @@ static void a_loss_comes_with_its_gradient(void **state)
     clg_graph_destroy(&g);
 }
 
+/* The gradients of sum(c (x + layer_norm(x))) to x, gain and bias, and those of sum(c dx) to x and c; how many launches the first take. */
+static size_t residual_gradients(bool rewrite, float got[5][95])
+{
+    enum { ROWS = 5, N = 19 };
+    float value[3][ROWS * N];
+    for (size_t i = 0; i < CLG__COUNT(value); i++)
+        for (size_t k = 0; k < ROWS * N; k++) value[i][k] = 4.0f * clg_random_uniform(i, k) - 2.0f;
+    setenv("CLGRAD_REWRITE", rewrite ? "1" : "0", 1);
+    clg_graph  *g = new_graph();
+    clg_tensor *x = given(g, CLG_SHAPE(ROWS, N), value[0]), *c = given(g, CLG_SHAPE(ROWS, N), value[1]);
+    clg_tensor *gain = given(g, CLG_SHAPE(N), value[2]), *bias = given(g, CLG_SHAPE(N), value[2] + N), *d[5];
+    clg_tensor *y = clg_add(x, clg_layer_norm(x, gain, bias, 0.0)), *loss = clg_sum(clg_mul(c, y), NULL);
+    assert_int_equal(clg_gradients(loss, (clg_tensor *[]){x, gain, bias}, 3, d), CLG_OK);
+    assert_int_equal(clg_gradients(clg_sum(clg_mul(c, d[0]), NULL), (clg_tensor *[]){x, c}, 2, d + 3), CLG_OK);
+    const size_t count = LAUNCHES(d[0], d[1], d[2]);
+    clg_plan    *plan = planned(d, 5);
+    clg_plan_run(plan);
+    for (int i = 0; i < 5; i++) assert_int_equal(clg_tensor_read(d[i], got[i], (size_t)d[i]->count * 4), CLG_OK);
+    clg_plan_destroy(&plan);
+    clg_graph_destroy(&g);
+    return count;
+}
+
+static void a_residuals_gradient_is_added_by_layer_norm(void **state)
+{
+    (void)state;
+    static float fused[5][95], plain[5][95];
+    assert_int_equal(residual_gradients(true, fused), 4); /* dy, the normalisation's, its sums, and the joining of these */
+    residual_gradients(false, plain);
+    for (int i = 0; i < 5; i++)
+        for (int k = 0; k < (i == 1 || i == 2 ? 19 : 95); k++)
+            assert_float_equal(fused[i][k], plain[i][k], 1e-5f * (1.0f + (plain[i][k] < 0.0f ? -plain[i][k] : plain[i][k])));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_loss_comes_with_its_gradient, begin),
+        cmocka_unit_test_setup(a_residuals_gradient_is_added_by_layer_norm, begin),
     };
     return cmocka_run_group_tests(tests, open_context, close_context);
 }

@@ -266,7 +266,7 @@ bool clg__may_rewrite(const clg_graph *g)
     return !g->observed && clg_context_device(g->ctx)->profile.fuse && (!rewrite || rewrite[0] != '0');
 }
 
-clg_tensor *clg__apply_once(const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in, int arity)
+clg_tensor *clg__find_newest(const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in, int arity)
 {
     uint32_t newest = 0;
     for (int k = 0; k < arity; k++) {
@@ -276,11 +276,17 @@ clg_tensor *clg__apply_once(const clg__op *op, const void *attr, size_t attr_siz
     const clg_graph *g = in[0]->graph;
     for (uint32_t i = g->count; i-- > newest;) {
         clg_tensor *t = g->nodes[i];
-        if (t->op == op && t->arity == arity && memcmp(t->in, in, (size_t)arity * sizeof *in) == 0 &&
+        if (t->op == op && t->arity >= arity && memcmp(t->in, in, (size_t)arity * sizeof *in) == 0 &&
             (attr_size == 0 || memcmp(t->attr, attr, attr_size) == 0))
             return t;
     }
-    return clg__apply_n(op, attr, attr_size, in, arity);
+    return NULL;
+}
+
+clg_tensor *clg__apply_once(const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in, int arity)
+{
+    clg_tensor *there = clg__find_newest(op, attr, attr_size, in, arity);
+    return there && there->arity == arity ? there : clg__apply_n(op, attr, attr_size, in, arity);
 }
 
 /* ---- leaves ------------------------------------------------------------------------------------------------------ */

@@ -92,6 +92,9 @@ clg_tensor *clg__apply_n(const clg__op *op, const void *attr, size_t attr_size, 
  * gradients of several inputs that one kernel computes. */
 clg_tensor *clg__apply_once(const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in, int arity);
 
+/* The newest node of `op` with these attributes whose inputs begin with these; or NULL. */
+clg_tensor *clg__find_newest(const clg__op *op, const void *attr, size_t attr_size, clg_tensor *const *in, int arity);
+
 /* Counts a negative axis from the last one; false, with the error in the context, when x has no such axis. */
 bool clg__find_axis(const clg_tensor *x, const char *op, int *axis);
 
