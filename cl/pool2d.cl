@@ -20,7 +20,23 @@ typedef struct image {
 #define EACH_STRIP(s, rows, cols) \
     for (int s = get_local_id(0); s < (rows) * (((cols) + VEC - 1) / VEC); s += WG)
 #define STRIP_Y(s, cols) ((s) / (((cols) + VEC - 1) / VEC))
+#if WG == 1 /* the last strip of a row ends with it, and repeats some of the one before */
+#define STRIP_X(s, cols) max(min((s) % (((cols) + VEC - 1) / VEC) * VEC, (cols) - VEC), 0)
+#else
 #define STRIP_X(s, cols) ((s) % (((cols) + VEC - 1) / VEC) * VEC)
+#endif
+
+/* Columns whose steps are read together. */
+#if STRIDE_W == 2 && VEC > 1
+#define STEPS 2
+#else
+#define STEPS 1
+#endif
+#if VEC == 1
+#define TO_FLOAT(v) ((float)(v))
+#else
+#define TO_FLOAT(v) CAT(convert_float, VEC)(v)
+#endif
 
 /* Columns x, x + STRIDE_W, ... of row y, `count` lanes of them; what lies outside of the row is anything. */
 static inline vec load_step(const image *in, const ulong plane, const int y, const int x, const int count)
@@ -40,6 +56,20 @@ static inline vec load_step(const image *in, const ulong plane, const int y, con
     EACH_LANE(i, count)
         if (x + i * STRIDE_W >= 0 && x + i * STRIDE_W < in->w) t[i] = in->data[at + i * STRIDE_W];
     return VLOAD(t);
+}
+
+/* v[k] = load_step of column x + k. */
+static inline void load_steps(vec v[STEPS], const image *in, const ulong plane, const int y, const int x, const int count)
+{
+#if STEPS == 2
+    const long at = (long)plane + y * in->w + x;
+    if (at >= 0 && at + 2 * VEC <= (long)in->size) {
+        const vec a = VLOAD(in->data + at), b = VLOAD(in->data + at + VEC);
+        v[0] = (vec)(a.even, b.even), v[1] = (vec)(a.odd, b.odd);
+        return;
+    }
+#endif
+    UNROLL for (int k = 0; k < STEPS; k++) v[k] = load_step(in, plane, y, x + k, count);
 }
 
 /* What one element counts for in the mean of window (py, px). */
@@ -67,19 +97,22 @@ KERNEL max_pool2d(TENSOR_OF(const float, x), TENSOR(y), const ulong code_part, c
     y += y_at;
     EACH_UNIT(u, planes) EACH_STRIP(s, dst_h, dst_w) {
         const int py = STRIP_Y(s, dst_w), px = STRIP_X(s, dst_w), count = min(VEC, dst_w - px);
-        vec best = -INFINITY, found = -1.0f;
-        for (int h = 0; h < KH; h++) {
-            const int sy = py * STRIDE_H - PAD_H + h;
-            if (sy < 0 || sy >= src_h) continue;
-            UNROLL for (int w = 0; w < KW; w++) {
-                const int  sx = px * STRIDE_W - PAD_W + w;
-                const vec  v = load_step(&in, u * (ulong)src_h * src_w, sy, sx, count);
-                const ivec col = sx + LANES * STRIDE_W, inside = PAD_W == 0 ? (ivec)-1 : ((col >= 0) & (col < src_w));
-                const ivec take = inside & ((!(v <= best) & (best == best)) | (found < 0.0f));
-                best = take ? v : best;
-                found = take ? (vec)(h * KW + w) : found;
+        const int  y0 = py * STRIDE_H - PAD_H, x0 = px * STRIDE_W - PAD_W, first = max(-y0, 0), rows = min(KH, src_h - y0);
+        const bool whole = x0 >= 0 && x0 + (VEC - 1) * STRIDE_W + KW <= src_w;
+        const ivec col = x0 + LANES * STRIDE_W;
+        vec best = -INFINITY, found = TO_FLOAT(first * KW + max(-col, 0)); /* the first tap that there is */
+        for (int h = first; h < rows; h++)
+            UNROLL for (int w = 0; w < KW; w += STEPS) {
+                vec v[STEPS];
+                load_steps(v, &in, u * (ulong)src_h * src_w, y0 + h, x0 + w, count);
+                UNROLL for (int k = 0; k < STEPS && w + k < KW; k++) {
+                    const ivec inside = (col >= -w - k) & (col < src_w - w - k);
+                    const vec  now = PAD_W == 0 || whole ? v[k] : inside ? v[k] : (vec)-INFINITY; /* that never wins */
+                    const ivec take = !(now <= best) & (best == best);
+                    best = take ? now : best;
+                    found = take ? (vec)(h * KW + w + k) : found;
+                }
             }
-        }
         global float *to = y + (u * (ulong)dst_h + py) * dst_w + px;
         store_part(best, to, count);
         store_part(found, to + code_part, count);
@@ -130,12 +163,16 @@ KERNEL avg_pool2d(TENSOR_OF(const float, x), TENSOR(y), const uint planes, const
 
 /* ---- gradients --------------------------------------------------------------------------------------------------- */
 
-/* Windows px, px + 1, ... of row py of the plane that starts at element `plane`; zeros where there are none. */
-static inline vec load_windows(const image *y, const ulong plane, const int py, const int px)
+/* Windows px, px + 1, ... of row py of the plane that starts at element `plane`; zeros where there are none, but anything
+ * if that does not matter. */
+static inline vec load_windows(const image *y, const ulong plane, const int py, const int px, const bool matters)
 {
     const long at = (long)plane + py * y->w + px;
     const ivec col = px + LANES;
-    if (at >= 0 && at + VEC <= (long)y->size) return ((col >= 0) & (col < y->w)) ? VLOAD(y->data + at) : (vec)0.0f;
+    if (at >= 0 && at + VEC <= (long)y->size) {
+        const vec v = VLOAD(y->data + at);
+        return !matters || (px >= 0 && px + VEC <= y->w) ? v : ((col >= 0) & (col < y->w)) ? v : (vec)0.0f;
+    }
     float t[VEC] = {0.0f};
     EACH_LANE(i, min(VEC, y->w - px))
         if (px + i >= 0) t[i] = y->data[at + i];
@@ -165,7 +202,7 @@ static inline void store_phases(const vec *r, global float *p, const int count)
 #endif
 }
 
-/* dx = the sum, over the windows that a pixel lies in, of the share SHARE of dy; `found` is zero in lanes without one. */
+/* dx = the sum, over the windows that a pixel lies in, of the share SHARE of dy, whose lanes without one are zeros. */
 #define GATHER(SHARE)                                                                                                   \
     EACH_UNIT(u, planes) EACH_STRIP(s, src_h, (src_w + STRIDE_W - 1) / STRIDE_W) {                                      \
         const int   cols = (src_w + STRIDE_W - 1) / STRIDE_W, y = STRIP_Y(s, cols), q = STRIP_X(s, cols);               \
@@ -178,7 +215,7 @@ static inline void store_phases(const vec *r, global float *p, const int count)
                 if (y + PAD_H < h || (y + PAD_H - h) % STRIDE_H || py >= dst_h) continue;                               \
                 UNROLL for (int w = (phase + PAD_W) % STRIDE_W; w < KW; w += STRIDE_W) {                                \
                     const int px = q + (phase + PAD_W - w) / STRIDE_W; /* w - phase - PAD_W divides by STRIDE_W */      \
-                    const vec d = load_windows(&from, plane, py, px);                                                   \
+                    const vec d = load_windows(&from, plane, py, px, true);                                             \
                     sum += SHARE;                                                                                       \
                 }                                                                                                       \
             }                                                                                                           \
@@ -193,7 +230,7 @@ KERNEL max_pool2d_grad(TENSOR_OF(const float, code), TENSOR_OF(const float, dy),
     const ulong size = (ulong)planes * dst_h * dst_w;
     const image from = {dy + dy_at, size, dst_h, dst_w}, found = {code + code_at + code_part, size, dst_h, dst_w};
     dx += dx_at;
-    GATHER(load_windows(&found, plane, py, px) == (vec)(h * KW + w) ? d : (vec)0.0f)
+    GATHER(load_windows(&found, plane, py, px, false) == (vec)(h * KW + w) ? d : (vec)0.0f)
 }
 
 KERNEL avg_pool2d_grad(TENSOR_OF(const float, dy), TENSOR(dx), const uint planes, const int src_h, const int src_w,

@@ -86,6 +86,7 @@ BUILDER(adaptive_max_pool2d, clg_adaptive_max_pool2d(in[0], row->with.dims[0], r
 BUILDER(max_pool2d, clg_max_pool2d(in[0], &row->with.pool))
 BUILDER(conv2d_pool, clg_max_pool2d(clg_relu(clg_conv2d(in[0], in[1], in[2], &row->with.conv_pool.conv)),
                                     &row->with.conv_pool.pool))
+BUILDER(max_pool2d_of_relu, clg_max_pool2d(clg_relu(in[0]), &row->with.pool))
 BUILDER(avg_pool2d, clg_avg_pool2d(in[0], &row->with.pool))
 BUILDER(cross_entropy, clg_cross_entropy(in[0], in[1]))
 BUILDER(count_correct, clg_count_correct(in[0], in[1]))
@@ -539,6 +540,8 @@ static const op_row conv_transpose_rows[] = {
 
 static const op_row pool_rows[] = {
     POOLS(max_pool2d, DISTINCT, EXACT | SMOOTH),
+    {"max_pool2d", build_max_pool2d_of_relu, {{DISTINCT, DIMS(2, 3, 9, 11)}}, EXACT | SMOOTH, 9,
+     {.pool = {.kernel = 3, .stride = 2, .pad = 1}}},
     POOLS(avg_pool2d, NORMAL, SMOOTH),
     {"max", build_global_max_pool2d, {{DISTINCT, DIMS(2, 3, 7, 5)}}, EXACT, 1, {.dims = {0}}},
     {"adaptive_avg_pool2d", build_adaptive_avg_pool2d, {{NORMAL, DIMS(2, 3, 7, 11)}}, SMOOTH, 16, {.dims = {3, 4}}},

@@ -69,6 +69,7 @@ struct clg__op {
     clg_status (*infer)(clg__infer *i);
     clg_tensor *(*gradient)(const clg__grad *g, int input); /* d loss / d in[input]; NULL result: zero */
     clg_tensor *(*added)(clg_tensor *sum, const clg_tensor *t); /* sum + t where that saves work: a node, or NULL */
+    clg_tensor *(*masked)(const clg_tensor *d, clg_tensor *y); /* relu_grad(y, d), d the gradient of y = relu(), likewise */
     clg_status (*record)(clg__record *r);
     void (*reference)(const clg__ref *r);
     clg__cost (*cost)(const clg_tensor *t); /* NULL, or .bytes 0: inputs and output; NULL: one operation an element */

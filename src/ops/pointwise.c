@@ -122,7 +122,11 @@ GRADIENT(neg) { return (void)input, clg_neg(DY); }
 GRADIENT(exp) { return (void)input, clg_mul(DY, Y); }
 GRADIENT(log) { return (void)input, clg_div(DY, A); }
 GRADIENT(sqrt) { return (void)input, clg_div(clg_scale(DY, 0.5), Y); }
-GRADIENT(relu) { return (void)input, clg__apply(OP(relu_grad), Y, DY); }
+GRADIENT(relu)
+{
+    clg_tensor *d = DY->op->masked ? DY->op->masked(DY, Y) : NULL;
+    return (void)input, d ? d : clg__apply(OP(relu_grad), Y, DY);
+}
 GRADIENT(relu_grad) { return input == 0 ? NULL : clg__apply(OP(relu_grad), A, DY); }
 #define FLAT(name) GRADIENT(name) { return (void)g, (void)input, NULL; } /* piecewise constant, or of integers */
 EACH_FLAT(FLAT)

@@ -60,6 +60,17 @@ static clg_tensor *coded_gradient(const clg__grad *g, int input)
     return input ? clg__apply_attr(&clg__ops_pool2d[other], (const pool_attr *)g->out->attr, g->out->in[0], g->dout) : NULL;
 }
 
+/* Whether ReLU let a maximum through shows in the maximum itself: fewer elements than y has. */
+static clg_tensor *max_grad_masked(const clg_tensor *d, clg_tensor *y)
+{
+    const pool_attr *a = d->attr;
+    clg_tensor      *both = d->in[0];
+    if (both->op != &clg__ops_pool2d[MAX_POOL] || both->in[0] != y) return NULL;
+    clg_tensor *value = clg__apply_attr(&clg__ops_pool2d[MAX_POOL_VALUE], &((clg__part){0, pooled(a)}), both, y);
+    clg_tensor *dy = clg__apply(clg__op_find("relu_grad"), value, d->in[1]);
+    return clg__apply_attr(&clg__ops_pool2d[MAX_POOL_GRAD], a, both, dy);
+}
+
 static clg_tensor *avg_gradient(const clg__grad *g, int input)
 {
     (void)input;
@@ -220,7 +231,7 @@ const clg__op clg__ops_pool2d[] = {
     [MAX_POOL_VALUE] = {.name = "max_pool2d_value", .arity = 2, .flags = CLG__VIEW | CLG__PART, .infer = clg__part_infer,
                         .gradient = max_gradient, .reference = clg__part_reference},
     [MAX_POOL_GRAD] = {.name = "max_pool2d_grad", .arity = 2, .infer = coded_infer, .gradient = coded_gradient,
-                       .record = pool_record, .reference = coded_reference},
+                       .masked = max_grad_masked, .record = pool_record, .reference = coded_reference},
     [MAX_POOL_PICK] = {.name = "max_pool2d_pick", .arity = 2, .infer = coded_infer, .gradient = coded_gradient,
                        .record = pool_record, .reference = coded_reference},
     [AVG_POOL] = {.name = "avg_pool2d", .arity = 1, .infer = pool_infer, .gradient = avg_gradient,
