@@ -5,6 +5,8 @@
  * POOL_H, POOL_W                             the window of the maximum, and its stride
  * BIAS                                       1: there is one
  * ROWS                                       output channels that a unit of work holds in registers
+ * FILTER_ITEMS, FILTER_ROWS, FILTER_LANES    with WG > 1, of conv2d_pool_filter: items of a group, channels of an item, an
+ *                                            even number, and images of an item, 1 or 2
  *
  * x by lanes [blocks, channels, h, w, VEC], code [blocks, rows, pixels, VEC] in bytes, y and dy [n, rows, pixels]. A group's items
  * share the pooled pixels of a unit, which is a block of VEC images and some rows. Lanes behind the last image compute
@@ -12,6 +14,8 @@
 #if !defined(KH) || !defined(KW) || !defined(STRIDE_H) || !defined(STRIDE_W) || !defined(DIL_H) || !defined(DIL_W) || \
     !defined(POOL_H) || !defined(POOL_W) || !defined(BIAS) || !defined(ROWS)
 #error "conv2d_pool.cl needs KH, KW, STRIDE_*, DIL_*, POOL_*, BIAS and ROWS"
+#elif WG > 1 && (!defined(FILTER_ITEMS) || !defined(FILTER_ROWS) || !defined(FILTER_LANES))
+#error "conv2d_pool.cl needs FILTER_ITEMS, FILTER_ROWS and FILTER_LANES"
 #endif
 #define WINDOW  (KH * KW)
 #define PLACES  (POOL_H * POOL_W)
@@ -148,6 +152,7 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
 
     EACH_UNIT(u, blocks * parts) {
         const int   first = u % parts * ROWS, block = u / parts;
+        const ivec  behind = WG == 1 ? (ivec)0 : (ivec)(LANES >= n - block * VEC); /* the last image, where a GPU has no place */
         const ulong plane = (ulong)h * w, image = (ulong)rows * pixels;
         global const float *weights[ROWS];
         UNROLL for (int r = 0; r < ROWS; r++) weights[r] = weight + min(first + r, rows - 1) * (ulong)taps;
@@ -187,7 +192,7 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
                     tile[r][i] = best < 0.0f ? 0.0f : best;
                     if (first + r < rows)
                         *(global code_vec *)(code + LANE(((ulong)block * rows + first + r) * pixels + p0 + i)) =
-                            CODE(best <= 0.0f ? (ivec)-1 : place);
+                            CODE((best <= 0.0f) | behind ? (ivec)-1 : place);
                 }
             }
             UNROLL for (int r = 0; r < ROWS; r++)
@@ -196,6 +201,7 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
     }
 }
 
+#if WG == 1
 /* partial[block, row, tap] = the sum over the block's images; tap `taps` is the bias. */
 KERNEL conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, dy), TENSOR(partial), const ulong code_part,
                           const ulong x_part, const int n, const uint blocks, const int rows, const int channels,
@@ -236,7 +242,7 @@ KERNEL conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, 
                                     t = place >= m * POOL_W ? TAP(at, m * POOL_W + k, kh, kw, w) : t;
                                 v = k == 0 ? t : across >= k ? t : v;
                             }
-                            sum[kh * KW + kw] = fma(d, v, sum[kh * KW + kw]);
+                            sum[kh * KW + kw] = fma(d, v, sum[kh * KW + kw]); /* tests/test_doctor.py edits this */
                         }
                 }
             }
@@ -250,6 +256,105 @@ KERNEL conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, 
         }
     }
 }
+#else
+/* The gradient where items are many: as a GPU multiplies as fast as it selects, and four times as fast as it reads local memory,
+ * nothing is gathered by the maximum's place. An item takes dy apart into what belongs to each place, zeros elsewhere, once for
+ * all taps, and multiplies each with all taps. It has FILTER_ROWS channels, for which it reads x once, in pairs, which some
+ * devices multiply at once, and of a pixel FILTER_LANES images. Offsets in a share have 32 bits, from bases that all items
+ * share: most devices add the two as they read. */
+#if FILTER_LANES == 1
+typedef float images_at;
+typedef uchar codes_at;
+#define IMAGE(v, l) (v)
+#else
+typedef float2 images_at __attribute__((aligned(4)));
+typedef uchar2 codes_at;
+#define IMAGE(v, l) ((l) == 0 ? (v).x : (v).y)
+#endif
+#define PAIRS  (FILTER_ROWS / 2)
+#define TAPS_B (WINDOW + 1) /* of a channel; the last one is the bias */
+#define SUMS   (PAIRS * TAPS_B)
+#define HALF   (FILTER_ITEMS / 2)
+#define AT(type, p, bytes) (*(global const type *)((global const char *)(p) + (bytes)))
+
+static inline float2 where_both(const bool first, const bool second, const float2 v)
+{
+    return (float2)(first ? v.x : 0.0f, second ? v.y : 0.0f);
+}
+
+/* A group is (FILTER_ROWS channels, share of the images): partial[share, row, tap], with `blocks` blocks in a share. */
+__attribute__((reqd_work_group_size(FILTER_ITEMS, 1, 1))) kernel void
+conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, dy), TENSOR(partial), const ulong code_part,
+                   const ulong x_part, const int n, const uint blocks, const int rows, const int channels, const int h,
+                   const int w, const int dst_h, const int dst_w)
+{
+    local float2 tmp[SUMS * (HALF + 1)];
+    const uint  pixels = dst_h * dst_w, taps = channels * WINDOW, me = get_local_id(0), row = get_group_id(0) * FILTER_ROWS;
+    const uint  share = get_group_id(1), n0 = share * blocks * VEC, n1 = min(n0 + blocks * VEC, (uint)n);
+    const uint  plane = h * w, image = rows * pixels;
+    global const uchar *codes[FILTER_ROWS];
+    global const float *from[FILTER_ROWS];
+    saved += saved_at, partial += partial_at + ((ulong)share * rows + row) * (taps + 1);
+    UNROLL for (int r = 0; r < FILTER_ROWS; r++) {
+        const uint o = min(row + r, rows - 1u) * pixels;
+        codes[r] = (global const uchar *)(saved + code_part) + (ulong)n0 * image + o * VEC;
+        from[r] = dy + dy_at + (ulong)n0 * image + o;
+    }
+    for (int c = 0; c < channels; c++) {
+        global const float *x = saved + x_part + ((ulong)n0 * channels + c * VEC) * plane;
+        float2 sum[PAIRS][TAPS_B];
+        UNROLL for (int i = 0; i < SUMS; i++) sum[i / TAPS_B][i % TAPS_B] = 0.0f;
+        for (uint e = me; e < pixels * (VEC / FILTER_LANES); e += FILTER_ITEMS) {
+            const uint p = e / (VEC / FILTER_LANES), lane = e % (VEC / FILTER_LANES) * FILTER_LANES;
+            uint at = 4 * ((p / dst_w * POOL_H * STRIDE_H * w + p % dst_w * POOL_W * STRIDE_W) * VEC + lane);
+            uint at_dy = 4 * (lane * image + p), at_code = e * FILTER_LANES; /* in bytes, as `at` */
+            for (uint i = n0 + lane; i < n1; i += VEC) {
+                float2 d[PAIRS][FILTER_LANES];
+                int2   place[PAIRS][FILTER_LANES];
+                UNROLL for (int q = 0; q < PAIRS; q++) {
+                    const codes_at first = AT(codes_at, codes[2 * q], at_code), second = AT(codes_at, codes[2 * q + 1], at_code);
+                    UNROLL for (int l = 0; l < FILTER_LANES; l++) {
+                        const uint there = at_dy + (i + l < n1 ? 4 * l * image : 0); /* behind the last image is no place */
+                        d[q][l] = (float2)(AT(float, from[2 * q], there), AT(float, from[2 * q + 1], there));
+                        place[q][l] = (int2)(IMAGE(first, l), IMAGE(second, l));
+                    }
+                }
+                UNROLL for (int y = 0; y < POOL_H; y++)
+                    UNROLL for (int kw = 0; kw < KW; kw++)
+                        UNROLL for (int k = y * POOL_W; k < (y + 1) * POOL_W; k++)
+                            UNROLL for (int kh = 0; kh < KH; kh++) {
+                                global const float *line = &AT(float, x + (uint)((y * STRIDE_H + kh * DIL_H) * w) * VEC, at);
+                                const images_at v = AT(images_at, line, 4 * (k % POOL_W * STRIDE_W + kw * DIL_W) * VEC);
+                                UNROLL for (int l = 0; l < FILTER_LANES; l++)
+                                    UNROLL for (int q = 0; q < PAIRS; q++)
+                                        sum[q][kh * KW + kw] =
+                                            fma(where_both(place[q][l].x == k, place[q][l].y == k, d[q][l]),
+                                                (float2)IMAGE(v, l), sum[q][kh * KW + kw]);
+                            }
+                UNROLL for (int q = 0; q < PAIRS; q++)
+                    UNROLL for (int l = 0; l < FILTER_LANES; l++)
+                    sum[q][WINDOW] += where_both(place[q][l].x < PLACES, place[q][l].y < PLACES, d[q][l]);
+                at += 4 * VEC * channels * plane, at_dy += 4 * VEC * image, at_code += VEC * image;
+            }
+        }
+        UNROLL for (int i = 0; i < SUMS; i++)
+            if (me >= HALF) tmp[i * (HALF + 1) + me - HALF] = sum[i / TAPS_B][i % TAPS_B];
+        barrier(CLK_LOCAL_MEM_FENCE);
+        UNROLL for (int i = 0; i < SUMS; i++)
+            if (me < HALF) tmp[i * (HALF + 1) + me] += sum[i / TAPS_B][i % TAPS_B];
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (uint i = me; i < SUMS; i += FILTER_ITEMS) {
+            const uint r = i / TAPS_B * 2, t = i % TAPS_B, to = t < WINDOW ? c * WINDOW + t : taps;
+            float2 all = 0.0f;
+            for (int k = 0; k < HALF; k++) all += tmp[i * (HALF + 1) + k];
+            if (to == taps && c > 0) continue;
+            if (row + r < rows) partial[r * (taps + 1) + to] = all.x;
+            if (row + r + 1 < rows) partial[(r + 1) * (taps + 1) + to] = all.y;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE); /* what follows overwrites tmp */
+    }
+}
+#endif
 
 KERNEL conv2d_pool_sum(TENSOR_OF(const float, partial), TENSOR(dw), const ulong db_part, const uint blocks,
                        const uint rows, const int taps)

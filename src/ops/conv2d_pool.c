@@ -21,7 +21,10 @@ enum { FUSED, VALUE, FUSED_FILTER, DW, DB };
 extern const clg__op clg__ops_conv2d_pool[];
 #define OP(name) (&clg__ops_conv2d_pool[name])
 
-enum { MOST_TAPS = 32 }; /* of one output: beyond, the convolution is worth its own kernel */
+enum {
+    MOST_TAPS = 32,          /* of one output: beyond, the convolution is worth its own kernel */
+    MOST_OF_BLOCK = 1 << 29, /* elements, which GPUs have offsets of 32 bits in bytes for */
+};
 
 typedef struct layout {
     clg_shape value;
@@ -119,19 +122,60 @@ static clg_tensor *filter_gradient(const clg__grad *g, int input) /* inputs: nod
 
 /* ---- launches ---------------------------------------------------------------------------------------------------- */
 
-enum { ROWS = 2 }; /* output channels that a unit of the forward kernel holds in registers */
+enum {
+    ROWS = 2,            /* output channels that a unit of the forward kernel holds in registers */
+    FILTER_ITEMS = 64,   /* most of a group of the gradient on GPUs: some of them run in step, and few sums are added up */
+    FILTER_SUMMANDS = 4, /* least of an item, lest adding up the items' sums takes as long as they do */
+};
+
+typedef struct filter { /* the gradient's launch on GPUs */
+    int     items, rows, lanes;
+    int64_t parts, blocks, shares; /* blocks of a share */
+} filter;
+
+/* What an item of the gradient on GPUs holds in registers, which are 128 where they are few: sums of its rows, elements of x. */
+static int64_t held(const fused_attr *a, int rows, int lanes)
+{
+    const int64_t window = a->conv.w.dim[2] * a->conv.w.dim[3];
+    int64_t       reads = 1, most = window;
+    for (int d = 0; d < 2; d++) {
+        const int64_t k = a->conv.w.dim[2 + d], places = a->pool.kernel[d];
+        reads *= (places - 1) * a->conv.stride[d] + (k - 1) * a->conv.dilation[d] + 1;
+        most *= places;
+    }
+    return rows * (window + 1) + lanes * CLG__MIN(reads, most);
+}
+
+static filter filter_of(const clg__record *r, const fused_attr *a, const layout *l)
+{
+    filter f = {.items = (int)CLG__MIN(r->profile->wg, (uint32_t)FILTER_ITEMS), .lanes = a->lanes > 1 ? 2 : 1};
+    f.rows = held(a, 4, f.lanes) <= 80 ? 4 : 2;
+    if (held(a, f.rows, f.lanes) > 128) f.lanes = 1;
+    f.parts = CLG__CEIL_DIV(l->rows, f.rows);
+    const int64_t each = l->pixels * a->lanes, wanted = (int64_t)clg__record_groups(r, UINT32_MAX);
+    const int64_t block = a->lanes * CLG__MAX(l->rows * l->pixels, l->channels * l->height * l->width);
+    f.blocks = CLG__MAX(CLG__CEIL_DIV(l->blocks * f.parts, wanted), CLG__CEIL_DIV(FILTER_SUMMANDS * f.items * f.lanes, each));
+    f.blocks = CLG__MIN(CLG__MIN(f.blocks, MOST_OF_BLOCK / block), l->blocks);
+    f.shares = CLG__CEIL_DIV(l->blocks, f.blocks);
+    return f;
+}
 
 static clg_status record(clg__record *r, bool forward)
 {
     const fused_attr *a = r->node->attr;
     const layout      l = layout_of(a);
     const int         bias = (forward ? r->node : r->node->in[0])->arity == 3; /* one program for both */
+    const bool        many = r->profile->wg > 1;
+    const filter      f = many ? filter_of(r, a, &l) : (filter){.blocks = l.blocks, .shares = l.blocks};
     clg__text         defines = {0};
     clg_status        status = CLG_OK;
     clg__text_append(&defines, "#define KH %d\n#define KW %d\n#define STRIDE_H %d\n#define STRIDE_W %d\n#define DIL_H %d\n"
                      "#define DIL_W %d\n#define POOL_H %d\n#define POOL_W %d\n#define BIAS %d\n#define ROWS %d\n", (int)a->conv.w.dim[2], (int)a->conv.w.dim[3], a->conv.stride[0],
                      a->conv.stride[1], a->conv.dilation[0], a->conv.dilation[1], a->pool.kernel[0], a->pool.kernel[1],
                      bias, ROWS);
+    if (many)
+        clg__text_append(&defines, "#define FILTER_ITEMS %d\n#define FILTER_ROWS %d\n#define FILTER_LANES %d\n", f.items,
+                         f.rows, f.lanes);
 #define LAUNCH(kernel, units, ...) \
     if (status == CLG_OK) \
         status = clg__record_units(r, "conv2d_pool", kernel, defines.data, (uint64_t)(units), CLG__ARGS(__VA_ARGS__))
@@ -147,12 +191,20 @@ static clg_status record(clg__record *r, bool forward)
                CLG__INT(l.channels), CLG__INT(l.height), CLG__INT(l.width), CLG__INT(l.value.dim[2]),
                CLG__INT(l.value.dim[3]));
     } else {
-        const int partial = clg__record_workspace(r, (uint64_t)(l.blocks * l.rows * (l.taps + 1)) * sizeof(float));
-        LAUNCH("conv2d_pool_filter", l.blocks * l.rows, CLG__IN(0), CLG__IN(1),
-               CLG__WS(partial), CLG__ULONG(l.code), CLG__ULONG(l.x), CLG__INT(n), CLG__UINT(l.blocks), CLG__INT(l.rows),
-               CLG__INT(l.channels), CLG__INT(l.height), CLG__INT(l.width), CLG__INT(l.value.dim[2]),
-               CLG__INT(l.value.dim[3]));
-        LAUNCH("conv2d_pool_sum", l.rows, CLG__WS(partial), CLG__OUT, CLG__ULONG(l.db), CLG__UINT(l.blocks),
+        const int partial = clg__record_workspace(r, (uint64_t)(f.shares * l.rows * (l.taps + 1)) * sizeof(float));
+        const clg__arg args[] = {CLG__IN(0), CLG__IN(1), CLG__WS(partial), CLG__ULONG(l.code), CLG__ULONG(l.x), CLG__INT(n),
+                                 CLG__UINT(f.blocks), CLG__INT(l.rows), CLG__INT(l.channels), CLG__INT(l.height),
+                                 CLG__INT(l.width), CLG__INT(l.value.dim[2]), CLG__INT(l.value.dim[3])};
+        clg__launch launch = {.unit = "conv2d_pool", .kernel = "conv2d_pool_filter", .defines = defines.data, .args = args,
+                              .arg_count = CLG__COUNT(args)};
+        if (many) {
+            launch.groups[0] = (uint64_t)f.parts, launch.groups[1] = (uint64_t)f.shares;
+            launch.local[0] = (uint32_t)f.items, launch.local[1] = launch.local[2] = 1;
+        } else {
+            launch.groups[0] = clg__record_groups(r, (uint64_t)(l.blocks * l.rows));
+        }
+        status = clg__record_kernel(r, &launch);
+        LAUNCH("conv2d_pool_sum", l.rows, CLG__WS(partial), CLG__OUT, CLG__ULONG(l.db), CLG__UINT(f.shares),
                CLG__UINT(l.rows), CLG__INT(l.taps));
     }
 #undef LAUNCH
@@ -245,10 +297,12 @@ clg_tensor *clg__conv2d_pool(clg_tensor *x, const pool_attr *pool)
     if (a.conv.groups != 1 || a.conv.w.dim[1] * a.conv.w.dim[2] * a.conv.w.dim[3] > MOST_TAPS || conv->count == 0 ||
         a.conv.x.dim[0] * 2 < a.lanes)
         return NULL;
+    const layout l = layout_of(&a);
+    if (CLG__MAX(l.rows * l.pixels, l.channels * l.height * l.width) * a.lanes > MOST_OF_BLOCK) return NULL;
     clg_tensor *node = clg__apply_n(OP(FUSED), &a, sizeof a, conv->in, conv->arity);
     clg_tensor *in[4] = {node};
     for (int k = 0; k < conv->arity; k++) in[1 + k] = conv->in[k];
-    return clg__apply_n(OP(VALUE), &(clg__part){0, layout_of(&a).value}, sizeof(clg__part), in, conv->arity + 1);
+    return clg__apply_n(OP(VALUE), &(clg__part){0, l.value}, sizeof(clg__part), in, conv->arity + 1);
 }
 
 /* The convolution's products, as those of conv2d and of its gradient. */
