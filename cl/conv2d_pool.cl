@@ -277,6 +277,12 @@ typedef uchar2 codes_at;
 #define HALF   (FILTER_ITEMS / 2)
 #define AT(type, p, bytes) (*(global const type *)((global const char *)(p) + (bytes)))
 
+/* Before the products where registers are few, as large windows have them; else behind, where it delays none. */
+#define ADD_BIAS                                              \
+    UNROLL for (int q = 0; q < PAIRS; q++)                    \
+        UNROLL for (int l = 0; l < FILTER_LANES; l++)         \
+            sum[q][WINDOW] += where_both(place[q][l].x < PLACES, place[q][l].y < PLACES, d[q][l]);
+
 static inline float2 where_both(const bool first, const bool second, const float2 v)
 {
     return (float2)(first ? v.x : 0.0f, second ? v.y : 0.0f);
@@ -319,6 +325,7 @@ conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, dy), TE
                         place[q][l] = (int2)(IMAGE(first, l), IMAGE(second, l));
                     }
                 }
+                if (FILTER_LANES == 1) ADD_BIAS
                 UNROLL for (int y = 0; y < POOL_H; y++)
                     UNROLL for (int kw = 0; kw < KW; kw++)
                         UNROLL for (int k = y * POOL_W; k < (y + 1) * POOL_W; k++)
@@ -331,9 +338,7 @@ conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, dy), TE
                                             fma(where_both(place[q][l].x == k, place[q][l].y == k, d[q][l]),
                                                 (float2)IMAGE(v, l), sum[q][kh * KW + kw]);
                             }
-                UNROLL for (int q = 0; q < PAIRS; q++)
-                    UNROLL for (int l = 0; l < FILTER_LANES; l++)
-                    sum[q][WINDOW] += where_both(place[q][l].x < PLACES, place[q][l].y < PLACES, d[q][l]);
+                if (FILTER_LANES > 1) ADD_BIAS
                 at += 4 * VEC * channels * plane, at_dy += 4 * VEC * image, at_code += VEC * image;
             }
         }
