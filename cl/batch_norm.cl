@@ -117,11 +117,8 @@ static inline void sums_of_columns(global const float *x, global const float *me
             EACH_WIDE(v) sum[v] += s[v], dot[v] += t[v];
         }
         EACH_WIDE(v) {
-            const vec r = LOAD_COLUMN(scale + c, v), count = (float)outer;
-            STORE_COLUMN(dot[v] * r, out + c, v);
+            STORE_COLUMN(dot[v] * LOAD_COLUMN(scale + c, v), out + c, v);
             STORE_COLUMN(sum[v], out + part + c, v);
-            STORE_COLUMN(sum[v] / count, out + 2 * part + c, v);
-            STORE_COLUMN(dot[v] * r * r / count, out + 3 * part + c, v);
         }
     }
 }
@@ -170,7 +167,7 @@ KERNEL batch_norm_sums(TENSOR(x), TENSOR(mean), TENSOR(scale), TENSOR(dy), TENSO
     }
 #endif
     EACH_UNIT(c, channels) {
-        const float m = mean[c], r = scale[c], count = (float)outer * inner;
+        const float m = mean[c], r = scale[c];
         float sum = 0.0f, dot = 0.0f;
         EACH_BLOCK(n, i, rows, width) {
             const ulong at = n * pitch + c * (ulong)inner + i;
@@ -204,8 +201,6 @@ KERNEL batch_norm_sums(TENSOR(x), TENSOR(mean), TENSOR(scale), TENSOR(dy), TENSO
         if (get_local_id(0) == 0) {
             out[c] = dot * r;
             out[part + c] = sum;
-            out[2 * part + c] = sum / count;
-            out[3 * part + c] = dot * r * r / count;
         }
     }
 }

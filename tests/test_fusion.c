@@ -1,4 +1,6 @@
-/* test_fusion.c - what operators are made one, and that it changes no value: operators with their gradients, and epilogues. */
+/* test_fusion.c - what operators are made one, and that it changes no value: operators with their gradients, epilogues,
+ * and what is packed. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -98,11 +100,52 @@ static void a_residuals_gradient_is_added_by_layer_norm(void **state)
             assert_float_equal(fused[i][k], plain[i][k], 1e-5f * (1.0f + (plain[i][k] < 0.0f ? -plain[i][k] : plain[i][k])));
 }
 
+/* Nothing is copied where the parts lie in their result as they do among the gradients: 19 channels leave a gap there. */
+static void parts_are_computed_where_they_are_packed(void **state)
+{
+    (void)state;
+    static const int64_t channels[] = {16, 19};
+    size_t               launched[2];
+    for (int i = 0; i < 2; i++) {
+        const int64_t c = channels[i];
+        clg_model    *m = clg_model_create(ctx, NULL);
+        clg_graph    *g = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
+        clg_tensor   *x = clg_input(g, CLG_F32, CLG_SHAPE(4, c, 1, 1)), *w = clg_input(g, CLG_F32, CLG_SHAPE(4, c, 1, 1));
+        clg_tensor   *loss = clg_sum(clg_mul(clg_nn_batch_norm2d(m, "norm", x, NULL), w), NULL);
+        clg_tensor   *packed = clg_model_gradients(m, loss);
+        float         value[4 * 19], got[64];
+        for (int64_t k = 0; k < 4 * c; k++) value[k] = (float)((k + 1) * (k / c));
+        assert_int_equal(clg_tensor_write(x, value, (size_t)x->count * 4), CLG_OK);
+        assert_int_equal(clg_tensor_write(w, value, (size_t)w->count * 4), CLG_OK);
+        clg_plan *plan = PLAN(packed);
+        launched[i] = clg_plan_statistics(plan).launches;
+        clg_plan_run(plan);
+        assert_true(packed->count <= 64);
+        assert_int_equal(clg_tensor_read(packed, got, (size_t)packed->count * 4), CLG_OK);
+        const int64_t bias = clg__part_end(0, c);
+        for (int64_t k = 0; k < c; k++) {
+            double sum = 0.0, mean = 0.0, square = 0.0, dot = 0.0;
+            for (int n = 0; n < 4; n++) sum += (double)value[n * c + k], mean += (double)value[n * c + k] / 4.0;
+            for (int n = 0; n < 4; n++) {
+                const double apart = (double)value[n * c + k] - mean;
+                square += apart * apart / 4.0, dot += (double)value[n * c + k] * apart;
+            }
+            assert_true(fabs((double)got[k] - dot / sqrt(square + 1e-5)) < 1e-5 * dot);
+            assert_true(got[bias + k] == (float)sum);
+        }
+        clg_plan_destroy(&plan);
+        clg_graph_destroy(&g);
+        clg_model_destroy(&m);
+    }
+    assert_int_equal(launched[1], launched[0] + 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_loss_comes_with_its_gradient, begin),
         cmocka_unit_test_setup(a_residuals_gradient_is_added_by_layer_norm, begin),
+        cmocka_unit_test_setup(parts_are_computed_where_they_are_packed, begin),
     };
     return cmocka_run_group_tests(tests, open_context, close_context);
 }

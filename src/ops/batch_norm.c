@@ -7,7 +7,7 @@
  * statistics carry no gradient: dx is the whole of it. */
 #include "graph/op.h"
 
-enum { STATS, MEAN, SCALE, VARIANCE, BATCH_NORM, SUMS, DGAIN, DBIAS, MEAN_DY, SLOPE, DX };
+enum { STATS, MEAN, SCALE, VARIANCE, BATCH_NORM, SUMS, DGAIN, DBIAS, DOT, SUM, DX };
 extern const clg__op clg__ops_batch_norm[];
 #define OP(name) (&clg__ops_batch_norm[name])
 
@@ -42,9 +42,11 @@ static clg_shape channel_shape(const clg_tensor *x) /* [C, 1, ...]: what broadca
 
 static int64_t part_at(int64_t channels, int i) { return i * clg__part_end(0, channels); }
 
-static clg_status several_infer(clg__infer *i) /* [mean, r, variance] or [dgain, dbias, mean(dy), r mean(dy xh)] */
+/* [mean, r, variance] or [dgain, dbias]: not an element more, for these may be computed among other gradients */
+static clg_status several_infer(clg__infer *i)
 {
-    i->shape = CLG_SHAPE(part_at(i->in[0]->shape.dim[1], i->op == OP(STATS) ? 3 : 4));
+    const int64_t channels = i->in[0]->shape.dim[1];
+    i->shape = CLG_SHAPE(part_at(channels, i->op == OP(STATS) ? 2 : 1) + channels);
     return CLG_OK;
 }
 
@@ -94,7 +96,7 @@ static void stats_reference(const clg__ref *r)
 static void sums_reference(const clg__ref *r)
 {
     const extents e = extents_of(r->node->in[0]);
-    const double *x = r->in[0], *mean = r->in[1], *scale = r->in[2], *dy = r->in[3], count = (double)(e.outer * e.inner);
+    const double *x = r->in[0], *mean = r->in[1], *scale = r->in[2], *dy = r->in[3];
     const int64_t next = part_at(e.channels, 1);
     double       *out = r->out;
     for (int64_t i = 0; i < r->node->count; i++) out[i] = 0.0;
@@ -102,8 +104,6 @@ static void sums_reference(const clg__ref *r)
         const double xh = (x[i] - mean[c]) * scale[c];
         out[c] += dy[i] * xh;
         out[next + c] += dy[i];
-        out[2 * next + c] += dy[i] / count;
-        out[3 * next + c] += dy[i] * xh * scale[c] / count;
     }
 }
 
@@ -117,7 +117,8 @@ static void dx_reference(const clg__ref *r)
 {
     const extents e = extents_of(r->node->in[0]);
     EACH_ELEMENT(i, c, e)
-        r->out[i] = r->in[2][c] * r->in[3][c] * (r->in[4][i] - r->in[5][c] - (r->in[0][i] - r->in[1][c]) * r->in[6][c]);
+        r->out[i] = r->in[2][c] * r->in[3][c] * (r->in[4][i] - (r->in[5][c] + (r->in[0][i] - r->in[1][c]) * r->in[2][c] *
+                                                                r->in[6][c]) * r->in[7][0]);
 }
 
 /* ---- gradients --------------------------------------------------------------------------------------------------- */
@@ -130,8 +131,9 @@ static clg_tensor *norm_gradient(const clg__grad *g, int input)
     if (!all) return NULL;
     if (input == 3) return part(DGAIN, 0, all, x, norm, dy);
     if (input == 4) return part(DBIAS, 1, all, x, norm, dy);
-    clg_tensor *mean_dy = part(MEAN_DY, 2, all, x, norm, dy), *slope = part(SLOPE, 3, all, x, norm, dy);
-    return clg__apply_attr(OP(DX), norm, x, mean, scale, gain, dy, mean_dy, slope);
+    clg_tensor *dot = part(DOT, 0, all, x, norm, dy), *sum = part(SUM, 1, all, x, norm, dy);
+    clg_tensor *share = clg_scalar(x->graph, (double)x->shape.dim[1] / (double)x->count);
+    return clg__apply_attr(OP(DX), norm, x, mean, scale, gain, dy, sum, dot, share);
 }
 
 static clg_tensor *channel_mean(clg_tensor *x)
@@ -184,9 +186,9 @@ const clg__op clg__ops_batch_norm[] = {
     [SUMS] = SEVERAL(batch_norm_sums, 4),
     [DGAIN] = PART(batch_norm_dgain),
     [DBIAS] = PART(batch_norm_dbias),
-    [MEAN_DY] = STATISTIC(batch_norm_mean_dy),
-    [SLOPE] = STATISTIC(batch_norm_slope),
-    [DX] = {.name = "batch_norm_dx", .arity = 7, .flags = CLG__POINTWISE, .expr = "c * d * (e - f - (a - b) * g)",
+    [DOT] = STATISTIC(batch_norm_dot),
+    [SUM] = STATISTIC(batch_norm_sum),
+    [DX] = {.name = "batch_norm_dx", .arity = 8, .flags = CLG__POINTWISE, .expr = "c * d * (e - (f + (a - b) * (c * g)) * h)",
             .infer = clg__infer_broadcast, .gradient = plain_gradient, .reference = dx_reference},
     {0},
 };

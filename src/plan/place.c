@@ -77,23 +77,33 @@ static bool place_outputs(clg_plan *p)
     return true;
 }
 
-/* May `value` be computed right where it is to go? Only a value of its own that nobody has claimed yet. */
-static bool may_go(const clg_plan *p, const clg_tensor *value, const clg_tensor **base)
+/* May it be computed right where it is to go? Only what nobody has claimed yet. */
+static bool may_go(const clg_plan *p, const clg_tensor *base)
 {
-    *base = clg__base_of(value);
-    return p->step_of[(*base)->id] >= 0 && !has_place(p, (*base)->id) && (*base)->op != &clg__op_assign &&
-           (*base)->count == value->count;
+    return p->step_of[base->id] >= 0 && !has_place(p, base->id) && base->op != &clg__op_assign;
+}
+
+/* Is all of `base` packed where it would lie, were its first element at `from`? */
+static bool packs_whole(const clg_tensor *pack, const clg_tensor *base, int64_t from)
+{
+    const clg__pack_attr *attr = pack->attr;
+    int64_t               count = 0;
+    for (int k = 0; k < pack->arity; k++)
+        if (clg__base_of(pack->in[k]) == base && attr->offset[k] - clg__view_offset(pack->in[k]) == from) count += pack->in[k]->count;
+    return count == base->count;
 }
 
 static void place_packed(clg_plan *p)
 {
-    const clg_tensor *base;
     for (size_t i = 0; i < p->node_count; i++) {
         const clg_tensor *t = node(p, i);
         if (!p->needed[i] || t->op != &clg__op_pack) continue;
         const clg__pack_attr *attr = t->attr;
-        for (int k = 0; k < t->arity; k++)
-            if (may_go(p, t->in[k], &base)) p->place[base->id] = (clg__place){attr->storage, -1, attr->offset[k]};
+        for (int k = 0; k < t->arity; k++) {
+            const clg_tensor *base = clg__base_of(t->in[k]);
+            const int64_t     from = attr->offset[k] - clg__view_offset(t->in[k]);
+            if (may_go(p, base) && packs_whole(t, base, from)) p->place[base->id] = (clg__place){attr->storage, -1, from};
+        }
     }
 }
 
@@ -101,12 +111,11 @@ static void place_packed(clg_plan *p)
  * and nobody else the operand. */
 static void place_assigned(clg_plan *p)
 {
-    const clg_tensor *base;
     for (size_t a = 0; a < p->node_count; a++) {
         const clg_tensor *assign = node(p, a);
-        if (!p->needed[a] || assign->op != &clg__op_assign || p->steps[p->step_of[a]].count != 1 ||
-            !may_go(p, assign->in[0], &base))
-            continue;
+        if (!p->needed[a] || assign->op != &clg__op_assign || p->steps[p->step_of[a]].count != 1) continue;
+        const clg_tensor *base = clg__base_of(assign->in[0]);
+        if (base->count != assign->count || !may_go(p, base)) continue;
         bool alone = true;
         for (size_t i = 0; i < p->node_count && alone; i++) {
             const clg_tensor *t = node(p, i);
