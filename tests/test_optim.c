@@ -329,6 +329,26 @@ static void a_destroyed_optimizer_is_told(void **state)
     clg_context_destroy(&f.ctx);
 }
 
+/* A single vector of as many elements as the arena is the same leaf of the graph as that. */
+static void one_vector_is_learnt(void **state)
+{
+    (void)state;
+    enum { COUNT = 16 };
+    clg_context *ctx = clg_context_create(NULL);
+    clg_model   *m = clg_model_create(ctx, NULL);
+    clg_graph   *g = clg_graph_create(ctx, &(clg_graph_desc){.training = true});
+    clg_tensor  *w = clg_model_parameter(m, g, "w", CLG_SHAPE(COUNT), start, 1.0);
+    clg_plan    *plan = clg_plan_train(clg_sum(clg_mul(w, w), NULL), clg_sgd_create(m, &(clg_sgd_desc){.lr = 0.25f}));
+    float        before[COUNT], after[COUNT];
+    assert_int_equal(clg_tensor_count(clg_model_arena(m, g)), COUNT);
+    assert_non_null(plan);
+    assert_int_equal(clg_model_read(m, 0, before, COUNT), CLG_OK);
+    clg_plan_run(plan);
+    assert_int_equal(clg_model_read(m, 0, after, COUNT), CLG_OK);
+    for (int i = 0; i < COUNT; i++) assert_true(after[i] == before[i] / 2.0f);
+    clg_context_destroy(&ctx);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -339,6 +359,7 @@ int main(void)
         cmocka_unit_test(schedules_cost_a_scalar),
         cmocka_unit_test(initialisers_have_their_distributions),
         cmocka_unit_test(frozen_layers_stay), cmocka_unit_test(a_destroyed_optimizer_is_told),
+        cmocka_unit_test(one_vector_is_learnt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

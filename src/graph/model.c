@@ -210,19 +210,20 @@ clg_tensor *clg_model_gradients(clg_model *m, clg_tensor *loss)
     }
     wrt[learnt] = arena;
     if (clg__gradients_or_null(loss, wrt, learnt + 1, of) != CLG_OK) goto done;
-    bool any = false;
+    bool any = false, whole = false; /* a single vector may be all that the arena has, and is then the same leaf */
     attr->storage = m->gradients;
     learnt = 0;
     for (size_t i = 0; i < m->count; i++) { /* zeros too are written: other losses share the storage */
         const clg__parameter *p = &m->parameters[i];
         if (p->in != m->values) continue;
         attr->offset[count] = p->offset;
+        whole = whole || (p->offset == 0 && clg_shape_equal(p->shape, arena->shape));
         grad[count] = p->frozen ? NULL : of[learnt++];
         any = any || grad[count];
         if (!grad[count]) grad[count] = clg_full(g, p->shape, 0.0);
         count++;
     }
-    if (of[learnt])
+    if (of[learnt] && !whole)
         clg__fail(root, CLG_UNSUPPORTED, "a loss cannot be built on clg_model_arena: use the parameters themselves");
     else if (!any)
         clg__fail(root, CLG_INVALID_ARGUMENT, "the loss does not depend on any parameter of the model that is not frozen");

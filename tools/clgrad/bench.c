@@ -76,19 +76,20 @@ static double block(clg_context *ctx, int64_t count, void (*work)(void *user), v
 
 bench_times bench_time(clg_context *ctx, int64_t count, double seconds, void (*work)(void *user), void *user)
 {
-    enum { BLOCKS = 1000 };
+    enum { LEAST = 5, BLOCKS = 1000 };
     double sample[BLOCKS], one = block(ctx, 1, work, user);
     if (one < 0.3) one = fmin(one, block(ctx, 3, work, user) / 3.0); /* the first may have been a cold one */
-    int64_t each = (int64_t)(0.02 / one) + 1;
-    if (count && each > count) each = count;
+    const int64_t each = (int64_t)(0.02 / one) + 1;
     int64_t       blocks = count ? (count + each - 1) / each : (int64_t)(seconds / (one * (double)each));
-    const int64_t least = count ? 1 : 5;
+    const int64_t least = count && count < LEAST ? count : LEAST;
     blocks = blocks < least ? least : blocks > BLOCKS ? BLOCKS : blocks;
-    if (count) each = (count + blocks - 1) / blocks;
-    for (int64_t i = 0; i < blocks; i++) sample[i] = block(ctx, each, work, user) / (double)each;
+    if (!count) count = blocks * each;
+    for (int64_t i = 0; i < blocks; i++) {
+        const int64_t some = count * (i + 1) / blocks - count * i / blocks;
+        sample[i] = block(ctx, some, work, user) / (double)some;
+    }
     qsort(sample, (size_t)blocks, sizeof *sample, ascending);
-    return (bench_times){.median = 0.5 * (sample[(blocks - 1) / 2] + sample[blocks / 2]), .best = sample[0],
-                         .count = blocks * each};
+    return (bench_times){.median = 0.5 * (sample[(blocks - 1) / 2] + sample[blocks / 2]), .best = sample[0], .count = count};
 }
 
 int bench_runs(clg_context *ctx, int64_t count, void (*work)(void *user), void *user)

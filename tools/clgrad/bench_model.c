@@ -89,6 +89,7 @@ static int report(const bench_options *o, clg_context *ctx, const training *t, c
         {"host_seconds_per_step", t->host / steps},
         {"launches_per_step", per_step(launches)},
         {"kept_launches", (double)s.kept_launches},
+        {"bytes_per_step", s.bytes},
         {"bytes_to_device_per_step", per_step(bytes_to_device)},
         {"bytes_from_device_per_step", per_step(bytes_from_device)},
         {"planned_bytes", (double)s.planned_bytes},
@@ -116,11 +117,14 @@ static int report(const bench_options *o, clg_context *ctx, const training *t, c
            1e3 * r->step.best, (long long)r->step.count);
     printf("  speed          %.0f %s/s, %.1f GFLOP/s\n", items / r->step.median, t->feed.data ? "images" : "tokens",
            1e-9 * s.flops / r->step.median);
+    const double gathers = per_step(launches) - (double)(s.launches - s.kept_launches);
     printf("  a step         %.0f launches", per_step(launches));
+    if (gathers > 0.0) printf(", of which %.0f gather its examples", gathers);
     if (s.kept_launches) printf(" (what %zu of the first step made is kept)", s.kept_launches);
-    printf(", %.0f bytes to the device, %.0f back, %.0f allocations and %.0f builds in all\n", per_step(bytes_to_device),
-           per_step(bytes_from_device), (double)(r->after.allocations - r->before.allocations),
+    printf(", %.0f allocations and %.0f builds in all\n", (double)(r->after.allocations - r->before.allocations),
            (double)(r->after.program_builds - r->before.program_builds));
+    printf("  moved          %.1f MB read and written at least, %.0f bytes to the device, %.0f back\n", 1e-6 * s.bytes,
+           per_step(bytes_to_device), per_step(bytes_from_device));
     printf("  host           %.3f ms to enqueue a step\n", 1e3 * t->host / steps);
     printf("  memory         %.1f MiB planned, %.1f MiB without sharing; %.1f MiB of parameters, states and inputs\n",
            (double)s.planned_bytes / 0x1p20, (double)s.unplanned_bytes / 0x1p20, (double)s.persistent_bytes / 0x1p20);
