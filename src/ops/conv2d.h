@@ -16,6 +16,13 @@ typedef struct conv_attr {
 #define CONV_OPERANDS(bias) bias, CLG__OTHER, CLG__CHANNEL(0), CLG__CHANNEL(1)
 void clg__conv2d_epilogue(clg__text *defines, const clg__record *r);
 
+/* A pair of an axis each, and a workspace of so many floats. */
+#define CONV_INTS(a) CLG__INT((a)[0]), CLG__INT((a)[1])
+static inline clg__arg clg__floats_of(clg__record *r, uint64_t count)
+{
+    return CLG__WS(clg__record_workspace(r, count * sizeof(float)));
+}
+
 /* Records the operator with channels as lanes; false where that does not apply. conv2d_lanes.c. */
 bool clg__conv2d_lanes(clg__record *r, const conv_attr *a, int op, clg_status *status);
 

@@ -108,16 +108,11 @@ static clg_status winograd_launch(clg__record *r, const winograd *w, const char 
     return status;
 }
 
-static clg__arg floats_of(clg__record *r, uint64_t count)
-{
-    return CLG__WS(clg__record_workspace(r, count * sizeof(float)));
-}
-
 static clg_status winograd_input(clg__record *r, const winograd *w, clg__arg x, clg__arg v)
 {
     const uint64_t groups = most_groups(w, w->blocks * (CLG__ROUND_UP(w->channels, w->lanes) / w->lanes));
     return winograd_launch(r, w, "winograd_input", COMPUTES, groups,
-                           CLG__ARGS(x, v, floats_of(r, groups * w->region), CLG__ULONG(w->region), GRID_ARGS(w),
+                           CLG__ARGS(x, v, clg__floats_of(r, groups * w->region), CLG__ULONG(w->region), GRID_ARGS(w),
                                      CLG__INT(w->channels), CLG__INT(w->src[0]), CLG__INT(w->src[1]), CLG__INT(w->pad)));
 }
 
@@ -130,21 +125,21 @@ static clg_status winograd_product(clg__record *r, const winograd *w, clg__arg w
         const uint64_t groups = most_groups(w, parts);
         const uint64_t u = (uint64_t)(squared * (depth * w->width + w->lanes));
         const uint64_t each = u + (uint64_t)w->blocks * w->product + w->region;
-        const clg__arg v = floats_of(r, (uint64_t)w->blocks * w->v);
+        const clg__arg v = clg__floats_of(r, (uint64_t)w->blocks * w->v);
         status = winograd_input(r, w, src, v);
         if (status != CLG_OK) return status;
         return winograd_launch(r, w, "winograd_few", COMPUTES, groups,
-                               CLG__ARGS(weight, v, CONV_OPERANDS(bias), CLG__OUT, floats_of(r, groups * each), CLG__ULONG(each),
+                               CLG__ARGS(weight, v, CONV_OPERANDS(bias), CLG__OUT, clg__floats_of(r, groups * each), CLG__ULONG(each),
                                          GRID_ARGS(w), CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->dst[0]),
                                          CLG__INT(w->dst[1]), CLG__INT(w->op == DATA), CLG__INT(depth)));
     }
     const uint64_t groups = most_groups(w, w->blocks), each = w->v + w->product + w->region;
-    const clg__arg u = floats_of(r, (uint64_t)(squared * parts * (w->channels * w->width + w->lanes)));
+    const clg__arg u = clg__floats_of(r, (uint64_t)(squared * parts * (w->channels * w->width + w->lanes)));
     status = winograd_launch(r, w, "winograd_weights", PREPARES, most_groups(w, parts),
                              CLG__ARGS(weight, u, CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->op == DATA)));
     if (status != CLG_OK) return status;
     return winograd_launch(r, w, "winograd", COMPUTES, groups,
-                           CLG__ARGS(u, src, CONV_OPERANDS(bias), CLG__OUT, floats_of(r, groups * each), CLG__ULONG(each), GRID_ARGS(w),
+                           CLG__ARGS(u, src, CONV_OPERANDS(bias), CLG__OUT, clg__floats_of(r, groups * each), CLG__ULONG(each), GRID_ARGS(w),
                                      CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->src[0]),
                                      CLG__INT(w->src[1]), CLG__INT(w->dst[0]), CLG__INT(w->dst[1]), CLG__INT(w->pad)));
 }
@@ -157,19 +152,19 @@ static clg_status winograd_gradient(clg__record *r, const winograd *w, clg__arg 
     const uint64_t sum = (uint64_t)(squared * w->lanes * w->width);
     const uint64_t each = (few ? (uint64_t)w->blocks * w->product : w->v + w->product) + sum + w->region;
     const uint64_t kept = shares * (uint64_t)(parts * w->channels * 9 * w->width) + (uint64_t)(w->lanes * w->width);
-    const clg__arg partial = floats_of(r, kept);
+    const clg__arg partial = clg__floats_of(r, kept);
     clg_status     status;
     if (few) {
-        const clg__arg v = floats_of(r, (uint64_t)w->blocks * w->v);
+        const clg__arg v = clg__floats_of(r, (uint64_t)w->blocks * w->v);
         status = winograd_input(r, w, x, v);
         if (status == CLG_OK)
             status = winograd_launch(r, w, "winograd_filter_few", COMPUTES, units,
-                                     CLG__ARGS(v, dy, partial, floats_of(r, units * each), CLG__ULONG(each),
+                                     CLG__ARGS(v, dy, partial, clg__floats_of(r, units * each), CLG__ULONG(each),
                                                GRID_ARGS(w), CLG__INT(w->outputs), CLG__INT(w->channels),
                                                CLG__INT(w->dst[0]), CLG__INT(w->dst[1])));
     } else {
         status = winograd_launch(r, w, "winograd_filter", COMPUTES, units,
-                                 CLG__ARGS(x, dy, partial, floats_of(r, units * each), CLG__ULONG(each), GRID_ARGS(w),
+                                 CLG__ARGS(x, dy, partial, clg__floats_of(r, units * each), CLG__ULONG(each), GRID_ARGS(w),
                                            CLG__INT(w->outputs), CLG__INT(w->channels), CLG__INT(w->src[0]),
                                            CLG__INT(w->src[1]), CLG__INT(w->dst[0]), CLG__INT(w->dst[1]),
                                            CLG__INT(w->pad), CLG__INT(shares)));
@@ -274,13 +269,12 @@ static clg_status direct_launch(clg__record *r, const direct *c, const char *ker
     return status;
 }
 
-#define INTS(a) CLG__INT((a)[0]), CLG__INT((a)[1])
 #define SHAPE_ARGS(c) CLG__INT((c)->images), CLG__INT((c)->a->groups), CLG__INT((c)->channels), CLG__INT((c)->outputs), \
-                      INTS((c)->src), INTS((c)->dst)
-#define AXES_ARGS(c)  INTS((c)->a->w.dim + 2), INTS((c)->a->stride), INTS((c)->a->pad), INTS((c)->a->dilation), \
+                      CONV_INTS((c)->src), CONV_INTS((c)->dst)
+#define AXES_ARGS(c)  CONV_INTS((c)->a->w.dim + 2), CONV_INTS((c)->a->stride), CONV_INTS((c)->a->pad), CONV_INTS((c)->a->dilation), \
                       CLG__INT((c)->op == DATA)
-#define REGION_ARGS(c, rows) CLG__INT((c)->high), CLG__INT((c)->wide), INTS((c)->low), CLG__INT(rows), \
-                             CLG__INT((c)->cols), CLG__INT((c)->plane), CLG__INT((c)->step[0]), INTS((c)->skip)
+#define REGION_ARGS(c, rows) CLG__INT((c)->high), CLG__INT((c)->wide), CONV_INTS((c)->low), CLG__INT(rows), \
+                             CLG__INT((c)->cols), CLG__INT((c)->plane), CLG__INT((c)->step[0]), CONV_INTS((c)->skip)
 
 static clg_status direct_product(clg__record *r, const direct *c, clg__arg weight, clg__arg src, clg__arg bias)
 {
@@ -291,13 +285,13 @@ static clg_status direct_product(clg__record *r, const direct *c, clg__arg weigh
     const uint64_t units = (uint64_t)(c->images * c->a->groups) * down * across;
     const uint64_t each = (uint64_t)(c->channels * c->plane +
                                      (c->high * c->up[0] * padded * c->up[1] + c->lanes) * c->width);
-    const clg__arg packed = floats_of(r, (uint64_t)(c->a->groups * parts * c->channels * window * c->width));
+    const clg__arg packed = clg__floats_of(r, (uint64_t)(c->a->groups * parts * c->channels * window * c->width));
     clg_status     status = direct_launch(r, c, "conv2d_pack", PREPARES, (uint64_t)(c->a->groups * parts),
                                           CLG__ARGS(weight, packed, CLG__INT(c->a->groups), CLG__INT(c->channels),
                                                     CLG__INT(c->outputs), AXES_ARGS(c)));
     if (status != CLG_OK) return status;
     return direct_launch(r, c, "conv2d_direct", COMPUTES, units,
-                         CLG__ARGS(packed, src, CONV_OPERANDS(bias), CLG__OUT, floats_of(r, CLG__MIN(c->cores, units) * each),
+                         CLG__ARGS(packed, src, CONV_OPERANDS(bias), CLG__OUT, clg__floats_of(r, CLG__MIN(c->cores, units) * each),
                                    CLG__ULONG(each), SHAPE_ARGS(c), AXES_ARGS(c), REGION_ARGS(c, c->rows),
                                    CLG__INT(CHUNK)));
 }
@@ -310,9 +304,9 @@ static clg_status direct_gradient(clg__record *r, const direct *c, clg__arg x, c
     const uint64_t shares = CLG__MIN(c->cores, blocks);
     const uint64_t each = (uint64_t)(c->channels * c->plane + (c->high * c->wide + c->lanes) * c->width + kept);
     const clg__arg partial =
-        floats_of(r, (shares * (uint64_t)(c->a->groups * parts * kept) + (uint64_t)c->lanes) * (uint64_t)c->width);
+        clg__floats_of(r, (shares * (uint64_t)(c->a->groups * parts * kept) + (uint64_t)c->lanes) * (uint64_t)c->width);
     clg_status status = direct_launch(r, c, "conv2d_share", COMPUTES, shares,
-                                      CLG__ARGS(x, dy, partial, floats_of(r, shares * each), CLG__ULONG(each),
+                                      CLG__ARGS(x, dy, partial, clg__floats_of(r, shares * each), CLG__ULONG(each),
                                                 SHAPE_ARGS(c), AXES_ARGS(c), REGION_ARGS(c, c->spread[0]),
                                                 CLG__INT(shares)));
     if (status != CLG_OK) return status;

@@ -78,16 +78,10 @@ static clg_status launch(clg__record *r, const narrow *c, const char *kernel, ui
     return status;
 }
 
-static clg__arg floats_of(clg__record *r, uint64_t count)
-{
-    return CLG__WS(clg__record_workspace(r, count * sizeof(float)));
-}
-
-#define INTS(a) CLG__INT((a)[0]), CLG__INT((a)[1])
 #define SHAPE_ARGS(c) CLG__INT((c)->images), CLG__INT((c)->a->groups), CLG__INT((c)->channels), CLG__INT((c)->outputs), \
-                      INTS((c)->src), INTS((c)->dst), INTS((c)->a->w.dim + 2), INTS((c)->a->stride), INTS((c)->a->pad), \
-                      INTS((c)->a->dilation), CLG__INT((c)->op == DATA)
-#define BLOCK_ARGS(c) CLG__INT((c)->high), CLG__INT((c)->wide), INTS((c)->low), CLG__INT((c)->rows), CLG__INT((c)->pitch), \
+                      CONV_INTS((c)->src), CONV_INTS((c)->dst), CONV_INTS((c)->a->w.dim + 2), CONV_INTS((c)->a->stride), CONV_INTS((c)->a->pad), \
+                      CONV_INTS((c)->a->dilation), CLG__INT((c)->op == DATA)
+#define BLOCK_ARGS(c) CLG__INT((c)->high), CLG__INT((c)->wide), CONV_INTS((c)->low), CLG__INT((c)->rows), CLG__INT((c)->pitch), \
                       CLG__INT((c)->plane), CLG__INT((c)->step[0])
 
 static clg_status product(clg__record *r, const narrow *c, clg__arg weight, clg__arg src, clg__arg bias)
@@ -96,7 +90,7 @@ static clg_status product(clg__record *r, const narrow *c, clg__arg weight, clg_
     const uint64_t each = (uint64_t)(c->channels * c->plane) + (uint64_t)(c->at_once * c->up[0] * c->up[1]) * length +
                           (uint64_t)c->lanes;
     return launch(r, c, "conv2d_narrow", c->units,
-                  CLG__ARGS(weight, src, CONV_OPERANDS(bias), CLG__OUT, floats_of(r, groups * each), CLG__ULONG(each),
+                  CLG__ARGS(weight, src, CONV_OPERANDS(bias), CLG__OUT, clg__floats_of(r, groups * each), CLG__ULONG(each),
                             SHAPE_ARGS(c), BLOCK_ARGS(c)));
 }
 
@@ -106,10 +100,10 @@ static clg_status gradient(clg__record *r, const narrow *c)
     const uint64_t shares = CLG__MIN(CLG__CEIL_DIV(c->cores * UNITS_PER_CORE, groups), (uint64_t)c->images);
     const uint64_t units = shares * groups, length = (uint64_t)CLG__ROUND_UP(c->high * c->pitch, c->lanes);
     const uint64_t each = (uint64_t)(c->channels * c->plane) + length + (sums + 1) * (uint64_t)c->lanes;
-    const clg__arg partial = shares == 1 ? CLG__OUT : floats_of(r, shares * count);
+    const clg__arg partial = shares == 1 ? CLG__OUT : clg__floats_of(r, shares * count);
     const clg_status status =
         launch(r, c, "conv2d_narrow_filter", units,
-               CLG__ARGS(CLG__IN(0), CLG__IN(1), partial, floats_of(r, CLG__MIN(c->cores, units) * each), CLG__ULONG(each),
+               CLG__ARGS(CLG__IN(0), CLG__IN(1), partial, clg__floats_of(r, CLG__MIN(c->cores, units) * each), CLG__ULONG(each),
                          SHAPE_ARGS(c), BLOCK_ARGS(c), CLG__INT(shares)));
     if (status != CLG_OK || shares == 1) return status;
     return launch(r, c, "conv2d_narrow_add", CLG__CEIL_DIV(count, (uint64_t)c->lanes),
