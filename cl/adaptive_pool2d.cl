@@ -3,7 +3,7 @@
 #define FROM(i, have, want) ((i) * (have) / (want))
 #define TO(i, have, want)   (((i) * (have) + (have) + (want) - 1) / (want))
 
-KERNEL adaptive_avg_pool2d(TENSOR(x), TENSOR(y), const uint planes, const uint H, const uint W, const uint OH, const uint OW)
+KERNEL adaptive_avg_pool2d(TENSOR(x), TENSOR(y), const uint planes, const uint H, const uint W, const uint OH, const uint OW CLAIMS)
 {
     x += x_at, y += y_at;
     EACH_UNIT(u, planes) {
@@ -19,7 +19,7 @@ KERNEL adaptive_avg_pool2d(TENSOR(x), TENSOR(y), const uint planes, const uint H
 }
 
 KERNEL adaptive_avg_pool2d_grad(TENSOR(dy), TENSOR(dx), const uint planes, const uint H, const uint W, const uint OH,
-                                const uint OW)
+                                const uint OW CLAIMS)
 {
     dy += dy_at, dx += dx_at;
     EACH_UNIT(u, planes) {
@@ -39,7 +39,7 @@ KERNEL adaptive_avg_pool2d_grad(TENSOR(dy), TENSOR(dx), const uint planes, const
 
 /* The index in the plane of each window's first maximum; NaN wins. */
 KERNEL adaptive_max_pool2d(TENSOR(x), TENSOR_OF(int, y), const uint planes, const uint H, const uint W, const uint OH,
-                           const uint OW)
+                           const uint OW CLAIMS)
 {
     x += x_at, y += y_at;
     EACH_UNIT(u, planes) {

@@ -11,7 +11,7 @@ static inline bool wins(const float v, const int at, const float w, const int ot
     return WINS(v, w) || (!WINS(w, v) && at < other);
 }
 
-KERNEL argmax(SOURCE, TENSOR_OF(int, y), const uint outer, const uint length, const uint inner)
+KERNEL argmax(SOURCE, TENSOR_OF(int, y), const uint outer, const uint length, const uint inner CLAIMS)
 {
     local float values[WG];
     local int places[WG];
@@ -45,7 +45,7 @@ KERNEL argmax(SOURCE, TENSOR_OF(int, y), const uint outer, const uint length, co
         }
         return;
     }
-    EACH_ROW(r, outer) {
+    EACH_UNIT(r, outer) {
         const ulong in = (ulong)r * length;
         vec best = -INFINITY;
         ivec at = (int)(me * VEC) + LANES;

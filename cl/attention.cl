@@ -85,7 +85,7 @@ static inline void fetch_rows(global const float *in, const ulong pitch, const u
 
 /* packed: for each group K as columns, then V as rows, of the head at hand. A unit is a tile of queries of a head. */
 KERNEL attention(TENSOR(qkv), TENSOR(packed), TENSOR(out), const ulong logs, const uint batch, const uint length,
-                 const uint heads, const uint padded, const float scale)
+                 const uint heads, const uint padded, const float scale CLAIMS)
 {
     const ulong third = heads * WIDTH, pitch = 3 * third;
     qkv += qkv_at, out += out_at;
@@ -159,7 +159,7 @@ KERNEL attention(TENSOR(qkv), TENSOR(packed), TENSOR(out), const ulong logs, con
 
 /* packed: for each group K as columns, V as columns, K as rows, dK and dV [padded + TILE_M][WIDE], of the head at hand. */
 KERNEL attention_grad(TENSOR(qkv), TENSOR(packed), TENSOR(out), TENSOR(dout), TENSOR(dqkv), const ulong logs,
-                      const uint batch, const uint length, const uint heads, const uint padded, const float scale)
+                      const uint batch, const uint length, const uint heads, const uint padded, const float scale CLAIMS)
 {
     const ulong third = heads * WIDTH, pitch = 3 * third, sums = (padded + TILE_M) * (ulong)WIDE;
     qkv += qkv_at, out += out_at, dout += dout_at, dqkv += dqkv_at;
@@ -286,7 +286,7 @@ static inline float dot_rows(local const float *a, local const float *b)
 
 #if !BACK
 KERNEL attention(TENSOR(qkv), TENSOR(out), const ulong logs, const uint batch, const uint length, const uint heads,
-                 const float scale)
+                 const float scale CLAIMS)
 {
     local float q[BLOCK * PITCH], k[BLOCK * PITCH], v[BLOCK * PITCH], s[BLOCK * SQUARE];
     local float most[BLOCK], total[BLOCK], fade[BLOCK];
@@ -360,7 +360,7 @@ static inline void scores(local float *p, local float *ds, local const float *q,
     }
 
 KERNEL attention_grad_queries(TENSOR(qkv), TENSOR(out), TENSOR(dout), TENSOR(dqkv), const ulong logs, const uint batch,
-                              const uint length, const uint heads, const float scale)
+                              const uint length, const uint heads, const float scale CLAIMS)
 {
     local float q[BLOCK * PITCH], k[BLOCK * PITCH], v[BLOCK * PITCH], g[BLOCK * PITCH];
     local float p[BLOCK * SQUARE], ds[BLOCK * SQUARE], log_sum[BLOCK], inner[BLOCK];
@@ -390,7 +390,7 @@ KERNEL attention_grad_queries(TENSOR(qkv), TENSOR(out), TENSOR(dout), TENSOR(dqk
 }
 
 KERNEL attention_grad_keys(TENSOR(qkv), TENSOR(out), TENSOR(dout), TENSOR(dqkv), const ulong logs, const uint batch,
-                           const uint length, const uint heads, const float scale)
+                           const uint length, const uint heads, const float scale CLAIMS)
 {
     local float q[BLOCK * PITCH], k[BLOCK * PITCH], v[BLOCK * PITCH], g[BLOCK * PITCH];
     local float p[BLOCK * SQUARE], ds[BLOCK * SQUARE], log_sum[BLOCK], inner[BLOCK];

@@ -10,7 +10,7 @@
 /* From planes [from_h, from_w] to planes [h, w]; `last` is the window's last column, `sign` 1, or -1 for the gradient. */
 KERNEL augment(TENSOR(x), TENSOR_OF(int, step), TENSOR(y), const uint planes, const uint channels, const int from_h,
                const int from_w, const int h, const int w, const uint key0, const uint key1, const uint shifts, const uint places_h,
-               const uint places_w, const int most, const int flip, const int last, const int sign)
+               const uint places_w, const int most, const int flip, const int last, const int sign CLAIMS)
 {
     x += x_at, y += y_at;
     const uint now = step[step_at];

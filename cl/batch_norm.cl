@@ -125,7 +125,7 @@ static inline void sums_of_columns(global const float *x, global const float *me
 #endif
 
 KERNEL batch_norm_stats(TENSOR(x), TENSOR(out), const uint outer, const uint channels, const uint inner, const ulong part,
-                        const float eps)
+                        const float eps CLAIMS)
 {
     local float tmp[WG];
     const ulong pitch = (ulong)channels * inner;
@@ -155,7 +155,7 @@ KERNEL batch_norm_stats(TENSOR(x), TENSOR(out), const uint outer, const uint cha
 }
 
 KERNEL batch_norm_sums(TENSOR(x), TENSOR(mean), TENSOR(scale), TENSOR(dy), TENSOR(out), const uint outer,
-                       const uint channels, const uint inner, const ulong part)
+                       const uint channels, const uint inner, const ulong part CLAIMS)
 {
     local float tmp[WG];
     const ulong pitch = (ulong)channels * inner;

@@ -67,7 +67,7 @@ typedef float few;
 
 KERNEL conv2d_few(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), OPERANDS, TENSOR(y), const int images_,
                   const int groups, const int rows, const int channels, const int src_h, const int src_w, const int dst_h,
-                  const int dst_w)
+                  const int dst_w CLAIMS)
 {
     const int   pixels = dst_h * dst_w, taps = channels * WINDOW;
     const int   row1 = min(1, rows - 1) * taps, row2 = min(2, rows - 1) * taps, row3 = min(3, rows - 1) * taps;
@@ -118,7 +118,7 @@ KERNEL conv2d_few(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), OPE
 
 KERNEL conv2d_few_filter(TENSOR_OF(const float, dy), TENSOR_OF(const float, x), TENSOR(partial), const int images_,
                          const int groups, const int rows, const int channels, const int src_h, const int src_w,
-                         const int dst_h, const int dst_w, const int shares)
+                         const int dst_h, const int dst_w, const int shares CLAIMS)
 {
     local float tmp[WG];
     const int   pixels = dst_h * dst_w, taps = channels * WINDOW;
@@ -195,7 +195,7 @@ static inline void gather(vec *to, const int step, const int count, const images
 /* A unit is (image, group, block of rows, TILE_COLS pixels). */
 TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), OPERANDS, TENSOR(y), const int images_,
                    const int groups, const int rows, const int channels, const int src_h,
-                   const int src_w, const int dst_h, const int dst_w, const int row_block)
+                   const int src_w, const int dst_h, const int dst_w, const int row_block CLAIMS)
 {
     vec panel[TILE_K * TILE_N], tile[TILE_M * TILE_N];
     const int pixels = dst_h * dst_w, taps = channels * WINDOW;
@@ -244,7 +244,7 @@ TILE_KERNEL conv2d(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), OP
 /* A unit is (share of the images, group, block of rows, TILE_COLS taps): partial[share, group * rows + o, tap]. */
 TILE_KERNEL conv2d_filter(TENSOR_OF(const float, dy), TENSOR_OF(const float, x), TENSOR(partial), const int images_,
                           const int groups, const int rows, const int channels, const int src_h, const int src_w,
-                          const int dst_h, const int dst_w, const int shares, const int row_block)
+                          const int dst_h, const int dst_w, const int shares, const int row_block CLAIMS)
 {
     vec panel[TILE_K * TILE_N], tile[TILE_M * TILE_N];
     const int pixels = dst_h * dst_w, taps = channels * WINDOW;
@@ -417,7 +417,7 @@ TILE_KERNEL conv2d_filter(TENSOR_OF(const float, dy), TENSOR_OF(const float, x),
 #endif
 
 /* y[i] = sum over the shares of partial[share, i]. */
-KERNEL conv2d_sum(TENSOR_OF(const float, partial), TENSOR(y), const int shares, const uint count)
+KERNEL conv2d_sum(TENSOR_OF(const float, partial), TENSOR(y), const int shares, const uint count CLAIMS)
 {
     const uint chunk = WG * VEC;
     partial += partial_at, y += y_at;
@@ -439,7 +439,7 @@ KERNEL conv2d_sum(TENSOR_OF(const float, partial), TENSOR(y), const int shares, 
 }
 
 KERNEL conv2d_swap(TENSOR_OF(const float, weight), TENSOR(swapped), const uint groups, const uint rows,
-                   const uint channels)
+                   const uint channels CLAIMS)
 {
     weight += weight_at, swapped += swapped_at;
     EACH_UNIT(u, groups * channels) {

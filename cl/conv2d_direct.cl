@@ -112,7 +112,7 @@ static inline void fetch_row(global const float *from, const int channels, const
 }
 
 TILE_KERNEL conv2d_pack(TENSOR_OF(const float, weight), TENSOR(packed), const int groups, const int channels,
-                        const int outputs, AXES)
+                        const int outputs, AXES CLAIMS)
 {
     const axis  h = AXIS_H, w = AXIS_W;
     const int   window = kh * kw, count = channels * window, parts = (outputs + NR - 1) / NR;
@@ -199,7 +199,7 @@ static inline void take_taps(list *l, const int first, const int end, const int 
 }
 
 TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float, x), OPERANDS, TENSOR(y),
-                          TENSOR(scratch), const ulong scratch_size, SHAPE, AXES, REGION, const int depth)
+                          TENSOR(scratch), const ulong scratch_size, SHAPE, AXES, REGION, const int depth CLAIMS)
 {
     const axis h = AXIS_H, w = AXIS_W;
     const int  up_h = phases_of(&h), up_w = phases_of(&w), window = kh * kw;
@@ -305,7 +305,7 @@ static inline void multiply(global float *to, global const float *region, const 
 }
 
 TILE_KERNEL conv2d_share(TENSOR_OF(const float, x), TENSOR_OF(const float, dy), TENSOR(partial), TENSOR(scratch),
-                         const ulong scratch_size, SHAPE, AXES, REGION, const int shares)
+                         const ulong scratch_size, SHAPE, AXES, REGION, const int shares CLAIMS)
 {
     const axis  h = AXIS_H, w = AXIS_W;
     const int   window = kh * kw, taps = channels * window, kept = (taps + SUM_M - 1) / SUM_M * SUM_M;
@@ -361,7 +361,7 @@ TILE_KERNEL conv2d_share(TENSOR_OF(const float, x), TENSOR_OF(const float, dy), 
 }
 
 TILE_KERNEL conv2d_add(TENSOR_OF(const float, partial), TENSOR(dw), const int groups, const int outputs, const int taps,
-                       const int shares)
+                       const int shares CLAIMS)
 {
     const int   kept = (taps + SUM_M - 1) / SUM_M * SUM_M, parts = (outputs + NR - 1) / NR;
     const int   vectors = (outputs + VEC - 1) / VEC;
@@ -487,7 +487,7 @@ static inline vec load_phases(global const float *m, const int p, const int phas
 }
 
 TILE_KERNEL conv2d_narrow(TENSOR_OF(const float, weight), TENSOR_OF(const float, x), OPERANDS, TENSOR(y), TENSOR(scratch),
-                          const ulong scratch_size, SHAPE, AXES, BLOCK)
+                          const ulong scratch_size, SHAPE, AXES, BLOCK CLAIMS)
 {
     const axis  h = AXIS_H, w = AXIS_W;
     const int   up_h = phases_of(&h), up_w = phases_of(&w), window = kh * kw;
@@ -541,7 +541,7 @@ TILE_KERNEL conv2d_narrow(TENSOR_OF(const float, weight), TENSOR_OF(const float,
 #define TAPS 9 /* whose sums are in registers */
 
 TILE_KERNEL conv2d_narrow_filter(TENSOR_OF(const float, x), TENSOR_OF(const float, dy), TENSOR(partial), TENSOR(scratch),
-                                 const ulong scratch_size, SHAPE, AXES, BLOCK, const int shares)
+                                 const ulong scratch_size, SHAPE, AXES, BLOCK, const int shares CLAIMS)
 {
     const axis  h = AXIS_H, w = AXIS_W;
     const int   window = kh * kw, sums = outputs * channels * window, length = (high * pitch + VEC - 1) / VEC * VEC;
@@ -594,7 +594,7 @@ TILE_KERNEL conv2d_narrow_filter(TENSOR_OF(const float, x), TENSOR_OF(const floa
     }
 }
 
-TILE_KERNEL conv2d_narrow_add(TENSOR_OF(const float, partial), TENSOR(dw), const int count, const int shares)
+TILE_KERNEL conv2d_narrow_add(TENSOR_OF(const float, partial), TENSOR(dw), const int count, const int shares CLAIMS)
 {
     partial += partial_at, dw += dw_at;
     EACH_UNIT(unit, (count + VEC - 1) / VEC) {

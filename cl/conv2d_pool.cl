@@ -111,7 +111,7 @@ static inline void store_strip(const vec *r, global float *p, const ulong step, 
 }
 
 KERNEL conv2d_pool_lanes(TENSOR_OF(const float, x), TENSOR(out), const ulong x_part, const int n, const uint blocks,
-                         const int channels, const int src_h, const int src_w, const int pad_h, const int pad_w)
+                         const int channels, const int src_h, const int src_w, const int pad_h, const int pad_w CLAIMS)
 {
     const int h = src_h + 2 * pad_h, w = src_w + 2 * pad_w;
     x += x_at, out += out_at + x_part;
@@ -142,7 +142,7 @@ KERNEL conv2d_pool_lanes(TENSOR_OF(const float, x), TENSOR(out), const ulong x_p
 
 KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias), TENSOR(y), const ulong code_part,
                    const ulong x_part, const int n, const uint blocks, const int rows, const int channels, const int h,
-                   const int w, const int dst_h, const int dst_w)
+                   const int w, const int dst_h, const int dst_w CLAIMS)
 {
     y += y_at, weight += weight_at, bias += bias_at;
     global char        *code = (global char *)(y + code_part);
@@ -205,7 +205,7 @@ KERNEL conv2d_pool(TENSOR_OF(const float, weight), TENSOR_OF(const float, bias),
 /* partial[block, row, tap] = the sum over the block's images; tap `taps` is the bias. */
 KERNEL conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, dy), TENSOR(partial), const ulong code_part,
                           const ulong x_part, const int n, const uint blocks, const int rows, const int channels,
-                          const int h, const int w, const int dst_h, const int dst_w)
+                          const int h, const int w, const int dst_h, const int dst_w CLAIMS)
 {
     local float tmp[WG];
     saved += saved_at, dy += dy_at, partial += partial_at;
@@ -362,7 +362,7 @@ conv2d_pool_filter(TENSOR_OF(const float, saved), TENSOR_OF(const float, dy), TE
 #endif
 
 KERNEL conv2d_pool_sum(TENSOR_OF(const float, partial), TENSOR(dw), const ulong db_part, const uint blocks,
-                       const uint rows, const int taps)
+                       const uint rows, const int taps CLAIMS)
 {
     partial += partial_at, dw += dw_at;
     EACH_UNIT(r, rows)

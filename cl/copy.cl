@@ -1,5 +1,5 @@
 /* copy.cl - y[i] = x[i]; a group takes chunks of `chunk` elements in turn. */
-KERNEL copy(TENSOR(x), TENSOR(y), const ulong count, const uint chunk)
+KERNEL copy(TENSOR(x), TENSOR(y), const ulong count, const uint chunk CLAIMS)
 {
     x += x_at, y += y_at;
     EACH_UNIT(u, (uint)((count + chunk - 1) / chunk)) {

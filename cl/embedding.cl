@@ -3,10 +3,10 @@
  * x [rows, width], index [count] -> y [count, width]; dy [count, width], index -> dx [rows, width]. In the gradient unit
  * u of all groups owns the rows u, u + groups, ...: nobody else writes there, so that no addition needs an atomic. */
 
-KERNEL embedding(TENSOR(x), TENSOR_OF(int, index), TENSOR(y), const uint count, const uint width, const uint rows)
+KERNEL embedding(TENSOR(x), TENSOR_OF(int, index), TENSOR(y), const uint count, const uint width, const uint rows CLAIMS)
 {
     x += x_at, index += index_at, y += y_at;
-    EACH_ROW(r, count) {
+    EACH_UNIT(r, count) {
         const uint at = index[r]; /* a negative one is beyond the end too */
         global const float *in = x + (at < rows ? at : 0) * (ulong)width;
         global float *out = y + r * (ulong)width;

@@ -4,11 +4,11 @@
  * order of j, and nobody else writes there. */
 
 KERNEL gather(TENSOR(x), TENSOR_OF(int, index), TENSOR(y), const uint outer, const uint length, const uint count,
-              const uint inner)
+              const uint inner CLAIMS)
 {
     const uint n = count * inner;
     x += x_at, index += index_at, y += y_at;
-    EACH_ROW(o, outer) {
+    EACH_UNIT(o, outer) {
         global const float *in = x + (ulong)o * length * inner;
         for (uint e = get_local_id(0); e < n; e += WG) {
             const uint at = index[(ulong)o * n + e]; /* a negative one is beyond the end too */
@@ -18,7 +18,7 @@ KERNEL gather(TENSOR(x), TENSOR_OF(int, index), TENSOR(y), const uint outer, con
 }
 
 KERNEL gather_grad(TENSOR(dy), TENSOR_OF(int, index), TENSOR(dx), const uint outer, const uint length, const uint count,
-                   const uint inner)
+                   const uint inner CLAIMS)
 {
     const uint strips = (inner + WG * VEC - 1) / (WG * VEC);
     dy += dy_at, index += index_at, dx += dx_at;

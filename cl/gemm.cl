@@ -15,7 +15,7 @@
  * EPILOGUES(X)       X(number, expression of type T in a and b) for each
  * BLOCK              vectors of packed A at most
  *
- * CPU body: the groups, of one item each, share C's tiles evenly. An item goes through the depth `step` at a time: it
+ * CPU body: the groups, of one item each, claim units of C's tiles. An item goes through the depth `step` at a time: it
  * may pack its rows of A, transposed in registers where need be, so that the broadcasts of a tile read one stream, then
  * each panel of TILE_COLS columns of B in turn, and multiplies every tile of A with it. Sums of more than `step`
  * products are added up in C. GPU body: a group computes TILE_M x TILE_N of C. The groups are (columns, rows, batch). */
@@ -62,10 +62,10 @@ static inline float finish_one(float sum, global const float *bias, global const
 #ifndef TILE_SIDE
 /* What a product leaves to do that was computed elsewhere: c = epilogue(c + bias, other), a row at a time. */
 KERNEL gemm_finish(TENSOR(c), TENSOR_OF(const float, bias), TENSOR_OF(const float, other), const uint rows,
-                   const uint n)
+                   const uint n CLAIMS)
 {
     c += c_at, bias += bias_at, other += other_at;
-    EACH_ROW(r, rows) {
+    EACH_UNIT(r, rows) {
         global float *row = c + r * (ulong)n;
         global const float *with = other + r * (ulong)n;
         EACH_VEC(j, n) VPUT(finish(VLOAD(row + j), bias + j, with + j, VEC), row + j);
@@ -202,68 +202,68 @@ static inline void finish_tile(global float *c, const ulong n, global const floa
     }
 }
 
+/* C's tiles are dealt out evenly to `down` x `across` units in each product of the batch. */
 TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c), TENSOR_OF(const float, bias),
                  TENSOR_OF(const float, other), const int m, const int n, const int k, const ulong stride_a,
-                 const ulong stride_b, const ulong stride_c, const float beta, const int step, const uint flags)
+                 const ulong stride_b, const ulong stride_c, const float beta, const int step, const uint flags,
+                 const uint batch, const uint down, const uint across CLAIMS)
 {
     float block[BLOCK * VEC] __attribute__((aligned(64))), panel[TILE_K * TILE_COLS] __attribute__((aligned(64)));
-    a += a_at + get_group_id(2) * stride_a;
-    b += b_at + get_group_id(2) * stride_b;
-    c += c_at + get_group_id(2) * stride_c;
-    bias += bias_at, other += other_at + get_group_id(2) * stride_c;
-
     const bool trans_a = flags & TURN_A, trans_b = flags & TURN_B, pack_a = flags & PACK_A, pack_b = flags & PACK_B;
-    const int i0 = share_of(m, TILE_M, get_group_id(1), get_num_groups(1));
-    const int i1 = share_of(m, TILE_M, get_group_id(1) + 1, get_num_groups(1));
-    const int j0 = share_of(n, TILE_COLS, get_group_id(0), get_num_groups(0));
-    const int j1 = share_of(n, TILE_COLS, get_group_id(0) + 1, get_num_groups(0));
     const ulong lda = trans_a ? m : k, ldb = trans_b ? k : n;
     const ulong a_row = trans_a ? 1 : lda, a_k = trans_a ? lda : 1;
     const ulong b_col = trans_b ? ldb : 1, b_k = trans_b ? 1 : ldb;
-    global const float *a_end = a + (ulong)m * k, *b_end = b + (ulong)k * n;
     const int distance = step * TILE_M + VEC; /* of two tiles, off the powers of two, for caches have sets */
-
-    for (int k0 = 0; k0 == 0 || k0 < k; k0 += step) {
-        const int depth = min(step, k - k0);
-        /* To do with complete sums. */
-        const uint rest = k0 + depth == k ? flags & ~(TURN_A | TURN_B | PACK_A | PACK_B) : 0;
-        global const float *top = a + i0 * a_row + k0 * a_k;
-        if (pack_a && trans_a) pack(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
-        else if (pack_a) pack_turned(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
-        for (int j = j0; j < j1; j += TILE_COLS) {
-            const int cols = min(TILE_COLS, n - j);
-            global const float *side = b + k0 * b_k + j * b_col;
-            if (pack_b && trans_b) pack_turned(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
-            else if (pack_b) pack(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
-            /* Meanwhile, each tile asks for some of what the next panel is packed from, which no hardware foresees. */
-            global const float *next = side + TILE_COLS * b_col;
-            const int tiles = (i1 - i0 + TILE_M - 1) / TILE_M, line = trans_b ? depth : TILE_COLS;
-            const int quota = pack_b && j + TILE_COLS < j1 ? (depth * TILE_N + tiles - 1) / max(tiles, 1) : 0;
-            int at = 0;
-            for (int i = i0; i < i1; i += TILE_M) {
-                const int rows = min(TILE_M, i1 - i);
-                global float *to = c + (i * (ulong)n + j);
-                vec acc[TILE_M][TILE_N];
-                ulong row[TILE_M];
-                UNROLL for (int r = 0; r < TILE_M; r++) row[r] = min(r, rows - 1) * a_row;
-                private const float *left = block + (i - i0) / TILE_M * distance;
-                global const float *across = top + (i - i0) * a_row;
-                EACH_SUM(e, v) {
-                    acc[e][v] = 0.0f;
-                    FETCH(to + min(e, rows - 1) * (ulong)n + v * VEC);
+    EACH_UNIT(u, batch * down * across) {
+        const uint i_share = u / across % down, j_share = u % across, product = u / across / down;
+        const int i0 = share_of(m, TILE_M, i_share, down), i1 = share_of(m, TILE_M, i_share + 1, down);
+        const int j0 = share_of(n, TILE_COLS, j_share, across), j1 = share_of(n, TILE_COLS, j_share + 1, across);
+        global const float *at_a = a + a_at + product * stride_a, *at_b = b + b_at + product * stride_b;
+        global const float *a_end = at_a + (ulong)m * k, *b_end = at_b + (ulong)k * n;
+        global float *at_c = c + c_at + product * stride_c;
+        global const float *add = bias + bias_at, *with = other + other_at + product * stride_c;
+        for (int k0 = 0; k0 == 0 || k0 < k; k0 += step) {
+            const int depth = min(step, k - k0);
+            /* To do with complete sums. */
+            const uint rest = k0 + depth == k ? flags & ~(TURN_A | TURN_B | PACK_A | PACK_B) : 0;
+            global const float *top = at_a + i0 * a_row + k0 * a_k;
+            if (pack_a && trans_a) pack(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
+            else if (pack_a) pack_turned(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
+            for (int j = j0; j < j1; j += TILE_COLS) {
+                const int cols = min(TILE_COLS, n - j);
+                global const float *side = at_b + k0 * b_k + j * b_col;
+                if (pack_b && trans_b) pack_turned(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
+                else if (pack_b) pack(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
+                /* Meanwhile, each tile asks for some of what the next panel is packed from, which no hardware foresees. */
+                global const float *next = side + TILE_COLS * b_col;
+                const int tiles = (i1 - i0 + TILE_M - 1) / TILE_M, line = trans_b ? depth : TILE_COLS;
+                const int quota = pack_b && j + TILE_COLS < j1 ? (depth * TILE_N + tiles - 1) / max(tiles, 1) : 0;
+                int at = 0;
+                for (int i = i0; i < i1; i += TILE_M) {
+                    const int rows = min(TILE_M, i1 - i);
+                    global float *to = at_c + (i * (ulong)n + j);
+                    vec acc[TILE_M][TILE_N];
+                    ulong row[TILE_M];
+                    UNROLL for (int r = 0; r < TILE_M; r++) row[r] = min(r, rows - 1) * a_row;
+                    private const float *left = block + (i - i0) / TILE_M * distance;
+                    global const float *across = top + (i - i0) * a_row;
+                    EACH_SUM(e, v) {
+                        acc[e][v] = 0.0f;
+                        FETCH(to + min(e, rows - 1) * (ulong)n + v * VEC);
+                    }
+                    for (int q = 0; q < quota; q++) {
+                        FETCH(next + at);
+                        at += VEC;
+                        if (at >= line) at = 0, next += ldb;
+                    }
+                    if (pack_a && pack_b) multiply_packed(acc, left, row, TILE_M, panel, TILE_COLS, depth);
+                    else if (pack_a) multiply_packed_a(acc, left, row, TILE_M, side, ldb, depth);
+                    else if (pack_b && cols <= VEC) multiply_narrow(acc, across, row, a_k, panel, TILE_COLS, depth);
+                    else if (pack_b) multiply_packed_b(acc, across, row, a_k, panel, TILE_COLS, depth);
+                    else multiply_in_place(acc, across, row, a_k, side, ldb, depth);
+                    store(acc, to, n, k0 > 0 ? 1.0f : beta, rows, cols);
+                    if (rest) finish_tile(to, n, add + j, with + (i * (ulong)n + j), rows, cols, rest);
                 }
-                for (int q = 0; q < quota; q++) {
-                    FETCH(next + at);
-                    at += VEC;
-                    if (at >= line) at = 0, next += ldb;
-                }
-                if (pack_a && pack_b) multiply_packed(acc, left, row, TILE_M, panel, TILE_COLS, depth);
-                else if (pack_a) multiply_packed_a(acc, left, row, TILE_M, side, ldb, depth);
-                else if (pack_b && cols <= VEC) multiply_narrow(acc, across, row, a_k, panel, TILE_COLS, depth);
-                else if (pack_b) multiply_packed_b(acc, across, row, a_k, panel, TILE_COLS, depth);
-                else multiply_in_place(acc, across, row, a_k, side, ldb, depth);
-                store(acc, to, n, k0 > 0 ? 1.0f : beta, rows, cols);
-                if (rest) finish_tile(to, n, bias + j, other + (i * (ulong)n + j), rows, cols, rest);
             }
         }
     }

@@ -32,11 +32,11 @@ static inline moments moments_of(global const float *in, const uint n, const flo
     return (moments){mean, 1.0f / sqrt(wg_sum(sum, tmp) / n + eps)};
 }
 
-KERNEL layer_norm(TENSOR(x), TENSOR(gain), TENSOR(bias), TENSOR(y), const uint rows, const uint n, const float eps)
+KERNEL layer_norm(TENSOR(x), TENSOR(gain), TENSOR(bias), TENSOR(y), const uint rows, const uint n, const float eps CLAIMS)
 {
     local float tmp[WG];
     x += x_at, gain += gain_at, bias += bias_at, y += y_at;
-    EACH_ROW(r, rows) {
+    EACH_UNIT(r, rows) {
         global const float *in = x + r * (ulong)n;
         global float *out = y + r * (ulong)n;
         const moments m = moments_of(in, n, eps, tmp);
@@ -54,7 +54,7 @@ KERNEL layer_norm_grad(TENSOR(x), TENSOR(gain), TENSOR(dy), TENSOR(with), TENSOR
     global float *dgain = sums + sums_at + get_group_id(0) * 2 * (ulong)n, *dbias = dgain + n;
     EACH_VEC(i, n) VPUT((vec)0.0f, dgain + i), VPUT((vec)0.0f, dbias + i);
     EACH_TAIL(i, n) dgain[i] = dbias[i] = 0.0f;
-    EACH_ROW(r, rows) {
+    EACH_OWN_UNIT(r, rows) {
         const ulong at = r * (ulong)n;
         const moments m = moments_of(x + at, n, eps, tmp);
         vec vsum = 0.0f, vdot = 0.0f;
@@ -84,7 +84,7 @@ KERNEL layer_norm_grad(TENSOR(x), TENSOR(gain), TENSOR(dy), TENSOR(with), TENSOR
 }
 
 /* The groups' shares joined in their order; a unit is 64 columns. */
-KERNEL layer_norm_join(TENSOR(sums), TENSOR(out), const uint groups, const uint n, const ulong gain_at, const ulong bias_at)
+KERNEL layer_norm_join(TENSOR(sums), TENSOR(out), const uint groups, const uint n, const ulong gain_at, const ulong bias_at CLAIMS)
 {
     sums += sums_at, out += out_at;
     EACH_UNIT(u, (n + 63) / 64)

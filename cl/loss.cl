@@ -31,11 +31,11 @@ static inline float row_max(global const float *in, const uint n, local float *t
     return wg_max(hmax(max), tmp);
 }
 
-KERNEL cross_entropy_rows(TENSOR(x), TENSOR_OF(int, labels), TENSOR(y), const uint rows, const uint n)
+KERNEL cross_entropy_rows(TENSOR(x), TENSOR_OF(int, labels), TENSOR(y), const uint rows, const uint n CLAIMS)
 {
     local float tmp[WG];
     x += x_at, labels += labels_at, y += y_at;
-    EACH_ROW(r, rows) {
+    EACH_UNIT(r, rows) {
         global const float *in = x + r * (ulong)n;
         const int label = labels[r];
         const float max = row_max(in, n, tmp);
@@ -62,12 +62,12 @@ KERNEL cross_entropy_mean(TENSOR(x), TENSOR_OF(int, labels), TENSOR(y), const ui
 
 /* And the rows' losses with it, where they are wanted. dx may lie where x lies. */
 KERNEL cross_entropy_grad(TENSOR(x), TENSOR_OF(int, labels), NUMBER(dloss), TENSOR(dx), TENSOR(y), const uint with_losses,
-                          const uint rows, const uint n)
+                          const uint rows, const uint n CLAIMS)
 {
     local float tmp[WG];
     x += x_at, labels += labels_at, dx += dx_at, y += y_at;
     const float scale = NUMBER_OF(dloss) / fmax(labelled(labels, rows, tmp), 1.0f);
-    EACH_ROW(r, rows) {
+    EACH_UNIT(r, rows) {
         global const float *in = x + r * (ulong)n;
         global float *out = dx + r * (ulong)n;
         const int label = labels[r];
@@ -95,10 +95,10 @@ KERNEL cross_entropy_grad(TENSOR(x), TENSOR_OF(int, labels), NUMBER(dloss), TENS
 }
 
 /* A row of zeros for a label that counts for nothing, of NaN for one beyond the classes. */
-KERNEL one_hot(TENSOR_OF(int, labels), TENSOR(y), const uint rows, const uint n, const int ignored)
+KERNEL one_hot(TENSOR_OF(int, labels), TENSOR(y), const uint rows, const uint n, const int ignored CLAIMS)
 {
     labels += labels_at, y += y_at;
-    EACH_ROW(r, rows) {
+    EACH_UNIT(r, rows) {
         const int label = labels[r];
         const bool out = label < 0 || label == ignored;
         global float *to = y + r * (ulong)n;
@@ -115,11 +115,11 @@ KERNEL row_weight(TENSOR_OF(int, labels), TENSOR(y), const uint rows)
 }
 
 /* 1 where the first largest element is the label's. */
-KERNEL correct_rows(TENSOR(x), TENSOR_OF(int, labels), TENSOR(y), const uint rows, const uint n)
+KERNEL correct_rows(TENSOR(x), TENSOR_OF(int, labels), TENSOR(y), const uint rows, const uint n CLAIMS)
 {
     local float tmp[WG];
     x += x_at, labels += labels_at, y += y_at;
-    EACH_ROW(r, rows) {
+    EACH_UNIT(r, rows) {
         global const float *in = x + r * (ulong)n;
         const int label = labels[r];
         const bool known = label >= 0 && label < (int)n;

@@ -91,7 +91,7 @@ static inline vec weights_of(const int py, const int px, const int count, const 
 }
 
 KERNEL max_pool2d(TENSOR_OF(const float, x), TENSOR(y), const ulong code_part, const uint planes, const int src_h,
-                  const int src_w, const int dst_h, const int dst_w)
+                  const int src_w, const int dst_h, const int dst_w CLAIMS)
 {
     const image in = {x + x_at, (ulong)planes * src_h * src_w, src_h, src_w};
     y += y_at;
@@ -121,7 +121,7 @@ KERNEL max_pool2d(TENSOR_OF(const float, x), TENSOR(y), const ulong code_part, c
 
 /* y = the element of g where the maximum was. */
 KERNEL max_pool2d_pick(TENSOR_OF(const float, code), TENSOR_OF(const float, g), TENSOR(y), const ulong code_part,
-                       const uint planes, const int src_h, const int src_w, const int dst_h, const int dst_w)
+                       const uint planes, const int src_h, const int src_w, const int dst_h, const int dst_w CLAIMS)
 {
     const image from = {g + g_at, (ulong)planes * src_h * src_w, src_h, src_w};
     code += code_at + code_part, y += y_at;
@@ -140,7 +140,7 @@ KERNEL max_pool2d_pick(TENSOR_OF(const float, code), TENSOR_OF(const float, g), 
 }
 
 KERNEL avg_pool2d(TENSOR_OF(const float, x), TENSOR(y), const uint planes, const int src_h, const int src_w,
-                  const int dst_h, const int dst_w)
+                  const int dst_h, const int dst_w CLAIMS)
 {
     const image in = {x + x_at, (ulong)planes * src_h * src_w, src_h, src_w};
     y += y_at;
@@ -225,7 +225,7 @@ static inline void store_phases(const vec *r, global float *p, const int count)
     }
 
 KERNEL max_pool2d_grad(TENSOR_OF(const float, code), TENSOR_OF(const float, dy), TENSOR(dx), const ulong code_part,
-                       const uint planes, const int src_h, const int src_w, const int dst_h, const int dst_w)
+                       const uint planes, const int src_h, const int src_w, const int dst_h, const int dst_w CLAIMS)
 {
     const ulong size = (ulong)planes * dst_h * dst_w;
     const image from = {dy + dy_at, size, dst_h, dst_w}, found = {code + code_at + code_part, size, dst_h, dst_w};
@@ -234,7 +234,7 @@ KERNEL max_pool2d_grad(TENSOR_OF(const float, code), TENSOR_OF(const float, dy),
 }
 
 KERNEL avg_pool2d_grad(TENSOR_OF(const float, dy), TENSOR(dx), const uint planes, const int src_h, const int src_w,
-                       const int dst_h, const int dst_w)
+                       const int dst_h, const int dst_w CLAIMS)
 {
     const image from = {dy + dy_at, (ulong)planes * dst_h * dst_w, dst_h, dst_w};
     dx += dx_at;

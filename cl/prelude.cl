@@ -125,16 +125,44 @@ LANE_REDUCE(hsum, ADD)
 #define KERNEL              __attribute__((reqd_work_group_size(WG, 1, 1))) kernel void
 #define TENSOR_OF(type, p)  global type *p, const ulong p##_at
 #define TENSOR(p)           TENSOR_OF(float, p)
-/* A group takes its share of the units of work (rows, chunks): a CPU's groups neighbours, which memory likes, a GPU's in
- * turn, for they run side by side. */
+/* A group's share of the units of work (rows, chunks), by its number alone: for sums that a group keeps. A CPU's groups take
+ * neighbours, which memory likes, a GPU's take turns, for they run side by side. */
 #if WG == 1
 #define UNITS_UNTIL(g, units) (uint)((ulong)(units) * (g) / get_num_groups(0))
-#define EACH_UNIT(u, units) \
+#define EACH_OWN_UNIT(u, units) \
     for (uint u = UNITS_UNTIL(get_group_id(0), units), u##_end = UNITS_UNTIL(get_group_id(0) + 1, units); u < u##_end; u++)
 #else
-#define EACH_UNIT(u, units) for (uint u = get_group_id(0); u < (units); u += get_num_groups(0))
+#define EACH_OWN_UNIT(u, units) for (uint u = get_group_id(0); u < (units); u += get_num_groups(0))
 #endif
-#define EACH_ROW(r, rows)   EACH_UNIT(r, rows)
+
+/* The units of which each stands for itself: a CPU's groups claim them, always fewer at a time (trapezoid self-scheduling,
+ * Tzen & Ni 1993), so that a core which starts late, or which others slow down, does less. A kernel has one such loop (of
+ * several that exclude each other), and CLAIMS as its last parameter, which counts them; src/device/kernel.c supplies it. */
+#if WG == 1
+#define CLAIMS , global uint *claims
+#define CLAIMS_OF_A_GROUP 8 /* if cores are as fast as each other */
+static inline uint claimed_until(const ulong left, const ulong all, const uint units)
+{
+    return units == all ? units - (uint)left : units - (uint)(units * left * left / (all * all));
+}
+
+static inline bool claim(global uint *claims, uint *u, uint *end, const uint units)
+{
+    const uint groups = get_num_groups(0), all = min(units, CLAIMS_OF_A_GROUP * groups);
+    uint mine;
+    while ((mine = atomic_inc(claims)) < all) {
+        *u = claimed_until(all - mine, all, units), *end = claimed_until(all - mine - 1, all, units);
+        if (*u < *end) return true;
+    }
+    if (mine + 1 == all + groups) *claims = 0; /* nobody will ask again: for the next launch */
+    return false;
+}
+#define EACH_UNIT(u, units) for (uint u = 0, u##_end = 0; u < u##_end || claim(claims, &u, &u##_end, units); u++)
+#else
+#define CLAIMS
+#define EACH_UNIT(u, units) EACH_OWN_UNIT(u, units)
+#endif
+
 #define EACH_VEC(i, n)      for (uint i = get_local_id(0) * VEC; i + VEC <= (n); i += WG * VEC)
 #define EACH_TAIL(i, n)     for (uint i = (n) - (n) % VEC + get_local_id(0); i < (n); i += WG)
 

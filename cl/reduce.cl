@@ -35,7 +35,7 @@ static inline float join_lanes(vec v)
 }
 WG_REDUCE(wg_join, JOIN)
 
-KERNEL reduce_rows(SOURCE, TENSOR(y), const uint outer, const uint length, const uint segment, const float factor)
+KERNEL reduce_rows(SOURCE, TENSOR(y), const uint outer, const uint length, const uint segment, const float factor CLAIMS)
 {
     local float tmp[WG];
     const uint segments = max(1u, (length + segment - 1) / segment);
@@ -74,7 +74,7 @@ KERNEL reduce_rows(SOURCE, TENSOR(y), const uint outer, const uint length, const
 #endif
 
 KERNEL reduce_cols(SOURCE, TENSOR(y), const uint outer, const uint length, const uint inner, const uint segment,
-                   const uint width, const float factor)
+                   const uint width, const float factor CLAIMS)
 {
     const uint strips = (inner + width - 1) / width, segments = max(1u, (length + segment - 1) / segment);
     y += y_at;

@@ -16,11 +16,11 @@ static inline float row_max(global const float *in, const uint n, local float *t
     return wg_max(max, tmp);
 }
 
-KERNEL softmax(TENSOR(x), TENSOR(y), const uint rows, const uint n)
+KERNEL softmax(TENSOR(x), TENSOR(y), const uint rows, const uint n CLAIMS)
 {
     local float tmp[WG];
     x += x_at, y += y_at;
-    EACH_ROW(r, rows) {
+    EACH_UNIT(r, rows) {
         global const float *in = x + r * (ulong)n;
         global float *out = y + r * (ulong)n;
         const float max = row_max(in, n, tmp);
@@ -39,11 +39,11 @@ KERNEL softmax(TENSOR(x), TENSOR(y), const uint rows, const uint n)
     }
 }
 
-KERNEL log_softmax(TENSOR(x), TENSOR(y), const uint rows, const uint n)
+KERNEL log_softmax(TENSOR(x), TENSOR(y), const uint rows, const uint n CLAIMS)
 {
     local float tmp[WG];
     x += x_at, y += y_at;
-    EACH_ROW(r, rows) {
+    EACH_UNIT(r, rows) {
         global const float *in = x + r * (ulong)n;
         global float *out = y + r * (ulong)n;
         const float max = row_max(in, n, tmp);
@@ -58,11 +58,11 @@ KERNEL log_softmax(TENSOR(x), TENSOR(y), const uint rows, const uint n)
     }
 }
 
-KERNEL softmax_grad(TENSOR(y), TENSOR(dy), TENSOR(dx), const uint rows, const uint n)
+KERNEL softmax_grad(TENSOR(y), TENSOR(dy), TENSOR(dx), const uint rows, const uint n CLAIMS)
 {
     local float tmp[WG];
     y += y_at, dy += dy_at, dx += dx_at;
-    EACH_ROW(r, rows) {
+    EACH_UNIT(r, rows) {
         const ulong at = r * (ulong)n;
         vec vdot = 0.0f;
         EACH_VEC(i, n) vdot += VLOAD(y + at + i) * VLOAD(dy + at + i);
@@ -75,11 +75,11 @@ KERNEL softmax_grad(TENSOR(y), TENSOR(dy), TENSOR(dx), const uint rows, const ui
     }
 }
 
-KERNEL log_softmax_grad(TENSOR(y), TENSOR(dy), TENSOR(dx), const uint rows, const uint n)
+KERNEL log_softmax_grad(TENSOR(y), TENSOR(dy), TENSOR(dx), const uint rows, const uint n CLAIMS)
 {
     local float tmp[WG];
     y += y_at, dy += dy_at, dx += dx_at;
-    EACH_ROW(r, rows) {
+    EACH_UNIT(r, rows) {
         const ulong at = r * (ulong)n;
         vec vsum = 0.0f;
         EACH_VEC(i, n) vsum += VLOAD(dy + at + i);
@@ -125,7 +125,7 @@ static inline void max_and_sum(col *max, col *sum, global const float *x, const 
     EACH_AT EACH_COL(v) sum[v] += exp(COL(x) - max[v]);
 }
 
-KERNEL softmax_along(TENSOR(x), TENSOR(y), EXTENTS)
+KERNEL softmax_along(TENSOR(x), TENSOR(y), EXTENTS CLAIMS)
 {
     x += x_at, y += y_at;
     EACH_UNIT(u, UNITS) {
@@ -137,7 +137,7 @@ KERNEL softmax_along(TENSOR(x), TENSOR(y), EXTENTS)
     }
 }
 
-KERNEL log_softmax_along(TENSOR(x), TENSOR(y), EXTENTS)
+KERNEL log_softmax_along(TENSOR(x), TENSOR(y), EXTENTS CLAIMS)
 {
     x += x_at, y += y_at;
     EACH_UNIT(u, UNITS) {
@@ -149,7 +149,7 @@ KERNEL log_softmax_along(TENSOR(x), TENSOR(y), EXTENTS)
     }
 }
 
-KERNEL softmax_grad_along(TENSOR(y), TENSOR(dy), TENSOR(dx), EXTENTS)
+KERNEL softmax_grad_along(TENSOR(y), TENSOR(dy), TENSOR(dx), EXTENTS CLAIMS)
 {
     y += y_at, dy += dy_at, dx += dx_at;
     EACH_UNIT(u, UNITS) {
@@ -161,7 +161,7 @@ KERNEL softmax_grad_along(TENSOR(y), TENSOR(dy), TENSOR(dx), EXTENTS)
     }
 }
 
-KERNEL log_softmax_grad_along(TENSOR(y), TENSOR(dy), TENSOR(dx), EXTENTS)
+KERNEL log_softmax_grad_along(TENSOR(y), TENSOR(dy), TENSOR(dx), EXTENTS CLAIMS)
 {
     y += y_at, dy += dy_at, dx += dx_at;
     EACH_UNIT(u, UNITS) {

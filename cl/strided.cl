@@ -40,7 +40,7 @@ typedef CAT(uint, VEC) uvec_at __attribute__((aligned(4)));
     CORNERS((row) / e4)                                                                                          \
     in += (ulong)((row) % e4) * xs4, out += (ulong)((row) % e4) * ys4;
 
-KERNEL strided(BOX, const uint add)
+KERNEL strided(BOX, const uint add CLAIMS)
 {
     x += x_at + x_first, y += y_at + y_first;
 #define ELEMENT(i)                                                                                                  \
@@ -50,7 +50,7 @@ KERNEL strided(BOX, const uint add)
         *to = add ? as_uint(as_float(*to) + as_float(v)) : v;                                                       \
     }
 #if WG == 1
-    EACH_ROW(row, rows) {
+    EACH_UNIT(row, rows) {
         CORNERS_OF_ROW(row)
         if (xs5 == 1 && ys5 == 1) {
             EACH_VEC(i, n) {
@@ -74,7 +74,7 @@ KERNEL strided(BOX, const uint add)
 }
 
 /* xs4 and ys5 are 1; blocks of `wide` x `high` of dimensions 4 and 5, `across` and `along` in number. */
-KERNEL turned(BOX, const uint wide, const uint high, const uint across, const uint along)
+KERNEL turned(BOX, const uint wide, const uint high, const uint across, const uint along CLAIMS)
 {
 #if WG > 1
     local uint block[BLOCK];

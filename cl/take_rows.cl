@@ -8,10 +8,10 @@
 #endif
 
 KERNEL take_rows(TENSOR_OF(FROM, table), TENSOR_OF(int, index), TENSOR_OF(TO, y), const uint rows, const uint width,
-                 const int have, const float scale, const float shift)
+                 const int have, const float scale, const float shift CLAIMS)
 {
     table += table_at, index += index_at, y += y_at;
-    EACH_ROW(r, rows) {
+    EACH_UNIT(r, rows) {
         const int at = index[r];
         global TO *out = y + r * (ulong)width;
         global const FROM *in = table + (at < 0 ? 0 : at) * (ulong)width;

@@ -326,7 +326,7 @@ static inline void multiply_block(global float *m, const ulong m_step, global co
 #define M_STEP   ((ulong)cap * NR + VEC)
 
 TILE_KERNEL winograd_input(TENSOR_OF(const float, x), TENSOR(v), TENSOR(scratch), const ulong scratch_size, GRID,
-                           const int channels, const int src_h, const int src_w, const int pad)
+                           const int channels, const int src_h, const int src_w, const int pad CLAIMS)
 {
     const images from = {x + x_at, (ulong)n * channels * src_h * src_w, channels, src_h, src_w};
     const grid   g = GRID_OF;
@@ -343,7 +343,7 @@ TILE_KERNEL winograd_input(TENSOR_OF(const float, x), TENSOR(v), TENSOR(scratch)
 
 #if !FILTER
 TILE_KERNEL winograd_weights(TENSOR_OF(const float, weight), TENSOR(u), const int outputs, const int channels,
-                             const int turn)
+                             const int turn CLAIMS)
 {
     const filters w = {weight + weight_at, (ulong)outputs * channels * 9, turn ? 9 : channels * 9,
                        turn ? outputs * 9 : 9, outputs, turn};
@@ -354,7 +354,7 @@ TILE_KERNEL winograd_weights(TENSOR_OF(const float, weight), TENSOR(u), const in
 
 TILE_KERNEL winograd(TENSOR_OF(const float, u), TENSOR_OF(const float, x), OPERANDS, TENSOR(y),
                      TENSOR(scratch), const ulong scratch_size, GRID, const int outputs, const int channels,
-                     const int src_h, const int src_w, const int dst_h, const int dst_w, const int pad)
+                     const int src_h, const int src_w, const int dst_h, const int dst_w, const int pad CLAIMS)
 {
     const images from = {x + x_at, (ulong)n * channels * src_h * src_w, channels, src_h, src_w};
     const images to = {0, 0, outputs, dst_h, dst_w};
@@ -378,7 +378,7 @@ TILE_KERNEL winograd(TENSOR_OF(const float, u), TENSOR_OF(const float, x), OPERA
 
 TILE_KERNEL winograd_few(TENSOR_OF(const float, weight), TENSOR_OF(const float, v), OPERANDS, TENSOR(y),
                          TENSOR(scratch), const ulong scratch_size, GRID, const int outputs,
-                         const int channels, const int dst_h, const int dst_w, const int turn, const int depth)
+                         const int channels, const int dst_h, const int dst_w, const int turn, const int depth CLAIMS)
 {
     const filters w = {weight + weight_at, (ulong)outputs * channels * 9, turn ? 9 : channels * 9,
                        turn ? outputs * 9 : 9, outputs, turn};
@@ -458,7 +458,7 @@ static inline void filter_of_blocks(global float *dw, const bool add, global flo
 
 TILE_KERNEL winograd_filter(TENSOR_OF(const float, x), TENSOR_OF(const float, dy), TENSOR(partial), TENSOR(scratch),
                             const ulong scratch_size, GRID, const int outputs, const int channels, const int src_h,
-                            const int src_w, const int dst_h, const int dst_w, const int pad, const int shares)
+                            const int src_w, const int dst_h, const int dst_w, const int pad, const int shares CLAIMS)
 {
     const images from = {x + x_at, (ulong)n * channels * src_h * src_w, channels, src_h, src_w};
     const images to = {dy + dy_at, (ulong)n * outputs * dst_h * dst_w, outputs, dst_h, dst_w};
@@ -486,7 +486,7 @@ TILE_KERNEL winograd_filter(TENSOR_OF(const float, x), TENSOR_OF(const float, dy
 
 TILE_KERNEL winograd_filter_few(TENSOR_OF(const float, v), TENSOR_OF(const float, dy), TENSOR(partial), TENSOR(scratch),
                                 const ulong scratch_size, GRID, const int outputs, const int channels, const int dst_h,
-                                const int dst_w)
+                                const int dst_w CLAIMS)
 {
     const images to = {dy + dy_at, (ulong)n * outputs * dst_h * dst_w, outputs, dst_h, dst_w};
     const grid   g = GRID_OF;
@@ -507,7 +507,7 @@ TILE_KERNEL winograd_filter_few(TENSOR_OF(const float, v), TENSOR_OF(const float
 }
 
 TILE_KERNEL winograd_sum(TENSOR_OF(const float, partial), TENSOR(dw), const int outputs, const int channels,
-                         const int shares)
+                         const int shares CLAIMS)
 {
     const int   count = channels * 9;
     const ulong parts = (outputs + NR - 1) / NR, each = (ulong)count * NR;

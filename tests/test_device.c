@@ -311,6 +311,38 @@ static void units_come_from_a_directory_when_asked(void **state)
     clg_context_destroy(&ctx);
 }
 
+/* Every unit is done once in every launch, however many groups claim how many units. */
+static void units_are_claimed_once(void **state)
+{
+    (void)state;
+    static const char count_source[] = "KERNEL count(TENSOR_OF(int, y), const uint units CLAIMS)\n"
+                                       "{\n"
+                                       "    EACH_UNIT(u, units) if (get_local_id(0) == 0) atomic_inc(y + y_at + u);\n"
+                                       "}\n";
+    enum { MOST = 70001, LAUNCHES = 3 };
+    static const uint32_t units[] = {1, 2, 7, 16, 17, 33, 255, 1000, MOST}, groups[] = {1, 2, 3, 8, 40};
+    int32_t              *done = calloc(MOST, sizeof *done);
+    clg_context          *ctx = open_context(true);
+    clg__program         *p = clg__program_get(ctx, &(clg__program_desc){.source = count_source});
+    clg__buffer          *b = clg__buffer_create(ctx, MOST * sizeof *done, "counts");
+    for (size_t i = 0; i < CLG__COUNT(units); i++)
+        for (size_t g = 0; g < CLG__COUNT(groups); g++) {
+            const clg__value args[] = {{.kind = CLG__SPAN, .span = {b, 0}}, {.kind = CLG__U32, .u32 = units[i]}};
+            clg__kernel     *kernel = clg__kernel_create(ctx, &(clg__kernel_desc){p, "count", args, 2, {groups[g]}, {0}});
+            memset(done, 0, MOST * sizeof *done);
+            clg__buffer_write(ctx, b, 0, done, MOST * sizeof *done);
+            for (int launch = 0; launch < LAUNCHES; launch++) clg__kernel_enqueue(ctx, kernel);
+            clg__buffer_read(ctx, b, 0, done, MOST * sizeof *done);
+            assert_int_equal(clg_context_status(ctx), CLG_OK);
+            for (uint32_t u = 0; u < MOST; u++)
+                if (done[u] != (u < units[i] ? LAUNCHES : 0))
+                    fail_msg("%u units, %u groups: unit %u was done %d times", units[i], groups[g], u, done[u]);
+            clg__kernel_destroy(&kernel);
+        }
+    free(done);
+    clg_context_destroy(&ctx);
+}
+
 static void wrong_launches_are_refused(void **state)
 {
     (void)state;
@@ -528,6 +560,7 @@ int main(void)
         cmocka_unit_test(programs_are_built_once),
         cmocka_unit_test(a_program_that_does_not_build_gives_its_log),
         cmocka_unit_test(units_come_from_a_directory_when_asked),
+        cmocka_unit_test(units_are_claimed_once),
         cmocka_unit_test(wrong_launches_are_refused),
         cmocka_unit_test(opencl_errors_have_names),
         cmocka_unit_test(programs_are_kept_on_disk),

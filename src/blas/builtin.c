@@ -1,10 +1,11 @@
 /* builtin.c - the kernels of cl/gemm.cl: their specialisation and their grid.
  *
- * cpu: every group computes its share of C's tiles with its own copies of operands, so groups are few, as many as the
- * cores or a small multiple, and their number in each direction is what costs the least by a model of the cycles.
+ * cpu: groups, as many as the cores, claim units of C's tiles, each of which wants copies of its operands: so units are few,
+ * and their number in each direction is what costs the least by a model of the cycles.
  * gpu: a group of side x side items multiplies one tile. */
 #include "base/tile.h"
 #include "blas/tuned.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,14 +14,16 @@ typedef struct shape {
     bool      pack_a, pack_b; /* cpu: operands are copied */
     uint32_t  step;           /* cpu: depth of a panel */
     uint32_t  block;          /* cpu: vectors of packed A, at most */
-    int64_t   down, across;   /* groups over C's rows, over its columns */
+    int64_t   down, across;   /* units over C's rows, over its columns; gpu: groups */
 } shape;
 
 enum {
-    ROUNDS      = 4,       /* at most so many groups a core */
-    READ        = 2,       /* cycles that a vector's misses of the caches take where it is read in place, */
-    COPY        = 4,       /* to pack it, misses included, */
-    TRANSPOSE   = 8,       /* and to do so transposed */
+    ROUNDS      = 16,      /* at most so many units a core */
+    READ        = 1,       /* cycles that a vector's misses of the caches take where it is read in place, */
+    COPY        = 8,       /* to pack it, misses included, */
+    FAR         = 2,       /* so many times as many where rows are LONG_ROW bytes or more: each lies in a page of its own */
+    TRANSPOSE   = 12,      /* and to do so transposed */
+    VISIT       = 3,       /* to add to a vector of C, */
     SMALL_BLOCK = 4,       /* tiles of A that a group may pack in any case */
     MOST_BLOCK  = 5 << 18, /* bytes, for private memory lies on a stack */
     SAME_SET    = 4096,    /* bytes: so far apart, lines compete for one set of a cache */
@@ -29,6 +32,8 @@ enum {
     LONG_ROW    = 8192,    /* bytes: in place, a panel of B of such rows falls out of the caches */
     MANY_TILES  = 256,     /* of A, for which a panel of B is best read in order */
 };
+
+#define UNEVEN 0.15 /* of a unit: what the last core to end takes longer */
 
 /* What the cpu body takes as an argument, so that few programs serve all products: cl/gemm.cl. Epilogues that many networks
  * have are in every program; another one makes a program of its own. */
@@ -39,17 +44,26 @@ static const char *const usual_epilogues[] = {
     "a + b", "b + a",       /* a residual, in either order */
 };
 
-/* Cycles of the busiest group, times the groups that a core gets. */
+/* Cycles to pack a vector of an operand with rows of so many elements. */
+static double packing(int64_t row, bool turned)
+{
+    return (turned ? TRANSPOSE : COPY) * (row * (int64_t)sizeof(float) >= LONG_ROW ? FAR : 1.0);
+}
+
+/* Cycles until all is done: units are claimed, so cores have as much to do as each other, but for the last unit; and the core
+ * that takes that one may be a slow one. */
 static double cost(const clg__gemm *g, const shape *s, uint32_t vec, uint32_t cores)
 {
-    const double  k = (double)CLG__MAX(g->k, 1);
-    const int64_t rows = CLG__CEIL_DIV(CLG__CEIL_DIV(g->m, s->tile.m), s->down) * s->tile.m;
-    const int64_t panels = CLG__CEIL_DIV(CLG__CEIL_DIV(g->n, s->tile.cols), s->across);
-    const double  tiles = (double)(rows / s->tile.m * panels);
-    const double  a = (double)rows / vec * (!s->pack_a ? READ : g->trans_a ? COPY : TRANSPOSE);
-    const double  b = (double)(panels * s->tile.n) * (!s->pack_b ? READ : g->trans_b ? TRANSPOSE : COPY);
-    return (tiles * clg__tile_cycles(&s->tile) + a + b) * k *
-           (double)CLG__CEIL_DIV(s->down * s->across * CLG__MAX(g->batch, 1), cores);
+    const int64_t tall = CLG__CEIL_DIV(g->m, s->tile.m), wide = CLG__CEIL_DIV(g->n, s->tile.cols);
+    const int64_t units = s->down * s->across * CLG__MAX(g->batch, 1);
+    const double  a = s->tile.m / (double)vec * (s->pack_a ? packing(g->trans_a ? g->m : g->k, !g->trans_a) : READ);
+    const double  b = s->tile.n * (s->pack_b ? packing(g->trans_b ? g->k : g->n, g->trans_b) : READ);
+    const double  each[2] = {(double)tall / (double)s->down, (double)wide / (double)s->across}, tile = clg__tile_cycles(&s->tile);
+    const double  most[2] = {ceil(each[0]), ceil(each[1])};
+    const double  c = (double)(s->tile.m * s->tile.n) * VISIT / s->step;
+    const double  average = each[0] * each[1] * (tile + c) + each[0] * a + each[1] * b;
+    const double  largest = most[0] * most[1] * (tile + c) + most[0] * a + most[1] * b;
+    return (double)CLG__MAX(g->k, 1) * ((double)(CLG__CEIL_DIV(units, cores) - 1) * average + (1.0 + UNEVEN) * largest);
 }
 
 /* A tile that won at another shape of its class may waste more of this one. */
@@ -73,8 +87,6 @@ static shape choose_panels(const clg_device_info *info, const clg__gemm *g, cons
     /* A block streams through the multiplications in order, so it may take all of the cache: fewer blocks pack B less often. */
     const uint64_t block = CLG__MIN(info->local_memory, MOST_BLOCK) / sizeof(float);
     s.block = (uint32_t)CLG__MAX(block, SMALL_BLOCK * (s.tile.m * s.tile.k + p->vec)) / p->vec;
-    const int64_t passes = CLG__MAX(CLG__CEIL_DIV(g->k, s.tile.k), 1), depth = CLG__MAX(CLG__CEIL_DIV(g->k, passes), 1);
-    s.step = (uint32_t)CLG__ROUND_UP(depth, p->vec);
 
     /* A tile's rows are read once a panel, a panel once a tile: copies pay where that is often, or what is read in place
      * would not stay in the caches meanwhile. */
@@ -84,19 +96,22 @@ static shape choose_panels(const clg_device_info *info, const clg__gemm *g, cons
                g->m > MANY_TILES * (int64_t)s.tile.m;
     if (tuned->pack_b && !g->trans_b && g->n % s.tile.cols == 0) s.pack_b = tuned->pack_b == 2;
 
-    const int64_t tall = CLG__CEIL_DIV(g->m, s.tile.m), wide = CLG__CEIL_DIV(g->n, s.tile.cols);
-    const int64_t least = s.pack_a ? CLG__CEIL_DIV(tall, (int64_t)(s.block * p->vec / (s.step * s.tile.m + p->vec))) : 1;
-    double        best = 0.0;
-    for (int64_t down = least; down <= CLG__MIN(tall, least + ROUNDS * (int64_t)cores); down++)
-        for (int64_t across = 1; across <= CLG__MIN(wide, ROUNDS * (int64_t)cores); across++) {
-            shape t = s;
-            t.down = down;
-            t.across = across;
-            const double c = cost(g, &t, p->vec, cores);
-            if (best > 0.0 && c >= best) continue;
-            best = c;
-            s.down = down, s.across = across;
-        }
+    const int64_t tall = CLG__CEIL_DIV(g->m, s.tile.m), wide = CLG__CEIL_DIV(g->n, s.tile.cols), most = ROUNDS * (int64_t)cores;
+    const int64_t passes = CLG__MAX(CLG__CEIL_DIV(g->k, s.tile.k), 1);
+    shape         best = {0};
+    double        lowest = 0.0;
+    for (int64_t times = 1; times <= 2; times++) {
+        s.step = (uint32_t)CLG__ROUND_UP(CLG__MAX(CLG__CEIL_DIV(g->k, times * passes), 1), p->vec);
+        const int64_t least = s.pack_a ? CLG__CEIL_DIV(tall, (int64_t)(s.block * p->vec / (s.step * s.tile.m + p->vec))) : 1;
+        for (s.down = least; s.down <= CLG__MIN(tall, least + most); s.down++)
+            for (s.across = 1; s.across <= CLG__MIN(wide, CLG__MAX(most / s.down, 1)); s.across++) {
+                const double c = cost(g, &s, p->vec, cores);
+                if (lowest > 0.0 && c >= lowest) continue;
+                lowest = c;
+                best = s;
+            }
+    }
+    s = best;
     return s;
 }
 
@@ -172,12 +187,14 @@ clg__kernel *clg__builtin_gemm(clg_context *ctx, const clg__gemm *gemm, const cl
         SPAN(at->a), SPAN(at->b), SPAN(at->c), SPAN(at->bias), SPAN(at->other),
         I32(gemm->m), I32(gemm->n), I32(gemm->k),
         U64(gemm->stride_a), U64(gemm->stride_b), U64(gemm->stride_c), F32(gemm->beta),
-        I32(s.step), U32(flags_of(gemm, &s)), /* cpu */
+        I32(s.step), U32(flags_of(gemm, &s)), U32(gemm->batch), U32(s.down), U32(s.across), /* cpu */
     };
-    const size_t arg_count = CLG__COUNT(args) - (s.tile.side == 1 ? 0 : 2);
+    const bool   cpu = s.tile.side == 1;
+    const size_t arg_count = CLG__COUNT(args) - (cpu ? 0 : 5), cores = CLG__MAX(ctx->info->compute_units, 1);
     return clg__kernel_create(ctx, &(clg__kernel_desc){
         .program = program_of(ctx, gemm, &s), .name = "gemm", .args = args, .arg_count = arg_count,
-        .groups = {(size_t)s.across, (size_t)s.down, (size_t)gemm->batch},
+        .groups = {cpu ? CLG__MIN(cores, (size_t)(s.across * s.down * gemm->batch)) : (size_t)s.across,
+                   cpu ? 1 : (size_t)s.down, cpu ? 1 : (size_t)gemm->batch},
         .local = {s.tile.side, s.tile.side, 1}});
 }
 

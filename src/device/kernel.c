@@ -1,13 +1,15 @@
 /* kernel.c - launches: a cl_kernel whose arguments are set once, with the sizes it is enqueued with.
  *
- * A span is two arguments, the buffer and the offset in elements (TENSOR in cl/prelude.cl). Kernels count groups in 32
- * bits, so no more are accepted. */
+ * A span is two arguments, the buffer and the offset in elements (TENSOR in cl/prelude.cl). A kernel that takes one more
+ * than it is given claims its units (CLAIMS there) and gets a counter. Kernels count groups in 32 bits, so no more are
+ * accepted. */
 #include "device/cl_types.h"
 #include <stdlib.h>
 #include <string.h>
 
 struct clg__kernel {
     cl_kernel        cl;
+    cl_mem           claims; /* the counter of a kernel whose groups claim their units, or NULL */
     char            *name;
     size_t           global[3], local[3];
     clg_context     *pending_in; /* waits for its program there, as this says: */
@@ -45,6 +47,13 @@ static clg_status set_args(clg_context *ctx, clg__kernel *kernel, const clg__ker
         if (code != CL_SUCCESS) return clg__cl_fail(ctx, code, "kernel %s: argument %zu", kernel->name, i);
     }
     clGetKernelInfo(kernel->cl, CL_KERNEL_NUM_ARGS, sizeof expected, &expected, NULL);
+    if (expected == index + 1) {
+        cl_uint none = 0;
+        cl_int  code = CL_SUCCESS;
+        kernel->claims = clCreateBuffer(ctx->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, sizeof none, &none, &code);
+        if (!kernel->claims) return clg__cl_fail(ctx, code, "kernel %s: the counter of its claims", kernel->name);
+        if (clSetKernelArg(kernel->cl, index, sizeof kernel->claims, &kernel->claims) == CL_SUCCESS) index++;
+    }
     if (index != expected)
         return clg__fail(&ctx->root, CLG_INTERNAL, "kernel %s takes %u arguments, not %u", kernel->name, expected,
                          index);
@@ -180,6 +189,7 @@ void clg__kernel_destroy(clg__kernel **kernel)
     if (!kernel || !*kernel) return;
     forget(*kernel);
     if ((*kernel)->cl) clReleaseKernel((*kernel)->cl);
+    if ((*kernel)->claims) clReleaseMemObject((*kernel)->claims);
     free((*kernel)->name);
     free(*kernel);
     *kernel = NULL;

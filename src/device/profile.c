@@ -37,7 +37,7 @@ static const field fields[] = {
 };
 
 static const clg_profile bases[] = {
-    {.base = "cpu", .wg = 1, .vec = 4, .groups = 4, .chunk = 8192, .tile_m = 6, .tile_n = 2, .tile_k = 256,
+    {.base = "cpu", .wg = 1, .vec = 4, .groups = 1, .chunk = 8192, .tile_m = 6, .tile_n = 2, .tile_k = 256,
      .winograd = 4, .stream = 32768, .direct = 1, .fuse = 1},
     {.base = "gpu", .wg = 256, .vec = 4, .groups = 32, .chunk = 4096, .tile_m = 64, .tile_n = 64, .tile_k = 16,
      .clblast = 1, .fuse = 1},

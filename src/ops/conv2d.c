@@ -154,8 +154,7 @@ static void write_defines(clg__text *text, const clg__record *r, const conv_attr
 static clg_status launch(clg__record *r, const char *kernel, const clg__text *defines, const clg__tile *t, uint64_t units,
                          const clg__arg *args, size_t count)
 {
-    const uint64_t few = (uint64_t)CLG__MAX(r->compute_units, 1) * CLG__MAX(r->profile->groups, UNITS_PER_CORE);
-    const uint64_t most = t->side != 1 ? units : few; /* groups of many items take one unit each */
+    const uint64_t most = t->side != 1 ? units : clg__record_groups(r, units); /* groups of many items take one unit each */
     return clg__record_kernel(r, &(clg__launch){
         .unit = "conv2d", .kernel = kernel, .defines = defines->data, .args = args,
         .arg_count = t->side ? count : count - 1, /* the last is the height of a block of tiles */

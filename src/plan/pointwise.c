@@ -214,7 +214,7 @@ static void emit_kernel(clg__text *body, const group *g)
     for (int d = 1; d < g->dims - 1; d++) EMIT("const uint e%d, ", d);
     for (int i = 0; i < g->inputs; i++)
         for (int d = 0; d < g->dims - 1 && !g->in[i].dense; d++) EMIT("const uint s%d_%d, ", i, d);
-    EMIT("const uint rows, const uint n)\n{\n");
+    EMIT("const uint rows, const uint n CLAIMS)\n{\n");
     for (int i = 0; i < g->inputs; i++) EMIT("    x%d += x%d_at;\n", i, i);
     for (int i = 0; i < g->outs; i++) EMIT("    y%d += y%d_at;\n", i, i);
     if (g->flat) {
