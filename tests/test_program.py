@@ -418,7 +418,7 @@ def test_bench_of_a_network():
     for model in ("cnn", "mlp"):
         told = json.loads(succeeds("bench", "--model", model, "--batch", 16, "--steps", 7, "--json"))
         assert told["model"] == model and told["batch"] == 16 and told["steps"] == 7, told
-        assert 0 < told["best_seconds"] <= told["median_seconds"] < 60, told
+        assert 0 < told["best_seconds"] <= min(told["median_seconds"], told["mean_seconds"]) < 60, told
         assert abs(told["items_per_second"] * told["median_seconds"] - 16) < 1e-6, told
         assert told["flops_per_step"] > 1e6 and told["gflops"] > 0, told
         assert told["launches_per_step"] >= 5 and told["bytes_to_device_per_step"] <= 8 * 16 + 4096, told
@@ -498,7 +498,7 @@ def test_bench_of_operators():
         shape = special.get(name, ["7,33"])
         told = json.loads(succeeds("bench", "--op", name, "--shape", *shape, "--steps", 5, "--json"))
         assert told["op"] == name and told["shape"] == [int(part) for part in shape[0].split(",")], told
-        assert told["steps"] == 5 and 0 < told["best_seconds"] <= told["median_seconds"] and told["launches"] >= 1, told
+        assert told["steps"] == 5 and 0 < told["best_seconds"] <= min(told["median_seconds"], told["mean_seconds"]) and told["launches"] >= 1, told
         assert told["bytes"] > 0 and told["peak_gflops"] > 0 and told["copy_gigabytes_per_second"] > 0, told
         assert told["limit"] in ("arithmetic", "memory") and told["roofline_fraction"] > 0, told
     told = json.loads(succeeds("bench", "--op", "matmul", "--shape", "17,33,9", "--steps", 1, "--json"))

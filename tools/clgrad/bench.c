@@ -66,30 +66,74 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static double block(clg_context *ctx, int64_t count, void (*work)(void *user), void *user)
+/* A growing list of seconds. */
+typedef struct times {
+    double *seconds;
+    size_t  count, capacity;
+} times;
+
+static void keep(times *t, double seconds)
 {
+    if (t->count == t->capacity) {
+        const size_t more = t->capacity ? 2 * t->capacity : 1024;
+        double      *moved = realloc(t->seconds, more * sizeof *moved);
+        if (!moved) return; /* and is timed by what there is */
+        t->seconds = moved;
+        t->capacity = more;
+    }
+    t->seconds[t->count++] = seconds;
+}
+
+static void keep_end(void *user, const clg_trace_event *event)
+{
+    if (event->kind != CLG_TRACE_HOST) keep(user, event->end);
+}
+
+/* Calls work(user) `count` times, waits for the device and keeps what each took, as bench_time says. The time of all. */
+static double block(clg_context *ctx, int64_t count, void (*work)(void *user), void *user, times *each)
+{
+    times        ends = {0};
     const double start = clock_seconds();
     for (int64_t i = 0; i < count; i++) work(user);
     clg_context_finish(ctx);
-    return clock_seconds() - start;
+    const double all = clock_seconds() - start;
+    if (each) clg_context_trace(ctx, keep_end, &ends);
+    const size_t events = ends.count / (size_t)count;
+    double       before = 0.0;
+    if (each && count > 1 && events > 0 && ends.count % (size_t)count == 0) {
+        for (int64_t i = 0; i < count; i++) {
+            double end = 0.0;
+            for (size_t c = 0; c < events; c++) end = fmax(end, ends.seconds[(size_t)i * events + c]);
+            if (i) keep(each, end - before);
+            before = end;
+        }
+    } else if (each) keep(each, all / (double)count);
+    free(ends.seconds);
+    return all;
 }
 
 bench_times bench_time(clg_context *ctx, int64_t count, double seconds, void (*work)(void *user), void *user)
 {
     enum { LEAST = 5, BLOCKS = 1000 };
-    double sample[BLOCKS], one = block(ctx, 1, work, user);
-    if (one < 0.3) one = fmin(one, block(ctx, 3, work, user) / 3.0); /* the first may have been a cold one */
+    times  sample = {0};
+    double one = block(ctx, 1, work, user, NULL);
+    if (one < 0.3) one = fmin(one, block(ctx, 3, work, user, NULL) / 3.0); /* the first may have been a cold one */
     const int64_t each = (int64_t)(0.02 / one) + 1;
     int64_t       blocks = count ? (count + each - 1) / each : (int64_t)(seconds / (one * (double)each));
     const int64_t least = count && count < LEAST ? count : LEAST;
     blocks = blocks < least ? least : blocks > BLOCKS ? BLOCKS : blocks;
     if (!count) count = blocks * each;
-    for (int64_t i = 0; i < blocks; i++) {
-        const int64_t some = count * (i + 1) / blocks - count * i / blocks;
-        sample[i] = block(ctx, some, work, user) / (double)some;
+    clg_context_trace(ctx, NULL, NULL); /* nothing of before */
+    bench_times told = {.count = count};
+    for (int64_t i = 0; i < blocks; i++)
+        told.mean += block(ctx, count * (i + 1) / blocks - count * i / blocks, work, user, &sample) / (double)count;
+    if (sample.count) {
+        qsort(sample.seconds, sample.count, sizeof *sample.seconds, ascending);
+        told.median = 0.5 * (sample.seconds[(sample.count - 1) / 2] + sample.seconds[sample.count / 2]);
+        told.best = sample.seconds[0];
     }
-    qsort(sample, (size_t)blocks, sizeof *sample, ascending);
-    return (bench_times){.median = 0.5 * (sample[(blocks - 1) / 2] + sample[blocks / 2]), .best = sample[0], .count = count};
+    free(sample.seconds);
+    return told;
 }
 
 int bench_runs(clg_context *ctx, int64_t count, void (*work)(void *user), void *user)
@@ -105,7 +149,7 @@ int bench_runs(clg_context *ctx, int64_t count, void (*work)(void *user), void *
 clg_context *bench_context(const bench_options *o)
 {
     return clg_context_create(&(clg_context_desc){
-        .device = o->device, .trace = o->trace || (o->dump_plan && !o->untimed), .dump_programs = o->dump_programs});
+        .device = o->device, .trace = !o->untimed, .dump_programs = o->dump_programs});
 }
 
 const bench_options bench_defaults = {.pad = -1};

@@ -60,12 +60,13 @@ bool feed_next(feed *f); /* enqueues the next batch, after the last the first ag
 double process_seconds(void); /* since the process was started: loading its libraries is part of it */
 
 typedef struct bench_times {
-    double  median, best; /* seconds of one */
-    int64_t count;        /* how many were timed */
+    double  median, best, mean; /* seconds of one */
+    int64_t count;              /* how many were timed */
 } bench_times;
 
 /* Calls work(user) `count` times (0: for about `seconds`) and waits for the device after every few, which take 20 ms or
- * more together: what is timed is a stream of work, and no single launch. */
+ * more together: what is timed is a stream of work. One takes from the end of the one before to its own, which the
+ * context's trace tells; without a trace, or where each is waited for, its share of the few. The mean is of all the time. */
 bench_times bench_time(clg_context *ctx, int64_t count, double seconds, void (*work)(void *user), void *user);
 
 /* How many runs --dump-plan measures: `count`, or if that is 0 about a second of them. */

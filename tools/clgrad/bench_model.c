@@ -83,6 +83,7 @@ static int report(const bench_options *o, clg_context *ctx, const training *t, c
         {"steps", (double)r->step.count},
         {"median_seconds", r->step.median},
         {"best_seconds", r->step.best},
+        {"mean_seconds", r->step.mean},
         {"items_per_second", items / r->step.median},
         {"flops_per_step", s.flops},
         {"gflops", 1e-9 * s.flops / r->step.median},

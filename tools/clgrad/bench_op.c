@@ -213,6 +213,7 @@ static int report(const bench_options *o, clg_context *ctx, const op_case *c, cl
         {"steps", (double)times.count},
         {"median_seconds", times.median},
         {"best_seconds", times.best},
+        {"mean_seconds", times.mean},
         {"host_seconds", c->host / (double)c->runs},
         {"flops", s.flops},
         {"bytes", s.bytes},
@@ -240,9 +241,9 @@ static int report(const bench_options *o, clg_context *ctx, const op_case *c, cl
     printf("  time           %.4f ms in the median, %.4f ms at best, of %lld\n", 1e3 * times.median, 1e3 * times.best,
            (long long)times.count);
     printf("  host           %.4f ms to enqueue\n", 1e3 * c->host / (double)c->runs);
-    printf("  speed          %.1f GFLOP/s, %.1f GB/s\n", rows[6].value, rows[7].value);
+    printf("  speed          %.1f GFLOP/s, %.1f GB/s\n", 1e-9 * s.flops / times.median, 1e-9 * s.bytes / times.median);
     printf("  roofline       %.0f%% of it: %s limits, %.1f GFLOP/s of multiply-adds and %.1f GB/s of a copy measured\n",
-           100.0 * least / times.median, limit, rows[8].value, rows[9].value);
+           100.0 * least / times.median, limit, 1e-9 * peak.flops, 1e-9 * peak.bytes);
     if (least > 1.05 * times.median) printf("                 more than all: the machine was busy while it was measured\n");
     return 0;
 }
