@@ -23,7 +23,6 @@ enum {
     COPY        = 8,       /* to pack it, misses included, */
     FAR         = 2,       /* so many times as many where rows are LONG_ROW bytes or more: each lies in a page of its own */
     TRANSPOSE   = 12,      /* and to do so transposed */
-    VISIT       = 3,       /* to add to a vector of C, */
     SMALL_BLOCK = 4,       /* tiles of A that a group may pack in any case */
     MOST_BLOCK  = 5 << 18, /* bytes, for private memory lies on a stack */
     SAME_SET    = 4096,    /* bytes: so far apart, lines compete for one set of a cache */
@@ -60,9 +59,8 @@ static double cost(const clg__gemm *g, const shape *s, uint32_t vec, uint32_t co
     const double  b = s->tile.n * (s->pack_b ? packing(g->trans_b ? g->k : g->n, g->trans_b) : READ);
     const double  each[2] = {(double)tall / (double)s->down, (double)wide / (double)s->across}, tile = clg__tile_cycles(&s->tile);
     const double  most[2] = {ceil(each[0]), ceil(each[1])};
-    const double  c = (double)(s->tile.m * s->tile.n) * VISIT / s->step;
-    const double  average = each[0] * each[1] * (tile + c) + each[0] * a + each[1] * b;
-    const double  largest = most[0] * most[1] * (tile + c) + most[0] * a + most[1] * b;
+    const double  average = each[0] * each[1] * tile + each[0] * a + each[1] * b;
+    const double  largest = most[0] * most[1] * tile + most[0] * a + most[1] * b;
     return (double)CLG__MAX(g->k, 1) * ((double)(CLG__CEIL_DIV(units, cores) - 1) * average + (1.0 + UNEVEN) * largest);
 }
 
@@ -98,21 +96,18 @@ static shape choose_panels(const clg_device_info *info, const clg__gemm *g, cons
 
     const int64_t tall = CLG__CEIL_DIV(g->m, s.tile.m), wide = CLG__CEIL_DIV(g->n, s.tile.cols), most = ROUNDS * (int64_t)cores;
     const int64_t passes = CLG__MAX(CLG__CEIL_DIV(g->k, s.tile.k), 1);
-    shape         best = {0};
-    double        lowest = 0.0;
-    for (int64_t times = 1; times <= 2; times++) {
-        s.step = (uint32_t)CLG__ROUND_UP(CLG__MAX(CLG__CEIL_DIV(g->k, times * passes), 1), p->vec);
-        const int64_t least = s.pack_a ? CLG__CEIL_DIV(tall, (int64_t)(s.block * p->vec / (s.step * s.tile.m + p->vec))) : 1;
-        for (s.down = least; s.down <= CLG__MIN(tall, least + most); s.down++)
-            for (s.across = 1; s.across <= CLG__MIN(wide, CLG__MAX(most / s.down, 1)); s.across++) {
-                const double c = cost(g, &s, p->vec, cores);
-                if (lowest > 0.0 && c >= lowest) continue;
-                lowest = c;
-                best = s;
-            }
-    }
-    s = best;
-    return s;
+    s.step = (uint32_t)CLG__ROUND_UP(CLG__MAX(CLG__CEIL_DIV(g->k, passes), 1), p->vec);
+    const int64_t least = s.pack_a ? CLG__CEIL_DIV(tall, (int64_t)(s.block * p->vec / (s.step * s.tile.m + p->vec))) : 1;
+    shape         best = s;
+    double        lowest = INFINITY;
+    for (s.down = least; s.down <= CLG__MIN(tall, least + most); s.down++)
+        for (s.across = 1; s.across <= CLG__MIN(wide, CLG__MAX(most / s.down, 1)); s.across++) {
+            const double c = cost(g, &s, p->vec, cores);
+            if (c >= lowest) continue;
+            lowest = c;
+            best = s;
+        }
+    return best;
 }
 
 static shape choose_shape(const clg_device_info *info, const clg__gemm *gemm, clg__choice tuned)
