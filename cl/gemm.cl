@@ -246,7 +246,7 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
                     ulong row[TILE_M];
                     UNROLL for (int r = 0; r < TILE_M; r++) row[r] = min(r, rows - 1) * a_row;
                     private const float *left = block + (i - i0) / TILE_M * distance;
-                    global const float *across = top + (i - i0) * a_row;
+                    global const float *in_place = top + (i - i0) * a_row;
                     EACH_SUM(e, v) {
                         acc[e][v] = 0.0f;
                         FETCH(to + min(e, rows - 1) * (ulong)n + v * VEC);
@@ -258,9 +258,9 @@ TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c)
                     }
                     if (pack_a && pack_b) multiply_packed(acc, left, row, TILE_M, panel, TILE_COLS, depth);
                     else if (pack_a) multiply_packed_a(acc, left, row, TILE_M, side, ldb, depth);
-                    else if (pack_b && cols <= VEC) multiply_narrow(acc, across, row, a_k, panel, TILE_COLS, depth);
-                    else if (pack_b) multiply_packed_b(acc, across, row, a_k, panel, TILE_COLS, depth);
-                    else multiply_in_place(acc, across, row, a_k, side, ldb, depth);
+                    else if (pack_b && cols <= VEC) multiply_narrow(acc, in_place, row, a_k, panel, TILE_COLS, depth);
+                    else if (pack_b) multiply_packed_b(acc, in_place, row, a_k, panel, TILE_COLS, depth);
+                    else multiply_in_place(acc, in_place, row, a_k, side, ldb, depth);
                     store(acc, to, n, k0 > 0 ? 1.0f : beta, rows, cols);
                     if (rest) finish_tile(to, n, add + j, with + (i * (ulong)n + j), rows, cols, rest);
                 }
