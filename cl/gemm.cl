@@ -16,9 +16,10 @@
  * BLOCK              vectors of packed A at most
  *
  * CPU body: the groups, of one item each, claim units of C's tiles. An item goes through the depth `step` at a time: it
- * may pack its rows of A, transposed in registers where need be, so that the broadcasts of a tile read one stream, then
- * each panel of TILE_COLS columns of B in turn, and multiplies every tile of A with it. Sums of more than `step`
- * products are added up in C. GPU body: a group computes TILE_M x TILE_N of C. The groups are (columns, rows, batch). */
+ * may pack its rows of A, transposed in registers where need be, so that the broadcasts of a tile read one stream, and
+ * multiplies every tile of A with each panel of TILE_COLS columns of B in turn, which it may pack, too: a part after each
+ * tile of the panel before, having asked for its lines during the tile, one at a time, for a burst of misses keeps the
+ * multiplication from its own. Sums of more than `step` products are added up in C. GPU body: a group computes TILE_M x TILE_N of C. The groups are (columns, rows, batch). */
 #if defined(TILE_SIDE) && TILE_SIDE == 1
 #if !defined(BLOCK) || !defined(EPILOGUES) || !defined(FIRST_EPILOGUE)
 #error "gemm.cl needs BLOCK, EPILOGUES and the bits of its flags"
@@ -135,19 +136,68 @@ static void pack_turned(private float *to, global const float *from, const ulong
             }
 }
 
+/* op(A), a row being what a tile has TILE_M of, or op(B), where it has TILE_COLS columns. */
+typedef struct operand {
+    global const float *at, *end;
+    ulong ld;
+    bool  turned, packed; /* turned: what lies side by side is of one row or column */
+} operand;
+#define DEEPER(o) ((o)->turned ? 1 : (o)->ld) /* elements to the same row or column at the next depth, */
+#define BESIDE(o) ((o)->turned ? (o)->ld : 1) /* to the next one at the same depth */
+
+/* Packs what lies `from` on. */
+static inline __attribute__((always_inline)) void pack_some(private float *to, const operand *o,
+                                                            global const float *from, const int count, const int depth,
+                                                            const int tile, const int wide, const int distance)
+{
+    if (o->turned) pack_turned(to, from, o->ld, o->end, count, depth, tile, wide, distance);
+    else pack(to, from, o->ld, o->end, count, depth, tile, wide, distance);
+}
+
+static void pack_panel(private float *to, const operand *b, global const float *from, const int cols, const int depth)
+{
+    pack_some(to, b, from, min(cols, TILE_COLS), depth, TILE_COLS, TILE_N, 0);
+}
+
+/* Lines of memory: `inner` of them `step` elements apart, the next `inner` `jump` elements on, and so forth. */
+typedef struct lines {
+    global const float *at;
+    uint                inner;
+    ulong               step, jump;
+} lines;
+
+/* What a tile asks for meanwhile: its place in C, of C_LINES, then `count` of what is packed after it. */
+typedef struct wanted {
+    lines c, next;
+    int   count;
+} wanted;
+#define C_LINES (TILE_M * TILE_N)
+
+static inline void fetch(const wanted *w, const uint line)
+{
+    const lines l = line < C_LINES ? w->c : w->next;
+    const uint  i = line < C_LINES ? line : line - C_LINES;
+    FETCH(l.at + (i / l.inner * l.jump + i % l.inner * l.step));
+}
+
 /* acc += the tile of A at a times the first `wide` vectors of the panel of B at b; row r of A begins at a[at(r)] and goes on
  * in steps of a_step. */
 #define MULTIPLY(name, a_space, b_space, at, wide)                                                                     \
     static inline __attribute__((always_inline)) void name(vec acc[TILE_M][TILE_N], a_space const float *a,            \
                                                            const ulong *row, const ulong a_step,                       \
-                                                           b_space const float *b, const ulong b_step, const int depth)\
+                                                           b_space const float *b, const ulong b_step, const int depth,\
+                                                           const wanted *soon)                                         \
     {                                                                                                                  \
-        for (int k = 0; k < depth; k++, a += a_step, b += b_step) {                                                    \
-            vec panel[TILE_N];                                                                                         \
-            UNROLL for (int v = 0; v < (wide); v++) panel[v] = VLOAD(b + v * VEC);                                     \
-            UNROLL for (int r = 0; r < TILE_M; r++) {                                                                  \
-                const vec s = a[at(r)];                                                                                \
-                UNROLL for (int v = 0; v < (wide); v++) acc[r][v] = fma(s, panel[v], acc[r][v]);                       \
+        const int every = max(depth / (C_LINES + soon->count), 1);                                                     \
+        for (int k = 0, line = 0; k < depth; line++) {                                                                 \
+            fetch(soon, line);                                                                                         \
+            for (const int stop = min(k + every, depth); k < stop; k++, a += a_step, b += b_step) {                    \
+                vec panel[TILE_N];                                                                                     \
+                UNROLL for (int v = 0; v < (wide); v++) panel[v] = VLOAD(b + v * VEC);                                 \
+                UNROLL for (int r = 0; r < TILE_M; r++) {                                                              \
+                    const vec s = a[at(r)];                                                                            \
+                    UNROLL for (int v = 0; v < (wide); v++) acc[r][v] = fma(s, panel[v], acc[r][v]);                   \
+                }                                                                                                      \
             }                                                                                                          \
         }                                                                                                              \
     }
@@ -202,69 +252,86 @@ static inline void finish_tile(global float *c, const ulong n, global const floa
     }
 }
 
+/* A unit at some of its depth; what the sums before it are multiplied by, and what is to do with complete ones. */
+typedef struct work {
+    operand a, b;
+    global float *c;
+    global const float *bias, *other;
+    ulong n;
+    int   rows, cols, depth;
+    float keep;
+    uint  rest;
+} work;
+
+/* The tile of C at row i, column j, from packed A at `left`, or where it lies, and the panel of B, or where it lies. */
+static inline __attribute__((always_inline)) void multiply_tile(const work *w, const int i, const int j,
+                                                                private const float *left, private const float *panel,
+                                                                const wanted *soon)
+{
+    const int rows = min(TILE_M, w->rows - i), cols = min(TILE_COLS, w->cols - j);
+    global const float *top = w->a.at + i * BESIDE(&w->a), *side = w->b.at + j * BESIDE(&w->b);
+    const ulong at = i * w->n + j, a_step = DEEPER(&w->a), ldb = w->b.ld;
+    vec acc[TILE_M][TILE_N];
+    ulong row[TILE_M];
+    UNROLL for (int r = 0; r < TILE_M; r++) row[r] = min(r, rows - 1) * BESIDE(&w->a);
+    EACH_SUM(r, v) acc[r][v] = 0.0f;
+    if (w->a.packed && w->b.packed) multiply_packed(acc, left, row, TILE_M, panel, TILE_COLS, w->depth, soon);
+    else if (w->a.packed) multiply_packed_a(acc, left, row, TILE_M, side, ldb, w->depth, soon);
+    else if (w->b.packed && cols <= VEC) multiply_narrow(acc, top, row, a_step, panel, TILE_COLS, w->depth, soon);
+    else if (w->b.packed) multiply_packed_b(acc, top, row, a_step, panel, TILE_COLS, w->depth, soon);
+    else multiply_in_place(acc, top, row, a_step, side, ldb, w->depth, soon);
+    store(acc, w->c + at, w->n, w->keep, rows, cols);
+    if (w->rest) finish_tile(w->c + at, w->n, w->bias + j, w->other + at, rows, cols, w->rest);
+}
+
+static inline __attribute__((always_inline)) void multiply_work(const work *w, private float *block,
+                                                                private float *panel, private float *next_panel)
+{
+    const int distance = w->depth * TILE_M + VEC; /* of two tiles, off the powers of two, for caches have sets */
+    const int tiles = (w->rows + TILE_M - 1) / TILE_M;
+    const int part = ((w->depth + tiles - 1) / tiles + VEC - 1) / VEC * VEC; /* of a panel, packed after a tile */
+    if (w->a.packed) pack_some(block, &w->a, w->a.at, w->rows, w->depth, TILE_M, A_WIDE, distance);
+    if (w->b.packed) pack_panel(panel, &w->b, w->b.at, w->cols, w->depth);
+    for (int j = 0; j < w->cols; j += TILE_COLS) {
+        const int next = j + TILE_COLS, depth = w->b.packed && next < w->cols ? w->depth : 0;
+        for (int i = 0, tile = 0; i < w->rows; i += TILE_M, tile++) {
+            const int packed = min(tile * part, depth), now = min(part, depth - packed);
+            global const float *from = w->b.at + (next * BESIDE(&w->b) + packed * DEEPER(&w->b));
+            const lines own = {w->c + (i * w->n + j), TILE_N, VEC, w->n}, rows_of_b = {from, TILE_N, VEC, w->b.ld},
+                        cols_of_b = {from, TILE_COLS, w->b.ld, VEC};
+            const wanted soon = {own, w->b.turned ? cols_of_b : rows_of_b, now * TILE_N};
+            multiply_tile(w, i, j, block + tile * distance, panel, &soon);
+            if (now > 0) pack_panel(next_panel + packed * TILE_COLS, &w->b, from, w->cols - next, now);
+        }
+        private float *const done = panel;
+        panel = next_panel, next_panel = done;
+    }
+}
+
 /* C's tiles are dealt out evenly to `down` x `across` units in each product of the batch. */
 TILE_KERNEL gemm(TENSOR_OF(const float, a), TENSOR_OF(const float, b), TENSOR(c), TENSOR_OF(const float, bias),
                  TENSOR_OF(const float, other), const int m, const int n, const int k, const ulong stride_a,
                  const ulong stride_b, const ulong stride_c, const float beta, const int step, const uint flags,
                  const uint batch, const uint down, const uint across CLAIMS)
 {
-    float block[BLOCK * VEC] __attribute__((aligned(64))), panel[TILE_K * TILE_COLS] __attribute__((aligned(64)));
-    const bool trans_a = flags & TURN_A, trans_b = flags & TURN_B, pack_a = flags & PACK_A, pack_b = flags & PACK_B;
-    const ulong lda = trans_a ? m : k, ldb = trans_b ? k : n;
-    const ulong a_row = trans_a ? 1 : lda, a_k = trans_a ? lda : 1;
-    const ulong b_col = trans_b ? ldb : 1, b_k = trans_b ? 1 : ldb;
-    const int distance = step * TILE_M + VEC; /* of two tiles, off the powers of two, for caches have sets */
+    float block[BLOCK * VEC] __attribute__((aligned(64))), panels[2][TILE_K * TILE_COLS] __attribute__((aligned(64)));
+    const bool trans_a = flags & TURN_A, trans_b = flags & TURN_B;
+    a += a_at, b += b_at, c += c_at, bias += bias_at, other += other_at;
     EACH_UNIT(u, batch * down * across) {
         const uint i_share = u / across % down, j_share = u % across, product = u / across / down;
-        const int i0 = share_of(m, TILE_M, i_share, down), i1 = share_of(m, TILE_M, i_share + 1, down);
-        const int j0 = share_of(n, TILE_COLS, j_share, across), j1 = share_of(n, TILE_COLS, j_share + 1, across);
-        global const float *at_a = a + a_at + product * stride_a, *at_b = b + b_at + product * stride_b;
-        global const float *a_end = at_a + (ulong)m * k, *b_end = at_b + (ulong)k * n;
-        global float *at_c = c + c_at + product * stride_c;
-        global const float *add = bias + bias_at, *with = other + other_at + product * stride_c;
+        const int i0 = share_of(m, TILE_M, i_share, down), j0 = share_of(n, TILE_COLS, j_share, across);
+        const ulong at = product * stride_c + i0 * (ulong)n + j0;
+        global const float *at_a = a + product * stride_a, *at_b = b + product * stride_b;
+        work w = {{at_a, at_a + (ulong)m * k, trans_a ? m : k, !trans_a, flags & PACK_A},
+                  {at_b, at_b + (ulong)k * n, trans_b ? k : n, trans_b, flags & PACK_B},
+                  c + at, bias + j0, other + at, n, share_of(m, TILE_M, i_share + 1, down) - i0,
+                  share_of(n, TILE_COLS, j_share + 1, across) - j0, 0, beta, 0};
+        w.a.at += i0 * BESIDE(&w.a), w.b.at += j0 * BESIDE(&w.b);
         for (int k0 = 0; k0 == 0 || k0 < k; k0 += step) {
-            const int depth = min(step, k - k0);
-            /* To do with complete sums. */
-            const uint rest = k0 + depth == k ? flags & ~(TURN_A | TURN_B | PACK_A | PACK_B) : 0;
-            global const float *top = at_a + i0 * a_row + k0 * a_k;
-            if (pack_a && trans_a) pack(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
-            else if (pack_a) pack_turned(block, top, lda, a_end, i1 - i0, depth, TILE_M, A_WIDE, distance);
-            for (int j = j0; j < j1; j += TILE_COLS) {
-                const int cols = min(TILE_COLS, n - j);
-                global const float *side = at_b + k0 * b_k + j * b_col;
-                if (pack_b && trans_b) pack_turned(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
-                else if (pack_b) pack(panel, side, ldb, b_end, cols, depth, TILE_COLS, TILE_N, 0);
-                /* Meanwhile, each tile asks for some of what the next panel is packed from, which no hardware foresees. */
-                global const float *next = side + TILE_COLS * b_col;
-                const int tiles = (i1 - i0 + TILE_M - 1) / TILE_M, line = trans_b ? depth : TILE_COLS;
-                const int quota = pack_b && j + TILE_COLS < j1 ? (depth * TILE_N + tiles - 1) / max(tiles, 1) : 0;
-                int at = 0;
-                for (int i = i0; i < i1; i += TILE_M) {
-                    const int rows = min(TILE_M, i1 - i);
-                    global float *to = at_c + (i * (ulong)n + j);
-                    vec acc[TILE_M][TILE_N];
-                    ulong row[TILE_M];
-                    UNROLL for (int r = 0; r < TILE_M; r++) row[r] = min(r, rows - 1) * a_row;
-                    private const float *left = block + (i - i0) / TILE_M * distance;
-                    global const float *in_place = top + (i - i0) * a_row;
-                    EACH_SUM(e, v) {
-                        acc[e][v] = 0.0f;
-                        FETCH(to + min(e, rows - 1) * (ulong)n + v * VEC);
-                    }
-                    for (int q = 0; q < quota; q++) {
-                        FETCH(next + at);
-                        at += VEC;
-                        if (at >= line) at = 0, next += ldb;
-                    }
-                    if (pack_a && pack_b) multiply_packed(acc, left, row, TILE_M, panel, TILE_COLS, depth);
-                    else if (pack_a) multiply_packed_a(acc, left, row, TILE_M, side, ldb, depth);
-                    else if (pack_b && cols <= VEC) multiply_narrow(acc, in_place, row, a_k, panel, TILE_COLS, depth);
-                    else if (pack_b) multiply_packed_b(acc, in_place, row, a_k, panel, TILE_COLS, depth);
-                    else multiply_in_place(acc, in_place, row, a_k, side, ldb, depth);
-                    store(acc, to, n, k0 > 0 ? 1.0f : beta, rows, cols);
-                    if (rest) finish_tile(to, n, add + j, with + (i * (ulong)n + j), rows, cols, rest);
-                }
-            }
+            w.depth = min(step, k - k0);
+            if (k0 + w.depth == k) w.rest = flags & ~(TURN_A | TURN_B | PACK_A | PACK_B);
+            multiply_work(&w, block, panels[0], panels[1]);
+            w.a.at += w.depth * DEEPER(&w.a), w.b.at += w.depth * DEEPER(&w.b), w.keep = 1.0f;
         }
     }
 }

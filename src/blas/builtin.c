@@ -21,8 +21,8 @@ enum {
     ROUNDS      = 16,      /* at most so many units a core */
     READ        = 1,       /* cycles that a vector's misses of the caches take where it is read in place, */
     COPY        = 8,       /* to pack it, misses included, */
-    FAR         = 2,       /* so many times as many where rows are LONG_ROW bytes or more: each lies in a page of its own */
-    TRANSPOSE   = 12,      /* and to do so transposed */
+    TRANSPOSE   = 12,      /* to do so transposed, */
+    FAR         = 2,       /* so many times as many where A's rows are LONG_ROW bytes or more: each lies in a page of its own */
     SMALL_BLOCK = 4,       /* tiles of A that a group may pack in any case */
     MOST_BLOCK  = 5 << 18, /* bytes, for private memory lies on a stack */
     SAME_SET    = 4096,    /* bytes: so far apart, lines compete for one set of a cache */
@@ -43,10 +43,10 @@ static const char *const usual_epilogues[] = {
     "a + b", "b + a",       /* a residual, in either order */
 };
 
-/* Cycles to pack a vector of an operand with rows of so many elements. */
-static double packing(int64_t row, bool turned)
+/* Bytes of a row of A as it is stored. */
+static int64_t row_of_a(const clg__gemm *g)
 {
-    return (turned ? TRANSPOSE : COPY) * (row * (int64_t)sizeof(float) >= LONG_ROW ? FAR : 1.0);
+    return (g->trans_a ? g->m : g->k) * (int64_t)sizeof(float);
 }
 
 /* Cycles until all is done: units are claimed, so cores have as much to do as each other, but for the last unit; and the core
@@ -55,8 +55,9 @@ static double cost(const clg__gemm *g, const shape *s, uint32_t vec, uint32_t co
 {
     const int64_t tall = CLG__CEIL_DIV(g->m, s->tile.m), wide = CLG__CEIL_DIV(g->n, s->tile.cols);
     const int64_t units = s->down * s->across * CLG__MAX(g->batch, 1);
-    const double  a = s->tile.m / (double)vec * (s->pack_a ? packing(g->trans_a ? g->m : g->k, !g->trans_a) : READ);
-    const double  b = s->tile.n * (s->pack_b ? packing(g->trans_b ? g->k : g->n, g->trans_b) : READ);
+    const int     far = row_of_a(g) >= LONG_ROW ? FAR : 1;
+    const double  a = s->tile.m / (double)vec * (!s->pack_a ? READ : far * (g->trans_a ? COPY : TRANSPOSE));
+    const double  b = s->tile.n * (!s->pack_b ? READ : g->trans_b ? TRANSPOSE : COPY);
     const double  each[2] = {(double)tall / (double)s->down, (double)wide / (double)s->across}, tile = clg__tile_cycles(&s->tile);
     const double  most[2] = {ceil(each[0]), ceil(each[1])};
     const double  average = each[0] * each[1] * tile + each[0] * a + each[1] * b;
@@ -88,8 +89,7 @@ static shape choose_panels(const clg_device_info *info, const clg__gemm *g, cons
 
     /* A tile's rows are read once a panel, a panel once a tile: copies pay where that is often, or what is read in place
      * would not stay in the caches meanwhile. */
-    const int64_t row = (g->trans_a ? g->m : g->k) * (int64_t)sizeof(float);
-    s.pack_a = CLG__CEIL_DIV(g->n, s.tile.cols) > (g->trans_a ? FEW_PANELS : MORE_PANELS) || row % SAME_SET == 0;
+    s.pack_a = CLG__CEIL_DIV(g->n, s.tile.cols) > (g->trans_a ? FEW_PANELS : MORE_PANELS) || row_of_a(g) % SAME_SET == 0;
     s.pack_b = g->trans_b || g->n % s.tile.cols != 0 || g->n * (int64_t)sizeof(float) >= LONG_ROW ||
                g->m > MANY_TILES * (int64_t)s.tile.m;
     if (tuned->pack_b && !g->trans_b && g->n % s.tile.cols == 0) s.pack_b = tuned->pack_b == 2;
