@@ -165,6 +165,18 @@ static void packed_or_in_place(void **state)
     clg_context_destroy(&ctx);
 }
 
+/* Units of several tiles and panels, so that a panel is packed in parts, the last ones short, beside the tiles of another. */
+static void packed_in_parts(void **state)
+{
+    (void)state;
+    clg_context *ctx = open_with("cpu,vec=4,tile_m=3,tile_n=2,tile_k=64");
+    for (int trans = 0; trans < 4; trans++)
+        for (int64_t k = 61; k <= 150; k += 89)
+            check(ctx, (clg__gemm){.trans_a = trans & 1, .trans_b = trans >> 1, .bias = true, .m = 301, .n = 205, .k = k},
+                  CLG__GEMM_BUILTIN);
+    clg_context_destroy(&ctx);
+}
+
 static void batches_may_share_an_operand(void **state)
 {
     (void)state;
@@ -272,7 +284,7 @@ int main(void)
         cmocka_unit_test(shapes_on_gpu_profile),
         cmocka_unit_test(shapes_in_small_groups),
         cmocka_unit_test(long_and_narrow),
-        cmocka_unit_test(packed_or_in_place),
+        cmocka_unit_test(packed_or_in_place), cmocka_unit_test(packed_in_parts),
         cmocka_unit_test(batches_may_share_an_operand),
         cmocka_unit_test(nan_stays_in_its_row),
         cmocka_unit_test(clblast_agrees),
