@@ -159,43 +159,65 @@ TILE_KERNEL conv2d_pack(TENSOR_OF(const float, weight), TENSOR(packed), const in
     }
 }
 
+/* Parts of the taps: at LEFT ones the first pixel of a row lies beside the image, at RIGHT ones the last. */
+enum { LEFT, INSIDE, RIGHT, PARTS };
+
 /* The taps in a few channels of those rows of the window, from the region's row `first` to `end`, that lie in the image:
- * where they lie in the region, and their weights. */
+ * where they lie in the region, and their weights; part by part, of which one has start[part] to start[part + 1] a channel. */
 typedef struct list {
-    int  first, end, count; /* taps of a channel */
+    int  first, end, start[PARTS + 1];
     int2 at[MOST_TAPS];
 } list;
 
-/* m [TILE_M] at m_step (+)= sum over taps of a[at.x + i * STEP] times w [at.y][NR] */
-static inline void multiply(global float *m, const int m_step, global const float *a, const int2 *at,
-                            global const float *w, const int taps, const bool add)
+static inline void take_taps(list *l, const int first, const int end, const int *row, const int *col, const int *part,
+                             const int taps, const int channels, const int plane, const int cols)
 {
-    vec acc[TILE_M][TILE_N];
-    UNROLL for (int i = 0; i < TILE_M; i++)
-        UNROLL for (int j = 0; j < TILE_N; j++) acc[i][j] = add ? VLOAD(m + i * m_step + j * VEC) : (vec)0.0f;
+    int n = 0, each = 0;
+    l->first = first, l->end = end;
+    for (int g = 0; g < PARTS; g++) {
+        l->start[g] = each;
+        for (int t = 0; t < taps; t++) each += part[t] == g && row[t] >= first && row[t] < end;
+        for (int c = 0; each > l->start[g] && c < channels; c++)
+            for (int t = 0; t < taps; t++)
+                if (part[t] == g && row[t] >= first && row[t] < end)
+                    l->at[n++] = (int2)(c * plane + row[t] * cols + col[t], (c * taps + t) * NR);
+    }
+    l->start[PARTS] = each;
+}
+
+/* acc += sum over taps of a[at.x + i * STEP] times w [at.y][NR], in pixels from `first` to `end`. */
+static inline __attribute__((always_inline)) void add_taps(vec acc[TILE_M][TILE_N], global const float *a,
+                                                           const int2 *at, global const float *w, const int taps,
+                                                           const int first, const int end)
+{
     for (int k = 0; k < taps; k++) {
         global const float *from = a + at[k].x, *weight = w + at[k].y;
         vec b[TILE_N];
         UNROLL for (int j = 0; j < TILE_N; j++) b[j] = VLOAD(weight + j * VEC);
         UNROLL for (int i = 0; i < TILE_M; i++) {
+            if (i < first || i >= end) continue;
             const vec s = from[i * STEP];
             UNROLL for (int j = 0; j < TILE_N; j++) acc[i][j] = fma(s, b[j], acc[i][j]);
         }
     }
-    UNROLL for (int i = 0; i < TILE_M; i++)
-        UNROLL for (int j = 0; j < TILE_N; j++) VPUT(acc[i][j], m + i * m_step + j * VEC);
 }
 
-static inline void take_taps(list *l, const int first, const int end, const int *row, const int *col, const int taps,
-                             const int channels, const int plane, const int cols)
+/* m [TILE_M] at m_step (+)= the list's taps in `some` of its `channels` */
+static inline void multiply(global float *m, const int m_step, global const float *a, const list *l, global const float *w,
+                            const int some, const int channels, const bool leftmost, const bool rightmost, const bool add)
 {
-    int n = 0;
-    l->first = first, l->end = end, l->count = 0;
-    for (int t = 0; t < taps; t++) l->count += row[t] >= first && row[t] < end;
-    for (int c = 0; l->count > 0 && c < channels; c++)
-        for (int t = 0; t < taps; t++)
-            if (row[t] >= first && row[t] < end)
-                l->at[n++] = (int2)(c * plane + row[t] * cols + col[t], (c * taps + t) * NR);
+    vec acc[TILE_M][TILE_N];
+    UNROLL for (int i = 0; i < TILE_M; i++)
+        UNROLL for (int j = 0; j < TILE_N; j++) acc[i][j] = add ? VLOAD(m + i * m_step + j * VEC) : (vec)0.0f;
+    for (int g = 0; g < PARTS; g++) {
+        const int2 *at = l->at + l->start[g] * channels;
+        const int   taps = (l->start[g + 1] - l->start[g]) * some;
+        if (g == LEFT && leftmost) add_taps(acc, a, at, w, taps, 1, TILE_M);
+        else if (g == RIGHT && rightmost) add_taps(acc, a, at, w, taps, 0, TILE_M - 1);
+        else add_taps(acc, a, at, w, taps, 0, TILE_M);
+    }
+    UNROLL for (int i = 0; i < TILE_M; i++)
+        UNROLL for (int j = 0; j < TILE_N; j++) VPUT(acc[i][j], m + i * m_step + j * VEC);
 }
 
 TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float, x), OPERANDS, TENSOR(y),
@@ -218,7 +240,7 @@ TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float,
         copy_region(region, x + ng * channels * src, (n * groups - ng) * channels * src, channels, src_h, src_w,
                     row0 * step_h * skip_h + low_h, col0 * STEP * skip_w + low_w, rows - (high - count) * step_h, cols,
                     plane, skip_h, skip_w);
-        const int   top = row0 * step_h * skip_h + low_h; /* rows of the region from `begin` to `inside` are the image's */
+        const int   left = col0 * STEP * skip_w + low_w, top = row0 * step_h * skip_h + low_h; /* rows of the region from `begin` to `inside` are the image's */
         const int   begin = (skip_h - 1 - top) / skip_h, inside = (src_h - top + skip_h - 1) / skip_h;
         const uint  next = unit + 1;
         const ulong row1 = next / across % down * high * step_h * skip_h, col1 = next % across * wide * STEP * skip_w;
@@ -229,11 +251,13 @@ TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float,
                 const int eh = e / up_w, ew = e % up_w;
                 const int taps = taps_of_phase(&h, eh, kh) * taps_of_phase(&w, ew, kw);
                 const int chunk = taps > 0 ? clamp(depth / taps, 1, channels) : channels;
-                int tap_row[MOST_TAPS], tap_col[MOST_TAPS], known = 0, list_of[MOST_ROWS], lists = 0, spread = 0;
+                int tap_row[MOST_TAPS], tap_col[MOST_TAPS], part[MOST_TAPS], known = 0, list_of[MOST_ROWS], lists = 0, spread = 0;
                 for (int t = 0; t < window; t++)
                     if (phase_of(&h, t / kw) == eh && phase_of(&w, t % kw) == ew) {
                         tap_row[known] = (offset_of(&h, t / kw) - low_h) / skip_h;
                         tap_col[known] = (offset_of(&w, t % kw) - low_w) / skip_w;
+                        const int begins = left + tap_col[known] * skip_w, ends = begins + (padded - 1) * STEP * skip_w;
+                        part[known] = begins < 0 ? LEFT : ends >= src_w ? RIGHT : INSIDE;
                         spread = max(spread, tap_row[known++] + 1);
                     }
                 list all[MOST_LISTS];
@@ -243,7 +267,7 @@ TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float,
                     int l = 0;
                     while (l < lists && (all[l].first != first || all[l].end != end)) l++;
                     if (l == lists && lists < MOST_LISTS)
-                        take_taps(&all[lists++], first, end, tap_row, tap_col, taps, chunk, plane, cols);
+                        take_taps(&all[lists++], first, end, tap_row, tap_col, part, taps, chunk, plane, cols);
                     if (i >= 0) list_of[i] = l < lists ? l : 0;
                 }
                 global float *to = m + (eh * pitch + ew) * NR;
@@ -254,8 +278,8 @@ TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float,
                             fetch_row(x + ahead + (ulong)c * src + i * step_h * skip_h * src_w, some, src, cols * skip_w);
                         for (int p = 0; p < padded; p += TILE_M)
                             multiply(to + (i * up_h * pitch + p * up_w) * NR, up_w * NR,
-                                     region + (ulong)c * plane + i * step_h * cols + p * STEP, all[list_of[i]].at, weight,
-                                     some * all[list_of[i]].count, c > 0);
+                                     region + (ulong)c * plane + i * step_h * cols + p * STEP, &all[list_of[i]], weight,
+                                     some, chunk, p == 0, p + TILE_M == padded, c > 0);
                     }
                     weight += (ulong)some * taps * NR;
                 }
