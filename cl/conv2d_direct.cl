@@ -237,10 +237,10 @@ TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float,
         const int row0 = unit / across % down * high, col0 = unit % across * wide;
         const int count = min(high, (dst_h + up_h - 1) / up_h - row0);
         const ulong ng = unit / (down * across), g = ng % groups;
+        const int   left = col0 * STEP * skip_w + low_w, top = row0 * step_h * skip_h + low_h;
         copy_region(region, x + ng * channels * src, (n * groups - ng) * channels * src, channels, src_h, src_w,
-                    row0 * step_h * skip_h + low_h, col0 * STEP * skip_w + low_w, rows - (high - count) * step_h, cols,
-                    plane, skip_h, skip_w);
-        const int   left = col0 * STEP * skip_w + low_w, top = row0 * step_h * skip_h + low_h; /* rows of the region from `begin` to `inside` are the image's */
+                    top, left, rows - (high - count) * step_h, cols, plane, skip_h, skip_w);
+        /* rows of the region from `begin` to `inside` are the image's */
         const int   begin = (skip_h - 1 - top) / skip_h, inside = (src_h - top + skip_h - 1) / skip_h;
         const uint  next = unit + 1;
         const ulong row1 = next / across % down * high * step_h * skip_h, col1 = next % across * wide * STEP * skip_w;
@@ -251,7 +251,8 @@ TILE_KERNEL conv2d_direct(TENSOR_OF(const float, packed), TENSOR_OF(const float,
                 const int eh = e / up_w, ew = e % up_w;
                 const int taps = taps_of_phase(&h, eh, kh) * taps_of_phase(&w, ew, kw);
                 const int chunk = taps > 0 ? clamp(depth / taps, 1, channels) : channels;
-                int tap_row[MOST_TAPS], tap_col[MOST_TAPS], part[MOST_TAPS], known = 0, list_of[MOST_ROWS], lists = 0, spread = 0;
+                int tap_row[MOST_TAPS], tap_col[MOST_TAPS], part[MOST_TAPS], known = 0, spread = 0;
+                int list_of[MOST_ROWS], lists = 0;
                 for (int t = 0; t < window; t++)
                     if (phase_of(&h, t / kw) == eh && phase_of(&w, t % kw) == ew) {
                         tap_row[known] = (offset_of(&h, t / kw) - low_h) / skip_h;

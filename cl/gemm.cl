@@ -19,7 +19,8 @@
  * may pack its rows of A, transposed in registers where need be, so that the broadcasts of a tile read one stream, and
  * multiplies every tile of A with each panel of TILE_COLS columns of B in turn, which it may pack, too: a part after each
  * tile of the panel before, having asked for its lines during the tile, one at a time, for a burst of misses keeps the
- * multiplication from its own. Sums of more than `step` products are added up in C. GPU body: a group computes TILE_M x TILE_N of C. The groups are (columns, rows, batch). */
+ * multiplication from its own. Sums of more than `step` products are added up in C.
+ * GPU body: a group computes TILE_M x TILE_N of C. The groups are (columns, rows, batch). */
 #if defined(TILE_SIDE) && TILE_SIDE == 1
 #if !defined(BLOCK) || !defined(EPILOGUES) || !defined(FIRST_EPILOGUE)
 #error "gemm.cl needs BLOCK, EPILOGUES and the bits of its flags"
