@@ -137,6 +137,7 @@ CL_DO(clGetKernelArgInfo, (cl_kernel k, cl_uint i, cl_kernel_arg_info w, size_t 
       (k, i, w, size, value, used), NULL)
 CL_DO(clBuildProgram, (cl_program p, cl_uint n, const cl_device_id *d, const char *options, void (CL_CALLBACK *notify)(cl_program, void *),
       void *user), (p, n, d, options, notify, user), NULL)
+CL_DO(clSetMemObjectDestructorCallback, (cl_mem m, void (CL_CALLBACK *notify)(cl_mem, void *), void *user), (m, notify, user), NULL)
 CL_DO(clSetKernelArg, (cl_kernel k, cl_uint i, size_t size, const void *value), (k, i, size, value), NULL)
 
 CL_DO(clEnqueueWriteBuffer, (cl_command_queue q, cl_mem m, cl_bool wait, size_t at, size_t size, const void *from, cl_uint n,
@@ -184,6 +185,7 @@ WRAP(clEnqueueMapBuffer, void *, (cl_command_queue q, cl_mem m, cl_bool wait, cl
 typedef void *pointer;
 
 C_CALL(malloc, pointer, (size_t size), (size), NULL, held.memory)
+C_CALL(aligned_alloc, pointer, (size_t alignment, size_t size), (alignment, size), NULL, held.memory)
 C_CALL(calloc, pointer, (size_t count, size_t size), (count, size), NULL, held.memory)
 typedef char *string;
 C_CALL(strdup, string, (const char *s), (s), NULL, held.memory)

@@ -32,7 +32,7 @@ clg__buffer *clg__buffer_create(clg_context *ctx, size_t bytes, const char *what
     clg__buffer *buffer = clg__calloc(&ctx->root, 1, sizeof *buffer);
     if (!buffer) return NULL;
     cl_int code = CL_SUCCESS;
-    buffer->mem = clCreateBuffer(ctx->cl, clg__driver_memory(info), bytes, NULL, &code);
+    buffer->mem = clg__driver_buffer(ctx, bytes, &code);
     if (!buffer->mem) {
         free(buffer);
         if (code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY || code == CL_OUT_OF_RESOURCES ||

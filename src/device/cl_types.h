@@ -111,11 +111,11 @@ bool       clg__quarantine_has(const char *entries, const char *base, const char
 void clg__slots_free(clg_context *ctx);
 
 /* pocl.c. The first is called before a driver is, which looks once for the directory of its files. The second: why the
- * driver of this platform cannot compile, when it does that into files and they cannot be written; or "". The third: how a
- * buffer is made. Between the last two one context at a time is taken down. */
+ * driver of this platform cannot compile, when it does that into files and they cannot be written; or "". The third
+ * makes a buffer. Between the last two one context at a time is taken down. */
 void         clg__driver_begins(void);
 void         clg__driver_fault(const clg_device_list *list, int platform, char *text, size_t size);
-cl_mem_flags clg__driver_memory(const clg_device_info *info);
+cl_mem       clg__driver_buffer(clg_context *ctx, size_t bytes, cl_int *code);
 void         clg__teardown_begins(void);
 void         clg__teardown_ends(void);
 
