@@ -1,9 +1,9 @@
 /* quarantine.c - from what fails to what is to be avoided.
  *
  * A ladder is a choice that a profile has, from the most special kernels down to those that do everything. All of its rungs
- * are examined (in a quick examination, when the profile's own fails); one that computes wrongly what the last one computes
- * right goes into quarantine. What of the profile's own then still fails does so without fusion too or not, by the operator's
- * other kernels too or not; at last the operator is refused. */
+ * are examined (in a quick examination, with the cases that the profile's own fails); one that computes wrongly what the last
+ * one computes right goes into quarantine. What of the profile's own then still fails does so without fusion too or not, by
+ * the operator's other kernels too or not; at last the operator is refused. */
 #include "doctor/examine.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,24 +91,17 @@ static bool is_worse(const clg__doctor *d, const bool *chosen, const clg__pass *
     return false;
 }
 
-static bool any_blamed(const clg__doctor *d, const clg__pass *p, const bool *chosen)
-{
-    for (size_t i = 0; i < d->count; i++)
-        if (chosen[i] && p->blamed[i]) return true;
-    return false;
-}
-
 static bool climb(clg__doctor *d, const clg__pass *plain, size_t ladder, bool *chosen, entries *found)
 {
     clg__pass passes[RUNGS] = {{0}};
     size_t    last = 0;
-    bool      ok = true;
+    bool      ok = true, any = false;
     for (size_t i = 0; i < d->count; i++) {
         char table[32];
         snprintf(table, sizeof table, " %s ", d->cases[i].table);
-        chosen[i] = plain->chosen[i] && strstr(ladders[ladder].tables, table);
+        any |= chosen[i] = plain->chosen[i] && strstr(ladders[ladder].tables, table) && (!d->desc->quick || plain->blamed[i]);
     }
-    if (d->desc->quick && !any_blamed(d, plain, chosen)) return true;
+    if (!any) return true;
     while (ladders[ladder].rungs[last].avoid) last++;
     for (size_t i = 0; ok && i <= last; i++) {
         const rung *r = &ladders[ladder].rungs[i];
