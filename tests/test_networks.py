@@ -1,9 +1,11 @@
 """test_networks.py CLGRAD - layer lists through the program: trained, saved, and used from the file alone."""
 import json
+import os
 import re
 import struct
 import sys
 import zlib
+from pathlib import Path
 
 import tap
 from program import DATA, ROOT, refuses, succeeds
@@ -11,10 +13,10 @@ from program import DATA, ROOT, refuses, succeeds
 SPEC = "conv2d(4,3) relu max_pool2d(2) flatten head:linear(10)"
 
 
-def train(spec, *arguments, name="model"):
+def train(spec, *arguments, name="model", env=None):
     """One short epoch; returns what it said and the model's path."""
     out = ROOT / f"{name}.safetensors"
-    return succeeds("train", "--data", DATA, "--model", spec, "--epochs", 1, "--batch", 32, "--out", out, *arguments, cwd=ROOT), out
+    return succeeds("train", "--data", DATA, "--model", spec, "--epochs", 1, "--batch", 32, "--out", out, *arguments, cwd=ROOT, env=env), out
 
 
 def header(path):
@@ -46,6 +48,16 @@ def test_layer_list_trains_and_evaluates():
     # Files of version 0.1 have "image" in place of "input".
     old = json.loads(succeeds("eval", with_metadata(out, input=None, image="1,12,12"), "--data", DATA, "--json"))
     assert old["loss"] == told["loss"], old
+
+
+def test_many_programs_are_built_together():
+    # several of one unit, so that names which a bundle overlooks meet; what does not build together is built one by one
+    spec = "conv2d(16,5,stride=2) relu conv2d(18,2,stride=1) relu conv2d(16,2,groups=2) tanh flatten linear(10)"
+    shared = Path(os.environ["XDG_CACHE_HOME"])
+    env = {"XDG_CACHE_HOME": str(ROOT / "cache"), "POCL_CACHE_DIR": str(shared / "pocl" / "kcache"), "CLGRAD_BUILDERS": "0"}
+    train(spec, "--trace", ROOT / "trace", env=env)
+    names = [event["name"] for event in json.loads((ROOT / "trace").read_text())["traceEvents"]]
+    assert "a bundle of programs" in names and "cl/conv2d_direct.cl" not in names, set(names)
 
 
 def test_layer_list_from_a_file():

@@ -3,8 +3,8 @@
  *
  * A program goes into the bundle with its number behind every name that it declares at file scope, by macros before it
  * (#define gemm gemm_k3), and with its own macros undefined behind it. Finding the names takes no parser: at file scope, a
- * name stands before "(", "[" or "=", ends a typedef, follows struct, or is the first argument of a macro that begins a
- * declaration. What this overlooks does not compile, and then the programs are built one by one. */
+ * name stands before "(", "[" or "=", ends a typedef, follows struct, is in an enum's braces, or is the first argument of a
+ * macro that begins a declaration. What this overlooks does not compile, and then the programs are built one by one. */
 #include "device/cl_types.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -19,8 +19,8 @@ typedef struct names {
 typedef struct scanner {
     const char *at;
     int         braces, parens;
-    bool        begins, is_typedef, after_struct, line_begins; /* a declaration, a typedef, ... */
-    const char *last;                                          /* identifier at file scope */
+    bool        begins, is_typedef, after_struct, in_enum, line_begins; /* a declaration, a typedef, ... */
+    const char *last;                                                   /* identifier at file scope */
     size_t      last_size;
     names       macros, declared;
     names       foreign; /* macros that the source undefines: they may be the driver's own, and stay */
@@ -117,7 +117,7 @@ static void punctuation(scanner *s)
     if (c == '(') s->parens++;
     if (c == ')' && s->parens > 0) s->parens--;
     if (c == '{') s->braces++, s->begins = false;
-    if (c == '}' && s->braces > 0 && --s->braces == 0) s->begins = !s->is_typedef;
+    if (c == '}' && s->braces > 0 && --s->braces == 0) s->begins = !s->is_typedef, s->in_enum = false;
     if (c != ';' || s->braces || s->parens) return;
     if (s->is_typedef && s->last) add(&s->declared, s->last, s->last_size);
     s->begins = true;
@@ -138,6 +138,7 @@ static void word(scanner *s, size_t size)
 {
     const char *name = s->at, *after = skip_space(name + size);
     s->at += size;
+    if (s->in_enum && s->braces) add(&s->declared, name, size);
     if (s->braces || s->parens) return;
     const bool first = s->begins;
     s->begins = false;
@@ -155,6 +156,7 @@ static void word(scanner *s, size_t size)
         if (first) s->is_typedef = is(name, size, "typedef");
         if ((*after == '(' && !s->is_typedef) || *after == '[' || *after == '=' || (s->after_struct && *after == '{'))
             add(&s->declared, name, size);
+        s->in_enum = is(name, size, "enum") || (s->in_enum && *after == '{');
         s->after_struct = is(name, size, "struct") || is(name, size, "union") || is(name, size, "enum");
         s->last = name;
         s->last_size = size;
