@@ -114,15 +114,13 @@ static double block(clg_context *ctx, int64_t count, void (*work)(void *user), v
 
 bench_times bench_time(clg_context *ctx, int64_t count, double seconds, void (*work)(void *user), void *user)
 {
-    enum { LEAST = 5, BLOCKS = 1000 };
+    enum { LEAST = 6 };
     times  sample = {0};
     double one = block(ctx, 1, work, user, NULL);
     if (one < 0.3) one = fmin(one, block(ctx, 3, work, user, NULL) / 3.0); /* the first may have been a cold one */
-    const int64_t each = (int64_t)(0.02 / one) + 1;
-    int64_t       blocks = count ? (count + each - 1) / each : (int64_t)(seconds / (one * (double)each));
-    const int64_t least = count && count < LEAST ? count : LEAST;
-    blocks = blocks < least ? least : blocks > BLOCKS ? BLOCKS : blocks;
-    if (!count) count = blocks * each;
+    one = fmax(one, 1e-6);
+    if (!count) count = (int64_t)fmax(LEAST, seconds / one);
+    const int64_t each = (int64_t)fmax(LEAST, 0.02 / one), blocks = count < each ? 1 : count / each;
     clg_context_trace(ctx, NULL, NULL); /* nothing of before */
     bench_times told = {.count = count};
     for (int64_t i = 0; i < blocks; i++)

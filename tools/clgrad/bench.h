@@ -64,8 +64,8 @@ typedef struct bench_times {
     int64_t count;              /* how many were timed */
 } bench_times;
 
-/* Calls work(user) `count` times (0: for about `seconds`) and waits for the device after every few, which take 20 ms or
- * more together: what is timed is a stream of work. One takes from the end of the one before to its own, which the
+/* Calls work(user) `count` times (0: for about `seconds`) and waits for the device after every six or more, which take 20 ms
+ * or more together: what is timed is a stream of work. One takes from the end of the one before to its own, which the
  * trace tells of a context opened with .trace, as it must be; what that does not trace takes its share of the few. The
  * mean is of all the time. */
 bench_times bench_time(clg_context *ctx, int64_t count, double seconds, void (*work)(void *user), void *user);

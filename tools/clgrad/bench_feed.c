@@ -28,7 +28,7 @@ static clg_dataset *images(clg_context *ctx, const network_kind *kind, int64_t c
     uint8_t       *image = malloc((size_t)count * pixels), *label = malloc((size_t)count);
     clg_dataset   *data = NULL;
     if (!image || !label)
-        clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of host memory for %lld images", (long long)count);
+        clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of host memory for %lld images: use a smaller batch", (long long)count);
     else {
         for (uint32_t n = 0; n < (uint32_t)count; n++) {
             label[n] = (uint8_t)(bench_hash(n ^ 0x40000000u) % labels_used);
@@ -48,7 +48,7 @@ static clg_dataset *images(clg_context *ctx, const network_kind *kind, int64_t c
 static int32_t *tokens(clg_context *ctx, int64_t count, int32_t vocabulary)
 {
     int32_t *token = calloc((size_t)count, sizeof *token);
-    if (!token) clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of host memory for %lld tokens", (long long)count);
+    if (!token) clg_context_fail(ctx, CLG_OUT_OF_MEMORY, "out of host memory for %lld tokens: use a smaller batch", (long long)count);
     for (int64_t i = 1; token && i < count; i++) {
         const uint32_t h = bench_hash((uint32_t)i);
         token[i] = h % 4 ? (7 * token[i - 1] + 3) % vocabulary : (int32_t)((h >> 8) % (uint32_t)vocabulary);

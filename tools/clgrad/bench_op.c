@@ -121,6 +121,9 @@ static clg_tensor *attention(op_case *c)
 static clg_tensor *launches(op_case *c)
 {
     clg_tensor *x = in(c, CLG_SHAPE(1, 16));
+    if (c->extent[0] > MAX_LAUNCHES)
+        clg_context_fail(clg_graph_context(c->graph), CLG_INVALID_ARGUMENT, "launches: at most %d are timed, not %lld",
+                         MAX_LAUNCHES, (long long)c->extent[0]);
     for (int64_t i = 0; i < c->extent[0] && i < MAX_LAUNCHES; i++) x = clg_softmax(x);
     return x;
 }
@@ -151,11 +154,11 @@ static const struct operator {
     {"layer_norm", 1, MAX_EXTENTS, "...,N", layer_norm, "backward"},
     {"batch_norm", 2, MAX_EXTENTS, "N,C,...", batch_norm, "backward"},
     {"attention", 4, 4, "B,T,heads,D (causal)", attention, "backward"},
-    {"add", 1, MAX_EXTENTS, "any extents", add, "backward"},
-    {"relu", 1, MAX_EXTENTS, "any extents", relu, "backward"},
-    {"gelu", 1, MAX_EXTENTS, "any extents", gelu, "backward"},
+    {"add", 1, MAX_EXTENTS, "up to 5 extents", add, "backward"},
+    {"relu", 1, MAX_EXTENTS, "up to 5 extents", relu, "backward"},
+    {"gelu", 1, MAX_EXTENTS, "up to 5 extents", gelu, "backward"},
     {"adam", 1, 1, "N", adam, ""},
-    {"copy", 1, MAX_EXTENTS, "any extents", copy, ""},
+    {"copy", 1, MAX_EXTENTS, "up to 5 extents", copy, ""},
     {"launches", 1, 1, "N (tiny kernels, one after the other)", launches, ""},
 };
 
@@ -257,7 +260,7 @@ int bench_op(const bench_options *o)
     if (!op) return usage(cmd, "--op %s is not in the table", o->op);
     if (!o->shape) return usage(cmd, "--shape is missing: %s takes %s", op->name, op->extents);
     if (!parse_shape(o->shape, &c) || c.extents < op->least || c.extents > op->most)
-        return usage(cmd, "--shape: %s takes %s, not '%s'", op->name, op->extents, o->shape);
+        return usage(cmd, "--shape: %s takes %s, each from 1 to %d, not '%s'", op->name, op->extents, INT32_MAX, o->shape);
     snprintf(taken, sizeof taken, "op|shape|steps|device|json|dump-plan|dump-programs|%s", op->options);
     const char *other = options_beyond(cmd, taken, o, &bench_defaults);
     if (other) return usage(cmd, "--%s: %s has none; leave it out", other, op->name);
