@@ -505,6 +505,7 @@ def test_bench_of_operators():
     assert told["flops"] == 2 * 17 * 33 * 9 and told["bytes"] == 4 * (17 * 9 + 9 * 33 + 17 * 33), told
     both = json.loads(succeeds("bench", "--op", "matmul", "--shape", "17,33,9", "--backward", "--steps", 1, "--json"))
     assert both["flops"] == 2 * told["flops"] and both["launches"] >= 2, both
+    refuses("bench", "--op", "launches", "--shape", 10001, says="at most 10000")
     text = succeeds("bench", "--op", "softmax", "--shape", "9,5", "--backward", "--steps", 1)
     assert (int(re.search(r"roofline +(\d+)%", text)[1]) > 105) == ("was busy" in text), text
     assert "softmax" in succeeds("bench", "--op", "softmax", "--shape", "9,5", "--steps", 1, "--dump-plan")
